@@ -1,0 +1,156 @@
+"""A varlink server for child services: one thread, one epoll loop, bounded everything.
+
+PID 1 hands over the listening socket as descriptor 3 (``LISTEN_FDS``), so that no client can come
+too early. A handler takes the call's parameters and returns the reply's.
+
+>>> Service(interface_text, {"Ping": lambda parameters: {"pong": True}}).serve()   # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+from collections.abc import Callable, Mapping
+
+from .. import __version__
+from ..constants import CLIENTS, LISTEN_FD
+from ..errors import AinosError, WireError
+from ..wire import interface_text, protocol
+from ..wire.protocol import Call, Inbox, Message, VarlinkError
+from .notify import notify
+
+__all__ = ["Handler", "Service", "VarlinkError", "listening_socket", "service_info"]
+
+Handler = Callable[[Message], Mapping[str, object]]
+
+
+def listening_socket() -> socket.socket:
+    """The socket that PID 1 opened for this service (sd_listen_fds(3))."""
+    if os.environ.get("LISTEN_FDS") != "1" or os.environ.get("LISTEN_PID") != str(os.getpid()):
+        raise AinosError("no listening socket was handed over: start this through ainit")
+    return socket.socket(fileno=LISTEN_FD)
+
+
+def service_info(interfaces: list[str], product: str) -> dict[str, object]:
+    """The answer to ``org.varlink.service.GetInfo``."""
+    return {
+        "vendor": "AINOS",
+        "product": product,
+        "version": __version__,
+        "url": "",
+        "interfaces": interfaces,
+    }
+
+
+class _Connection:
+    __slots__ = ("inbox", "outbox", "socket")
+
+    def __init__(self, channel: socket.socket) -> None:
+        self.socket = channel
+        self.inbox = Inbox()
+        self.outbox = bytearray()
+
+
+class Service:
+    """Answers the methods of one interface on a listening socket."""
+
+    def __init__(self, description: str, methods: Mapping[str, Handler]) -> None:
+        self._description = description
+        self._interface = protocol.interfaces_of(description)
+        self._methods = dict(methods)
+        self._connections: dict[int, _Connection] = {}
+        self._watched: dict[int, Callable[[], None]] = {}
+        self._poll = select.epoll()
+
+    def watch(self, descriptor: int, callback: Callable[[], None]) -> None:
+        """Call ``callback`` from the loop whenever ``descriptor`` is readable."""
+        self._watched[descriptor] = callback
+        self._poll.register(descriptor, select.EPOLLIN)
+
+    def serve(
+        self, listener: socket.socket | None = None, *, tick: Callable[[], float] | None = None
+    ) -> None:
+        """Say ``READY=1`` and answer calls for ever.
+
+        ``tick`` runs after every turn and returns the longest time until its next run, in seconds.
+        """
+        listener = listener or listening_socket()
+        listener.setblocking(False)
+        self._poll.register(listener.fileno(), select.EPOLLIN)
+        notify("READY=1")
+        while True:
+            timeout = tick() if tick else -1
+            for descriptor, events in self._poll.poll(timeout):
+                if descriptor == listener.fileno():
+                    self._accept(listener)
+                elif descriptor in self._watched:
+                    self._watched[descriptor]()
+                elif descriptor in self._connections:
+                    self._turn(descriptor, events)
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            channel, _ = listener.accept()
+        except OSError:
+            return
+        if len(self._connections) >= CLIENTS:
+            channel.close()
+            return
+        channel.setblocking(False)
+        self._connections[channel.fileno()] = _Connection(channel)
+        self._poll.register(channel.fileno(), select.EPOLLIN)
+
+    def _turn(self, descriptor: int, events: int) -> None:
+        connection = self._connections[descriptor]
+        try:
+            if events & select.EPOLLIN:
+                data = connection.socket.recv(65536)
+                if not data:
+                    raise WireError("closed")
+                for message in connection.inbox.feed(data):
+                    connection.outbox += self._answer(message)
+            elif events & (select.EPOLLHUP | select.EPOLLERR):
+                raise WireError("closed")
+            self._flush(connection)
+        except (OSError, WireError):
+            self._poll.unregister(descriptor)
+            del self._connections[descriptor]
+            connection.socket.close()
+
+    def _flush(self, connection: _Connection) -> None:
+        if connection.outbox:
+            try:
+                del connection.outbox[: connection.socket.send(connection.outbox)]
+            except BlockingIOError:
+                pass
+        wanted = select.EPOLLIN | (select.EPOLLOUT if connection.outbox else 0)
+        self._poll.modify(connection.socket.fileno(), wanted)
+
+    def _answer(self, message: Message) -> bytes:
+        call = Call(message)
+        try:
+            answer = protocol.reply(self._dispatch(call))
+        except VarlinkError as problem:
+            answer = protocol.error(problem.name, problem.parameters)
+        return b"" if call.oneway else answer
+
+    def _dispatch(self, call: Call) -> Mapping[str, object]:
+        if call.interface == protocol.SERVICE:
+            if call.member == "GetInfo":
+                return service_info([protocol.SERVICE, self._interface], self._interface)
+            if call.member == "GetInterfaceDescription":
+                name = call.text("interface")
+                if name not in (self._interface, protocol.SERVICE):
+                    raise VarlinkError(protocol.INTERFACE_NOT_FOUND, {"interface": name})
+                return {
+                    "description": self._description
+                    if name == self._interface
+                    else interface_text(name)
+                }
+        elif call.interface != self._interface:
+            raise VarlinkError(protocol.INTERFACE_NOT_FOUND, {"interface": call.interface})
+        handler = self._methods.get(call.member)
+        if handler is None or call.interface != self._interface:
+            raise VarlinkError(protocol.METHOD_NOT_FOUND, {"method": call.method})
+        return handler(call.parameters)

@@ -1,0 +1,45 @@
+"""Every path, PCR number and limit that more than one module needs."""
+
+from __future__ import annotations
+
+# Paths on the verified root.
+LIBRARY = "/usr/lib/ainos"
+PLAN = LIBRARY + "/plan.json"
+UNITS = LIBRARY + "/units"
+AGENTS = LIBRARY + "/agents"
+DEFAULT_MACHINE = LIBRARY + "/machine.toml"
+PUBLISHER_KEYS = LIBRARY + "/keys"
+
+# The state partition: ext4 with the verity feature, on the disk that holds the root.
+STATE = "/var/lib/ainos"
+STATE_PARTITION = "state"
+MACHINE = STATE + "/config/machine.toml"
+MODELS = STATE + "/models"
+
+# Runtime files.
+RUNTIME = "/run/ainit"
+CONTROL = RUNTIME + "/control"
+SOCKETS = RUNTIME + "/sockets"
+BUNDLES = RUNTIME + "/agents"
+NOTIFY = RUNTIME + "/notify"
+MEASUREMENTS = RUNTIME + "/measurements.cel"
+ADMITTED = RUNTIME + "/admitted.json"
+MACHINE_JSON = RUNTIME + "/machine.json"
+CGROUP_ROOT = "/sys/fs/cgroup"
+SERVICE_SLICE = "ainos"
+
+# PCR use (docs/adr/0003-pcr-use.md). 16 and 23 can be reset from software and are never used.
+PCR_MACHINE = 12
+PCR_MODELS = 13
+PCR_AGENTS = 14
+TPM_DEVICE = "/dev/tpmrm0"
+
+# Limits.
+LOG_RING_BYTES = 256 * 1024
+LOG_LINE_BYTES = 8 * 1024
+MESSAGE_BYTES = 4 * 1024 * 1024
+CLIENTS = 64
+RESERVED_DESCRIPTORS = 8
+SHUTDOWN_SECONDS = 20.0
+WATCHDOG_SECONDS = 30
+LISTEN_FD = 3
