@@ -1,0 +1,339 @@
+"""Debian's archive, read without touching the host's own package state.
+
+A second apt configuration under ``build/cache/apt`` (own sources, lists and caches; indexes verified
+with the Debian archive keyring) resolves package names to exact files. The result is kept in
+``scripts/debian.lock``, which names files by their place in the pool and by SHA-256, never by host.
+Builds read the lock only: they need no index, and take the same bytes until ``make relock``.
+
+Mirrors come from the host's apt configuration, or from DEBIAN_MIRROR and DEBIAN_SECURITY_MIRROR.
+Files travel through apt's own downloader, so the host's proxy and credentials apply.
+
+    entries = [entry for entry in Archive.lock_read() if entry.group == "root"]
+    for deb in Archive().download(entries): ...
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from lib.host import CACHE, REPOSITORY, CommandError, HostError, published, run, sha256_file
+from lib.progress import Progress, step
+
+SUITE = "trixie"
+COMPONENTS = ("main",)
+ARCHITECTURE = "amd64"
+LOCK = REPOSITORY / "scripts" / "debian.lock"
+LISTS = REPOSITORY / "scripts" / "packages"
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+APT_HELPER = "/usr/lib/apt/apt-helper"
+DOWNLOAD_DEADLINE_S = 1800
+# The security archive, and only it, keeps its files under this part of the pool.
+SECURITY_POOL = "pool/updates/"
+
+
+class ArchiveError(HostError):
+    """The archive cannot be used, or does not hold what was asked for."""
+
+
+class LockError(HostError):
+    """The lock file or a package list is malformed; the message names file and line."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Entry:
+    """One file of the archive. ``group`` says which part of the product asked for it."""
+
+    group: str
+    package: str
+    version: str
+    architecture: str
+    filename: str
+    size: int
+    sha256: str
+
+    @property
+    def basename(self) -> str:
+        """The file's own name, such as ``libc6_2.41-12_amd64.deb``."""
+        return self.filename.rsplit("/", 1)[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Mirrors:
+    """Base addresses of the main and the security archive, without a final slash."""
+
+    main: str
+    security: str
+
+    def uri(self, filename: str) -> str:
+        """Return the address of a file of the pool."""
+        base = self.security if filename.startswith(SECURITY_POOL) else self.main
+        return f"{base}/{filename}"
+
+
+def discover_mirrors(targets: str, environment: Mapping[str, str]) -> Mirrors:
+    """Choose mirrors from ``apt-get indextargets`` lines ``<origin>|<release>|<repository>``.
+
+    The environment wins; then a source whose verified Origin is Debian; then, on a host that has
+    never updated its lists, one whose path ends like Debian's. Raises ArchiveError.
+    """
+    found: dict[bool, tuple[int, str]] = {}
+    for line in targets.splitlines():
+        origin, release, uri = line.strip().split("|")
+        base = uri.rstrip("/")
+        security = "-security" in release or "/" in release
+        if origin == "Debian":
+            rank = 0
+        elif not origin and re.search(r"/debian(-security)?$", base):
+            rank = 1
+        else:
+            continue
+        if security not in found or rank < found[security][0]:
+            found[security] = (rank, base)
+    main = environment.get("DEBIAN_MIRROR", "").rstrip("/")
+    main = main or (found[False][1] if False in found else "")
+    if not main:
+        raise ArchiveError(
+            "no Debian mirror in this host's apt configuration; set DEBIAN_MIRROR "
+            "(and DEBIAN_SECURITY_MIRROR) to the address of one"
+        )
+    security_base = environment.get("DEBIAN_SECURITY_MIRROR", "").rstrip("/")
+    security_base = security_base or (found[True][1] if True in found else f"{main}-security")
+    return Mirrors(main, security_base)
+
+
+def parse_lock(text: str, name: str) -> list[Entry]:
+    """Return the entries of a lock file, one JSON object a line. Raises LockError."""
+    kinds = {field.name: int if field.name == "size" else str for field in fields(Entry)}
+    entries = []
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise LockError(f"{name}:{number}: not JSON: {error}") from error
+        if not isinstance(record, dict) or record.keys() != kinds.keys():
+            raise LockError(f"{name}:{number}: expected exactly the keys {', '.join(kinds)}")
+        for key, kind in kinds.items():
+            if type(record[key]) is not kind:
+                raise LockError(f"{name}:{number}: {key} is not {kind.__name__}")
+        entry = Entry(**record)
+        if not re.fullmatch(r"[0-9a-f]{64}", entry.sha256):
+            raise LockError(f"{name}:{number}: sha256 is not 64 hexadecimal digits")
+        if not re.fullmatch(r"pool/[^/]\S*", entry.filename) or "/../" in entry.filename:
+            raise LockError(f"{name}:{number}: filename is not a path below pool/")
+        entries.append(entry)
+    return entries
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A package list: single packages, packages with what they depend on, and exclusions."""
+
+    single: tuple[str, ...]
+    closure: tuple[str, ...]
+    excluded: frozenset[str]
+
+
+def parse_list(text: str, name: str) -> Wanted:
+    """Read a package list: ``name``, ``+name`` (with its dependencies), ``-name`` (left out)."""
+    found: dict[str, list[str]] = {"": [], "+": [], "-": []}
+    for number, line in enumerate(text.splitlines(), 1):
+        word = line.split("#", 1)[0].strip()
+        if not word:
+            continue
+        match = re.fullmatch(r"([+-]?)([a-z0-9][a-z0-9+.-]+)", word)
+        if not match:
+            raise LockError(f"{name}:{number}: {word!r} is not [+-]<package name>")
+        found[match[1]].append(match[2])
+    return Wanted(tuple(found[""]), tuple(found["+"]), frozenset(found["-"]))
+
+
+def parse_records(text: str, group: str) -> list[Entry]:
+    """Return the entries that ``apt-cache show`` printed, one paragraph a package."""
+    entries = []
+    for paragraph in text.strip().split("\n\n"):
+        record = dict(re.findall(r"^([A-Za-z0-9-]+): (.*)$", paragraph, re.MULTILINE))
+        entries.append(
+            Entry(
+                group,
+                record["Package"],
+                record["Version"],
+                record["Architecture"],
+                record["Filename"].removeprefix("./"),
+                int(record["Size"]),
+                record["SHA256"],
+            )
+        )
+    return entries
+
+
+class Archive:
+    """Debian trixie, with its updates and its security archive."""
+
+    def __init__(self, cache: Path = CACHE, components: Sequence[str] = COMPONENTS) -> None:
+        self._cache = cache
+        self._components = tuple(components)
+        self._mirrors: Mirrors | None = None
+
+    @property
+    def mirrors(self) -> Mirrors:
+        """The mirrors in use, found on first need."""
+        if self._mirrors is None:
+            form = "$(ORIGIN)|$(RELEASE)|$(REPO_URI)"
+            targets = run(["apt-get", "indextargets", "--format", form, "Created-By: Packages"])
+            self._mirrors = discover_mirrors(targets, os.environ)
+        return self._mirrors
+
+    def update(self) -> None:
+        """Fetch the indexes. Raises ArchiveError when the mirrors do not answer."""
+        root = self._cache / "apt"
+        for part in ("lists/partial", "cache/archives/partial"):
+            (root / part).mkdir(parents=True, exist_ok=True)
+        (root / "status").touch()
+        suites = [(self.mirrors.main, f"{SUITE} {SUITE}-updates")]
+        suites.append((self.mirrors.security, f"{SUITE}-security"))
+        with published(root / "debian.sources") as file:
+            file.write_text(
+                "\n".join(
+                    f"Types: deb\nURIs: {uri}\nSuites: {names}\n"
+                    f"Components: {' '.join(self._components)}\n"
+                    f"Architectures: {ARCHITECTURE}\nSigned-By: {KEYRING}\n"
+                    for uri, names in suites
+                )
+            )
+        try:
+            self._apt("apt-get", "update", "--error-on=any")
+        except CommandError as error:
+            raise ArchiveError(f"the Debian archive cannot be read\n{error}") from error
+
+    def resolve(self, names: Iterable[str], group: str = "") -> list[Entry]:
+        """Return the newest version of each named package. Needs `update` first."""
+        wanted = sorted(set(names))
+        if not wanted:
+            return []
+        try:
+            shown = self._apt("apt-cache", "show", "--no-all-versions", *wanted)
+        except CommandError as error:
+            raise ArchiveError(f"not in {SUITE}:\n{error}") from error
+        entries = sorted(parse_records(shown, group))
+        missing = set(wanted) - {entry.package for entry in entries}
+        if missing:
+            raise ArchiveError(f"not in {SUITE}: {', '.join(sorted(missing))}")
+        return entries
+
+    def closure(self, names: Iterable[str]) -> list[str]:
+        """Return the names with all that they depend on (not what they recommend)."""
+        wanted = sorted(set(names))
+        if not wanted:
+            return []
+        planned = self._apt(
+            "apt-get", "install", "--simulate", "--no-install-recommends", "-y", *wanted
+        )
+        return sorted(set(re.findall(r"^Inst (\S+)", planned, re.MULTILINE)))
+
+    def resolve_list(self, path: Path) -> list[Entry]:
+        """Resolve a package list; its file name without the suffix is the group."""
+        wanted = parse_list(path.read_text(), str(path))
+        names = {*wanted.single, *self.closure(wanted.closure)} - wanted.excluded
+        return self.resolve(names, path.stem)
+
+    def download(self, entries: Sequence[Entry], dest: Path | None = None) -> list[Path]:
+        """Return the files of the entries, in order, fetched where they are not cached.
+
+        Every file is checked against its SHA-256, cached or not. Raises ArchiveError.
+        """
+        folder = dest or self._cache / "debian"
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = [folder / entry.basename for entry in entries]
+        missing = [
+            (entry, path)
+            for entry, path in zip(entries, paths, strict=True)
+            if not (path.exists() and sha256_file(path) == entry.sha256)
+        ]
+        if missing:
+            with step("debian packages") as progress:
+                self._fetch(missing, progress)
+                progress.note(f"{len(missing)} files")
+        return paths
+
+    @staticmethod
+    def lock_read(path: Path = LOCK, group: str | None = None) -> list[Entry]:
+        """Return the locked entries, of one group if it is named. Raises LockError."""
+        if not path.exists():
+            raise LockError(f"{path} is missing; `make relock` writes it")
+        entries = parse_lock(path.read_text(), str(path))
+        return [entry for entry in entries if group is None or entry.group == group]
+
+    @staticmethod
+    def lock_write(entries: Iterable[Entry], path: Path = LOCK) -> None:
+        """Write the lock file, sorted, so that a change of the archive reads as a small diff."""
+        lines = [json.dumps(asdict(entry)) for entry in sorted(set(entries))]
+        with published(path) as file:
+            file.write_text("".join(line + "\n" for line in lines))
+
+    def _fetch(self, missing: Sequence[tuple[Entry, Path]], progress: Progress) -> None:
+        """Download in one call of apt's helper, showing the bytes that have arrived."""
+        parts = {path: path.with_name(f"{path.name}.part") for _, path in missing}
+        command = [APT_HELPER, "-o", "APT::Sandbox::User=root", "download-file"]
+        for entry, path in missing:
+            parts[path].unlink(missing_ok=True)
+            command += [self.mirrors.uri(entry.filename), str(parts[path])]
+            command += [f"SHA256:{entry.sha256}"]
+        total = sum(entry.size for entry, _ in missing)
+        log = self._cache / "apt-download.log"
+        deadline = time.monotonic() + DOWNLOAD_DEADLINE_S
+        with log.open("w+") as output, subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+        ) as process:
+            try:
+                while process.poll() is None and time.monotonic() < deadline:
+                    done = sum(part.stat().st_size for part in parts.values() if part.exists())
+                    progress.update(done, total, f"{done >> 20} of {total >> 20} MiB")
+                    time.sleep(0.1)
+            finally:
+                process.kill()
+        for entry, path in missing:
+            if parts[path].exists() and sha256_file(parts[path]) == entry.sha256:
+                parts[path].rename(path)
+        lost = [entry for entry, path in missing if not path.exists()]
+        if lost:
+            self._explain_loss(lost, log.read_text(errors="replace"))
+
+    def _explain_loss(self, lost: Sequence[Entry], output: str) -> None:
+        """Raise ArchiveError, telling an archive that has moved on from one that is away."""
+        names = ", ".join(f"{entry.package} {entry.version}" for entry in lost)
+        if re.search(r"\b404\b|Not Found", output):
+            raise ArchiveError(
+                f"the archive has moved on: run make relock\n  no longer there: {names}"
+            )
+        tail = "\n".join(output.splitlines()[-10:])
+        raise ArchiveError(f"could not download {names}; is the mirror reachable?\n{tail}")
+
+    def _apt(self, tool: str, *arguments: str) -> str:
+        """Run an apt tool on our own sources, lists and (empty) installed state."""
+        root = self._cache.resolve() / "apt"
+        options = {
+            "Dir::Etc::SourceList": root / "debian.sources",
+            "Dir::Etc::SourceParts": "-",
+            "Dir::Etc::Preferences": "-",
+            "Dir::Etc::PreferencesParts": "-",
+            "Dir::State::Lists": root / "lists",
+            "Dir::State::Status": root / "status",
+            "Dir::State::Extended_States": root / "extended_states",
+            "Dir::Cache": root / "cache",
+            "APT::Architecture": ARCHITECTURE,
+            "APT::Architectures": ARCHITECTURE,
+            "APT::Sandbox::User": "root",
+            "APT::Get::List-Cleanup": "true",
+            "Acquire::Languages": "none",
+        }
+        command = [tool]
+        for key, value in options.items():
+            command += ["-o", f"{key}={value}"]
+        return run([*command, *arguments], env={"LC_ALL": "C.UTF-8"})
