@@ -64,6 +64,8 @@ def loads(text: str | bytes | bytearray) -> object:
         value, end = _scan(text, start)
     except StopIteration as error:
         raise ValueError(f"JSON value expected at character {error.value}") from None
+    except SystemError as error:  # Python 3.11 looks for its exception class in json.decoder
+        raise ValueError("not JSON") from error
     except RecursionError:
         raise ValueError("JSON is nested too deeply") from None
     if text[end:].strip(_SPACE):

@@ -1,0 +1,111 @@
+"""Compile units, agent manifests and machine configuration into the plan that PID 1 loads.
+
+Run by the image build and, on the machine, by PID 1 as a child when there is a machine configuration:
+
+    python3 -m ainit.policy.compile --units DIR --agents DIR --machine FILE --out FILE
+
+``--agents`` holds one directory or mounted bundle per agent; ``--base PLAN`` takes the units from a
+compiled plan instead. Every finding is printed as ``file:line: message``; the exit status is then 1
+and nothing is written. This is the one module of ``policy`` that reads and writes files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from ..constants import AGENTS
+from ..errors import ConfigError, Finding
+from ..wire.codec import dumps, loads
+from . import config
+from .plan import Plan, Unit
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([Finding(str(path), 1, f"cannot be read: {error}")]) from error
+
+
+def _sources(units: Path, agents: Path) -> tuple[list[tuple[Unit, str]], list[Finding]]:
+    found: list[tuple[Unit, str]] = []
+    findings: list[Finding] = []
+    for path in sorted(units.glob("*.toml")):
+        unit, wrong = config.unit(_read(path), str(path), path.stem)
+        found.append((unit, str(path)))
+        findings += wrong
+    for path in sorted(agents.glob("*/manifest.toml")):
+        name = path.parent.name
+        unit, wrong = config.agent(_read(path), str(path), name, f"{AGENTS}/{name}.erofs")
+        found.append((unit, str(path)))
+        findings += wrong
+    return found, findings
+
+
+def _base(path: Path) -> list[tuple[Unit, str]]:
+    record = loads(_read(path))
+    if not isinstance(record, dict):
+        raise ConfigError([Finding(str(path), 1, "is no plan")])
+    return [(unit, str(path)) for unit in Plan.from_record(record).units]
+
+
+def compile_plan(
+    machine: Path, *, units: Path | None = None, agents: Path | None = None, base: Path | None = None
+) -> Plan:
+    """The plan of these files. Raises ConfigError with every finding."""
+    findings: list[Finding] = []
+    if base is not None:
+        found = _base(base)
+    elif units is not None and agents is not None:
+        found, findings = _sources(units, agents)
+    else:
+        raise ValueError("either a base plan, or units and agents")
+    settings, wrong = config.machine(_read(machine), str(machine))
+    findings += wrong
+    if findings:
+        raise ConfigError(findings)
+    return config.assemble(found, settings)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace ``path`` by ``text``: either the old or the new content survives a power cut."""
+    temporary = path.with_name(f".{path.name}.new")
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="ainit.policy.compile", description="compile a plan")
+    parser.add_argument("--units", type=Path)
+    parser.add_argument("--agents", type=Path)
+    parser.add_argument("--base", type=Path)
+    parser.add_argument("--machine", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    if options.base is None and (options.units is None or options.agents is None):
+        parser.error("give --base, or both --units and --agents")
+    try:
+        plan = compile_plan(
+            options.machine, units=options.units, agents=options.agents, base=options.base
+        )
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 1
+    write_atomically(options.out, dumps(plan.to_record()) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

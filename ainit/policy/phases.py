@@ -1,0 +1,164 @@
+"""What is measured, in which order, into which PCR: one table for the extender, the predictor and
+the verifier, so that they cannot drift.
+
+An event is typed data. Its digest is SHA-256 over the canonical JSON of that data, so the type is
+covered by the digest (a relabelled event no longer matches). The records are JSON in the form of the
+TCG Canonical Event Log (section 5, "CEL-JSON").
+
+>>> event = measured("model", "speech", "sha256:" + "00" * 32)
+>>> event.pcr
+13
+"""
+
+from __future__ import annotations
+
+try:  # PID 1 does without OpenSSL: the interpreter's own SHA-256, named differently before 3.12
+    from _sha2 import sha256
+except ImportError:
+    from _sha256 import sha256  # type: ignore[import-not-found,no-redef,unused-ignore]
+
+from ..constants import PCR_AGENTS, PCR_MACHINE, PCR_MODELS
+from ..errors import MeasurementError
+from ..wire.codec import canonical
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+MACHINE_CONFIG = "machine-config"
+MODEL = "model"
+POLICY = "policy"
+AGENT = "agent"
+REFUSAL = "refusal"
+CAP = "cap"
+
+# The order of this table is the order of the boot set.
+KIND_PCR = {
+    MACHINE_CONFIG: PCR_MACHINE,
+    MODEL: PCR_MODELS,
+    POLICY: PCR_MODELS,
+    AGENT: PCR_AGENTS,
+}
+CAPPED = (PCR_MACHINE, PCR_MODELS, PCR_AGENTS)
+BOOT_EXTENDS_MAX = 32
+_FIELDS = {
+    **dict.fromkeys(KIND_PCR, {"type", "name", "digest"}),
+    REFUSAL: {"type", "kind", "name", "reason"},
+    CAP: {"type", "pcr"},
+}
+ZERO = bytes(32)
+
+Content = dict[str, object]
+
+
+class Event:
+    """One thing to extend: the PCR and the typed content."""
+
+    __slots__ = ("content", "pcr")
+
+    def __init__(self, pcr: int, content: Content) -> None:
+        self.pcr = pcr
+        self.content = content
+
+    @property
+    def digest(self) -> bytes:
+        """What the PCR is extended with."""
+        return content_digest(self.content)
+
+    def record(self, number: int) -> Content:
+        """The canonical event log record of this event, at position ``number``."""
+        return {
+            "recnum": number,
+            "pcr": self.pcr,
+            "digests": [{"hashAlg": "sha256", "digest": self.digest.hex()}],
+            "content_type": "ainos",
+            "content": self.content,
+        }
+
+
+def measured(kind: str, name: str, digest: str) -> Event:
+    """The event for an artefact with its fs-verity digest (``sha256:<hex>``)."""
+    return Event(KIND_PCR[kind], {"type": kind, "name": name, "digest": digest})
+
+
+def refused(kind: str, name: str, reason: str) -> Event:
+    """The event for an artefact that was refused, in the PCR that it would have had."""
+    content: Content = {"type": REFUSAL, "kind": kind, "name": name, "reason": reason}
+    return Event(KIND_PCR[kind], content)
+
+
+def cap(pcr: int) -> Event:
+    """The event that closes the boot set of one PCR."""
+    return Event(pcr, {"type": CAP, "pcr": pcr})
+
+
+def boot_set(
+    machine_config: Event, models: Iterable[Event], agents: Iterable[Event]
+) -> list[Event]:
+    """Everything that is extended before the first agent starts, in order.
+
+    ``models`` holds models and policies (and refusals of either), ``agents`` likewise; each is
+    sorted by name here, so that callers cannot disagree about the order.
+    """
+
+    def name(event: Event) -> str:
+        return str(event.content["name"])
+
+    return [
+        machine_config,
+        *sorted(models, key=name),
+        *sorted(agents, key=name),
+        *(cap(pcr) for pcr in CAPPED),
+    ]
+
+
+def content_digest(content: Content) -> bytes:
+    """SHA-256 over the canonical JSON of ``content``."""
+    return sha256(canonical(content)).digest()
+
+
+def fold(pcr: bytes, digest: bytes) -> bytes:
+    """A PCR after TPM2_PCR_Extend (TPM 2.0 part 1, section 17.1)."""
+    return sha256(pcr + digest).digest()
+
+
+def predict(events: Iterable[Event]) -> dict[int, bytes]:
+    """The values of the three PCRs after ``events``, from zero."""
+    pcrs = dict.fromkeys(CAPPED, ZERO)
+    for event in events:
+        pcrs[event.pcr] = fold(pcrs[event.pcr], event.digest)
+    return pcrs
+
+
+def parse(record: Mapping[str, object], number: int) -> Event:
+    """The event in one log record. Raises MeasurementError for anything not exactly as written here:
+    another sequence number, an unknown type or field, a digest that is not the content's own.
+    """
+    content = record.get("content")
+    if set(record) != {"recnum", "pcr", "digests", "content_type", "content"}:
+        raise MeasurementError(f"record {number}: has other fields than a log record")
+    if record["recnum"] != number:
+        raise MeasurementError(f"record {number}: is numbered {record['recnum']}")
+    if record["content_type"] != "ainos" or not isinstance(content, dict):
+        raise MeasurementError(f"record {number}: content type {record['content_type']} is unknown")
+    kind = content.get("type")
+    if kind not in _FIELDS:
+        raise MeasurementError(f"record {number}: event type {kind} is unknown")
+    if set(content) != _FIELDS[str(kind)]:
+        raise MeasurementError(f"record {number}: event {kind} has other fields than it should")
+    if content.get("kind", MODEL) not in KIND_PCR:
+        raise MeasurementError(f"record {number}: refusal of unknown kind {content['kind']}")
+    wanted = content["pcr"] if kind == CAP else KIND_PCR[str(content.get("kind", kind))]
+    if record["pcr"] != wanted or wanted not in CAPPED or isinstance(wanted, bool):
+        raise MeasurementError(f"record {number}: event {kind} does not belong to this PCR")
+    if not all(isinstance(content[field], str) for field in _FIELDS[str(kind)] - {"pcr"}):
+        raise MeasurementError(f"record {number}: event {kind} has a field of the wrong type")
+    event = Event(int(str(wanted)), content)
+    if record["digests"] != [{"hashAlg": "sha256", "digest": event.digest.hex()}]:
+        raise MeasurementError(f"record {number}: the digest is not that of its content")
+    return event
+
+
+def replay(records: Sequence[Mapping[str, object]]) -> dict[int, bytes]:
+    """The PCR values that a log leads to, from zero. Raises MeasurementError as ``parse`` does."""
+    return predict([parse(record, number) for number, record in enumerate(records)])
