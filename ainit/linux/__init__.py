@@ -1,0 +1,1 @@
+"""The system calls: the only place that touches the kernel. Standard library and ctypes."""

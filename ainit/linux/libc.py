@@ -1,0 +1,60 @@
+"""System calls that the standard library lacks, through the C library. See the man page of each."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+# mount(2)
+MS_RDONLY = 1
+MS_NOSUID = 2
+MS_NODEV = 4
+MS_NOEXEC = 8
+MS_REMOUNT = 32
+MS_NOATIME = 1024
+MS_REC = 16384
+MS_PRIVATE = 1 << 18
+MNT_DETACH = 2
+
+# reboot(2)
+RB_AUTOBOOT = 0x01234567
+RB_POWER_OFF = 0x4321FEDC
+RB_DISABLE_CAD = 0
+
+# prctl(2)
+PR_SET_NO_NEW_PRIVS = 38
+PR_SET_CHILD_SUBREAPER = 36
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p]
+_libc.umount2.argtypes = [ctypes.c_char_p, ctypes.c_int]
+_libc.reboot.argtypes = [ctypes.c_int]
+_libc.prctl.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
+
+
+def _check(result: int, what: str) -> None:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), what)
+
+
+def mount(source: str, target: str, kind: str, flags: int = 0, data: str = "") -> None:
+    """mount(2). Raises OSError that names the target."""
+    _check(
+        _libc.mount(source.encode(), target.encode(), kind.encode(), flags, data.encode()), target
+    )
+
+
+def unmount(target: str, flags: int = 0) -> None:
+    """umount2(2). Raises OSError that names the target."""
+    _check(_libc.umount2(target.encode(), flags), target)
+
+
+def reboot(command: int) -> None:
+    """reboot(2). Returns only when the kernel refuses, or for RB_DISABLE_CAD."""
+    _check(_libc.reboot(command), "reboot")
+
+
+def prctl(option: int, argument: int) -> None:
+    """prctl(2) with one argument."""
+    _check(_libc.prctl(option, argument, 0, 0, 0), "prctl")
