@@ -1,0 +1,121 @@
+"""``ainitctl``: the command line. It talks to the control socket only, and knows no other way in.
+
+One file per noun; a noun's module is imported when the noun is used, because importing is most
+of what a short command costs. What every command shares is in ``base``, how results look in
+``render``. Exit codes are part of the interface: see ``EXIT_CODES``.
+
+>>> main(["status", "--json"])   # doctest: +SKIP
+0
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from .. import __version__
+from ..constants import CONTROL
+from ..errors import AinosError, ConfigError, DeadlineError, UnavailableError, WireError
+from ..wire import protocol
+from ..wire.protocol import VarlinkError
+from .base import Entry, LazyGroup
+
+__all__ = ["main"]
+
+DONE, REFUSED, USAGE, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 130
+
+EXIT_CODES = """\
+Exit codes: 0 done; 1 the system said no, or a check found something; 2 the command line is wrong;
+3 nothing usable answers at the control socket; 130 interrupted.
+"""
+
+COMMANDS = {
+    "status": Entry("status:status", "Health of the machine, boot phases and every unit."),
+    "unit": Entry("unit:unit", "Show, start, stop and restart units."),
+    "start": Entry("unit:start", "Start a unit (short for `unit start`)."),
+    "stop": Entry("unit:stop", "Stop a unit (short for `unit stop`)."),
+    "restart": Entry("unit:restart", "Restart a unit (short for `unit restart`)."),
+    "logs": Entry("logs:logs", "What units have written, and what they write now."),
+    "measurements": Entry("measurements:measurements", "The log of measurements, and the PCRs."),
+    "attest": Entry("attest:attest", "Fetch evidence of what runs, and verify it."),
+    "gpu": Entry("gpu:gpu", "GPUs, their partitions and who holds them."),
+    "models": Entry("models:models", "Models and policies: admitted, refused, why."),
+    "network": Entry("network:network", "Links, addresses, routes and name servers."),
+    "devices": Entry("devices:devices", "Devices that the kernel announced."),
+    "check": Entry("check:check", "Check unit, manifest and machine files, on any computer."),
+    "call": Entry("call:call", "Call any varlink method of the machine."),
+    "shutdown": Entry("power:shutdown", "Stop everything and power off."),
+    "reboot": Entry("power:reboot", "Stop everything and start again."),
+    "completion": Entry("completion:completion", "Print the completion script of a shell."),
+}
+
+
+@click.group(cls=LazyGroup, entries=COMMANDS, epilog=EXIT_CODES)
+@click.version_option(__version__, prog_name="ainitctl", message="%(prog)s %(version)s")
+def ainitctl() -> None:
+    """See and steer an AINOS machine through its control socket.
+
+    Reading needs no privilege; starting, stopping and powering off need root. Every command takes
+    the global options, before or after its name, and `--json` always gives the system's own
+    answer for scripts.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; every known failure is one line on stderr."""
+    try:
+        code = ainitctl.main(arguments, prog_name="ainitctl", standalone_mode=False)
+    except click.Abort:
+        return INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except ConfigError as error:
+        for finding in error.findings:
+            click.echo(str(finding), err=True)
+        return REFUSED
+    except (AinosError, VarlinkError) as error:
+        click.echo(f"ainitctl: {_explain(error)}", err=True)
+        return UNREACHABLE if isinstance(error, UnavailableError | WireError) else REFUSED
+    return code if isinstance(code, int) else DONE
+
+
+def _explain(error: AinosError) -> str:
+    """What went wrong and what to do next, in one line."""
+    match error:
+        case VarlinkError():
+            return _explain_reply(error)
+        case DeadlineError():
+            return f"{error}; a longer wait is --timeout SECONDS"
+        case UnavailableError():
+            hint = f"on an AINOS machine it is {CONTROL}, elsewhere give --socket PATH"
+            return f"cannot reach the control socket {error}; {hint}"
+        case WireError():
+            return f"what answers at the socket does not speak the control protocol: {error}"
+    return str(error)
+
+
+def _explain_reply(error: VarlinkError) -> str:
+    def detail(name: str) -> str:
+        return str(error.parameters.get(name, "?"))
+
+    match error.name:
+        case "org.ainos.Control.NoSuchUnit":
+            return f"there is no unit {detail('name')}; `ainitctl status` lists them"
+        case "org.ainos.Control.Refused":
+            return f"refused: {detail('reason')}"
+        case "org.ainos.Control.Unavailable":
+            hint = "`ainitctl status` shows what provides it"
+            return f"{detail('interface')} does not answer: {detail('reason')}; {hint}"
+        case protocol.PERMISSION_DENIED:
+            return "permission denied; this needs root"
+        case protocol.INVALID_PARAMETER:
+            return f"the parameter {detail('parameter')} is missing or of the wrong type"
+        case protocol.METHOD_NOT_FOUND:
+            hint = "this machine's version may be older than this command"
+            return f"there is no method {detail('method')}; {hint}"
+        case protocol.INTERFACE_NOT_FOUND:
+            hint = "no running unit provides it; `ainitctl status` lists the units"
+            return f"there is no interface {detail('interface')}: {hint}"
+    return f"the system answered {error}"
