@@ -1,0 +1,138 @@
+"""Wheels: lists resolved into pinned files, downloaded by hash, laid into a tree without an installer.
+
+A list ``<name>.in`` says what is wanted and why; its lock ``<name>.txt`` pins one file of each
+package by version and SHA-256. pip resolves, downloads and checks; a wheel is a zip archive (PEP 427),
+so laying it out needs neither pip nor the interpreter it is meant for.
+
+    for wheel in download(SCRIPTS / "wheels.txt", GUEST): lay(wheel, tree / DIST_PACKAGES)
+"""
+
+from __future__ import annotations
+
+import email.message
+import email.parser
+import hashlib
+import re
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from lib.host import CACHE, REPOSITORY, VENV, HostError, published, published_tree, run, sha256_file
+
+SCRIPTS = REPOSITORY / "scripts"
+DIST_PACKAGES = "usr/lib/python3/dist-packages"
+# The guest's glibc (2.41) satisfies each of these; pip takes exactly the tags it is given.
+GUEST = (
+    "--python-version=3.13",
+    "--implementation=cp",
+    *(f"--abi={abi}" for abi in ("cp313", "abi3", "none")),
+    *(f"--platform=manylinux_2_{minor}_x86_64" for minor in (34, 31, 28, 27, 17)),
+    "--platform=manylinux2014_x86_64",
+)
+DOWNLOAD_DEADLINE_S = 1800
+
+
+class WheelError(HostError):
+    """A wheel, or a list of them, is not what it should be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """What a wheel says about itself. ``licence`` is "" when it says nothing usable."""
+
+    name: str
+    version: str
+    licence: str
+    sha256: str
+
+
+def _pip(arguments: Sequence[str]) -> None:
+    run([str(VENV / "bin/python"), "-m", "pip", *arguments], timeout=DOWNLOAD_DEADLINE_S)
+
+
+def resolve(wanted: Path, lock: Path, target: Sequence[str] = (), *, closure: bool = True) -> int:
+    """Write the lock of a list, with what the packages depend on; return how many there are."""
+    command = ["download", "--quiet", "--only-binary=:all:", *target]
+    with tempfile.TemporaryDirectory() as folder:
+        _pip([*command, *([] if closure else ["--no-deps"]), "-d", folder, "-r", str(wanted)])
+        found = sorted(map(inspect, Path(folder).glob("*.whl")), key=lambda wheel: wheel.name)
+    with published(lock) as file:
+        text = [f"# From {wanted.name} by `make relock`: what is taken, and no other file.\n"]
+        text += [f"{d.name}=={d.version} --hash=sha256:{d.sha256}\n" for d in found]
+        file.write_text("".join(text))
+    return len(found)
+
+
+def parse_lock(text: str, name: str) -> dict[str, str]:
+    """Return SHA-256 by package name. Raises WheelError with file and line."""
+    pins = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line or line.startswith("#"):
+            continue
+        match = re.fullmatch(r"([a-z0-9-]+)==(\S+) --hash=sha256:([0-9a-f]{64})", line)
+        if not match:
+            raise WheelError(f"{name}:{number}: expected <name>==<version> --hash=sha256:<digits>")
+        pins[match[1]] = match[3]
+    return pins
+
+
+def download(lock: Path, target: Sequence[str] = ()) -> list[Path]:
+    """Return the files of a lock, sorted; each is checked against its hash, cached or not."""
+    text = lock.read_text()
+    pins = set(parse_lock(text, str(lock)).values())
+    folder = CACHE / "wheels" / hashlib.sha256(text.encode()).hexdigest()[:16]
+    if not folder.exists():
+        with published_tree(folder) as temporary:
+            command = ["download", "--quiet", "--no-deps", "--only-binary=:all:", *target]
+            _pip([*command, "--require-hashes", "-d", str(temporary), "-r", str(lock)])
+    wheels = sorted(folder.glob("*.whl"))
+    if {sha256_file(wheel) for wheel in wheels} != pins:
+        shutil.rmtree(folder)
+        raise WheelError(f"{folder} did not hold the files of {lock.name}; removed it, try again")
+    return wheels
+
+
+def inspect(wheel: Path) -> Distribution:
+    """Read a wheel's own metadata (PEP 566, PEP 639)."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = [n for n in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", n)]
+        if len(names) != 1:
+            raise WheelError(f"{wheel}: not one METADATA file")
+        metadata = email.parser.BytesParser().parsebytes(archive.read(names[0]), headersonly=True)
+    name = re.sub(r"[-_.]+", "-", str(metadata["Name"])).lower()
+    return Distribution(name, str(metadata["Version"]), _licence(metadata), sha256_file(wheel))
+
+
+def _licence(metadata: email.message.Message) -> str:
+    """The licence expression; else a short free-text licence; else the classifier's last part."""
+    if metadata["License-Expression"]:
+        return str(metadata["License-Expression"])
+    text = str(metadata["License"] or "").strip()
+    if text and text != "UNKNOWN" and "\n" not in text and len(text) < 60:
+        return text
+    classifiers = [str(value) for value in metadata.get_all("Classifier", [])]
+    named = [value.split(" :: ")[-1] for value in classifiers if value.startswith("License ::")]
+    return " AND ".join(sorted(set(named) - {"OSI Approved"}))
+
+
+def lay(wheel: Path, destination: Path) -> None:
+    """Lay a wheel's modules into a directory; programs and data files are left out."""
+    with zipfile.ZipFile(wheel) as archive:
+        for member in archive.infolist():
+            path = PurePosixPath(member.filename)
+            if member.is_dir():
+                continue
+            if path.is_absolute() or ".." in path.parts:
+                raise WheelError(f"{wheel}: {member.filename} leaves the tree")
+            parts = path.parts
+            if parts[0].endswith(".data"):
+                if parts[1] not in ("purelib", "platlib"):
+                    continue
+                parts = parts[2:]
+            target = destination.joinpath(*parts)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with archive.open(member) as source, target.open("wb") as sink:
+                shutil.copyfileobj(source, sink)
