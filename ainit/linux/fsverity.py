@@ -11,11 +11,7 @@ import errno
 import fcntl
 import os
 
-try:  # without OpenSSL, see ainit.policy.phases
-    from _sha2 import sha256
-except ImportError:
-    from _sha256 import sha256  # type: ignore[import-not-found,no-redef,unused-ignore]
-
+from ..digest import sha256
 from ..errors import MeasurementError, NotCoveredError
 
 TYPE_CHECKING = False
@@ -89,7 +85,7 @@ def digest_stream(read: Callable[[int], bytes], size: int) -> bytes:
             levels.append(bytearray())
         hashes = levels[level]
         if len(hashes) == BLOCK:
-            full = sha256(bytes(hashes)).digest()
+            full = sha256(hashes)
             hashes.clear()
             add(level + 1, full)
         levels[level] += digest
@@ -103,13 +99,13 @@ def digest_stream(read: Callable[[int], bytes], size: int) -> bytes:
                 raise MeasurementError("the file ended before its size")
             block += more
         remaining -= len(block)
-        add(0, sha256(block.ljust(BLOCK, b"\0")).digest())
+        add(0, sha256(block.ljust(BLOCK, b"\0")))
     root = _root(levels, add) if levels else bytes(DIGEST_SIZE)
     descriptor = bytearray(256)
     descriptor[0:3] = bytes((1, _ALGORITHM_SHA256, BLOCK.bit_length() - 1))
     descriptor[8:16] = size.to_bytes(8, "little")
     descriptor[16 : 16 + DIGEST_SIZE] = root
-    return sha256(bytes(descriptor)).digest()
+    return sha256(descriptor)
 
 
 def _root(levels: list[bytearray], add: Callable[[int, bytes], None]) -> bytes:
@@ -118,7 +114,7 @@ def _root(levels: list[bytearray], add: Callable[[int, bytes], None]) -> bytes:
         hashes = bytes(levels[level])
         if len(hashes) == DIGEST_SIZE and level == len(levels) - 1:
             return hashes
-        add(level + 1, sha256(hashes.ljust(BLOCK, b"\0")).digest())
+        add(level + 1, sha256(hashes.ljust(BLOCK, b"\0")))
         level += 1
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 
-# mount(2)
+# Flags of mount(2).
 MS_RDONLY = 1
 MS_NOSUID = 2
 MS_NODEV = 4
@@ -16,17 +16,23 @@ MS_REC = 16384
 MS_PRIVATE = 1 << 18
 MNT_DETACH = 2
 
-# reboot(2)
+# Commands of reboot(2).
 RB_AUTOBOOT = 0x01234567
 RB_POWER_OFF = 0x4321FEDC
 RB_DISABLE_CAD = 0
 
-# prctl(2)
+# Options of prctl(2).
 PR_SET_NO_NEW_PRIVS = 38
 PR_SET_CHILD_SUBREAPER = 36
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_libc.mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p]
+_libc.mount.argtypes = [
+    ctypes.c_char_p,
+    ctypes.c_char_p,
+    ctypes.c_char_p,
+    ctypes.c_ulong,
+    ctypes.c_char_p,
+]
 _libc.umount2.argtypes = [ctypes.c_char_p, ctypes.c_int]
 _libc.reboot.argtypes = [ctypes.c_int]
 _libc.prctl.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import _signal
+import fcntl
 import os
 
 from . import libc
@@ -65,8 +67,6 @@ def spawn(child: Child) -> int:
 
 
 def _become(child: Child) -> None:
-    import _signal
-
     os.setsid()
     if child.cgroup_procs:
         descriptor = os.open(child.cgroup_procs, os.O_WRONLY | os.O_CLOEXEC)
@@ -98,8 +98,6 @@ def _become(child: Child) -> None:
 
 
 def _lift(descriptor: int, floor: int) -> int:
-    import fcntl
-
     return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, floor)
 
 

@@ -16,7 +16,9 @@ class Watchdog:
         self._descriptor = -1
         try:
             self._descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-            fcntl.ioctl(self._descriptor, _WDIOC_SETTIMEOUT, bytearray(seconds.to_bytes(4, "little")))
+            fcntl.ioctl(
+                self._descriptor, _WDIOC_SETTIMEOUT, bytearray(seconds.to_bytes(4, "little"))
+            )
         except OSError:
             pass  # a device with a fixed timeout is still petted
 

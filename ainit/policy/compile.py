@@ -53,7 +53,11 @@ def _base(path: Path) -> list[tuple[Unit, str]]:
 
 
 def compile_plan(
-    machine: Path, *, units: Path | None = None, agents: Path | None = None, base: Path | None = None
+    machine: Path,
+    *,
+    units: Path | None = None,
+    agents: Path | None = None,
+    base: Path | None = None,
 ) -> Plan:
     """The plan of these files. Raises ConfigError with every finding."""
     findings: list[Finding] = []

@@ -45,7 +45,11 @@ def _flag(value: object) -> bool:
 
 def _number(low: float, high: float) -> Check:
     def check(value: object) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not low <= value <= high
+        ):
             raise ValueError(f"is a number from {low:g} to {high:g}")
         return float(value)
 

@@ -16,9 +16,7 @@ def predecessors(units: Iterable[Unit]) -> dict[str, list[str]]:
     """Name → names that it starts after, limited to units that exist."""
     units = list(units)
     names = {unit.name for unit in units}
-    return {
-        unit.name: sorted({*unit.after, *unit.requires, *unit.wants} & names) for unit in units
-    }
+    return {unit.name: sorted({*unit.after, *unit.requires, *unit.wants} & names) for unit in units}
 
 
 def order(edges: Mapping[str, list[str]]) -> list[str]:

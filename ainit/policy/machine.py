@@ -173,7 +173,9 @@ def delay(unit: Unit, failures: int) -> float:
 
     The exponent is bounded too, so that no number of failures overflows.
     """
-    return float(min(unit.backoff_first * unit.backoff_factor ** min(failures - 1, 64), unit.backoff_max))
+    return float(
+        min(unit.backoff_first * unit.backoff_factor ** min(failures - 1, 64), unit.backoff_max)
+    )
 
 
 def _enter(state: State, name: str, now: float, reason: str = "", deadline: float = 0.0) -> None:

@@ -12,12 +12,8 @@ TCG Canonical Event Log (section 5, "CEL-JSON").
 
 from __future__ import annotations
 
-try:  # PID 1 does without OpenSSL: the interpreter's own SHA-256, named differently before 3.12
-    from _sha2 import sha256
-except ImportError:
-    from _sha256 import sha256  # type: ignore[import-not-found,no-redef,unused-ignore]
-
 from ..constants import PCR_AGENTS, PCR_MACHINE, PCR_MODELS
+from ..digest import sha256
 from ..errors import MeasurementError
 from ..wire.codec import canonical
 
@@ -114,12 +110,12 @@ def boot_set(
 
 def content_digest(content: Content) -> bytes:
     """SHA-256 over the canonical JSON of ``content``."""
-    return sha256(canonical(content)).digest()
+    return sha256(canonical(content))
 
 
 def fold(pcr: bytes, digest: bytes) -> bytes:
     """A PCR after TPM2_PCR_Extend (TPM 2.0 part 1, section 17.1)."""
-    return sha256(pcr + digest).digest()
+    return sha256(pcr + digest)
 
 
 def predict(events: Iterable[Event]) -> dict[int, bytes]:

@@ -39,7 +39,7 @@ class VarlinkError(AinosError):
 class Call:
     """A typed method call. ``more`` asks for several replies, ``oneway`` for none."""
 
-    __slots__ = ("member", "interface", "method", "more", "oneway", "parameters")
+    __slots__ = ("interface", "member", "method", "more", "oneway", "parameters")
 
     def __init__(self, message: Message) -> None:
         method = message.get("method")

@@ -1,0 +1,108 @@
+"""Measure, extend, write it down: the TPM, the event log, and what is in them already.
+
+Each distinct (PCR, name, digest) is extended once per boot. The PCR is extended first, then the
+record is appended, so the log never claims more than the TPM holds.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ..constants import MEASUREMENTS
+from ..errors import MeasurementError, NotCoveredError, TpmError
+from ..linux import fsverity, kmsg
+from ..linux.tpm import Tpm
+from ..policy import phases
+from ..wire.codec import dumps
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..policy.phases import Content, Event
+
+_HASHED_HERE_BYTES = 64 << 20  # larger files on the verified root need fs-verity of their own
+
+
+class Measurements:
+    """The boot's measurements. ``tpm_state`` is ``present``, or why there is none."""
+
+    def __init__(
+        self, open_tpm: Callable[[], Tpm] = Tpm, path: str = MEASUREMENTS, root: str = "/"
+    ) -> None:
+        self._tpm: Tpm | None = None
+        self._path = path
+        self._root_device = os.stat(root).st_dev
+        self._seen: set[bytes] = set()
+        self.records: list[Content] = []
+        self.tpm_state = "present"
+        try:
+            self._tpm = open_tpm()
+        except TpmError as error:
+            self._lose(error)
+
+    @property
+    def has_tpm(self) -> bool:
+        """Whether measurements reach a TPM."""
+        return self._tpm is not None
+
+    def add(self, event: Event) -> None:
+        """Extend and record ``event``, unless this boot already did."""
+        if event.digest in self._seen:
+            return
+        if self._tpm is not None:
+            try:
+                self._tpm.extend(event.pcr, event.digest)
+            except TpmError as error:
+                self._lose(error)
+        record = event.record(len(self.records))
+        self._append(dumps(record) + "\n")
+        self._seen.add(event.digest)
+        self.records.append(record)
+
+    def digest(self, descriptor: int) -> str:
+        """The fs-verity digest of an open file, from the kernel that enforces it.
+
+        A file on the verified root is enforced by dm-verity, so its digest is computed here. Raises
+        NotCoveredError for a file on neither.
+        """
+        try:
+            return fsverity.text(fsverity.measure(descriptor))
+        except NotCoveredError:
+            status = os.fstat(descriptor)
+            if status.st_dev != self._root_device:
+                raise
+            if status.st_size > _HASHED_HERE_BYTES:
+                raise MeasurementError(
+                    "too large to be hashed by PID 1: enable fs-verity"
+                ) from None
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            digest = fsverity.digest_stream(lambda size: os.read(descriptor, size), status.st_size)
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            return fsverity.text(digest)
+
+    def pcrs(self) -> dict[str, str]:
+        """The TPM's values of the PCRs that AINOS uses or relies on; empty without a TPM."""
+        if self._tpm is None:
+            return {}
+        try:
+            values = self._tpm.read((4, 7, 11, *phases.CAPPED))
+        except TpmError as error:
+            self._lose(error)
+            return {}
+        return {str(pcr): value.hex() for pcr, value in sorted(values.items())}
+
+    def _lose(self, error: TpmError) -> None:
+        if self._tpm is not None:
+            self._tpm.close()
+            self._tpm = None
+        self.tpm_state = str(error)
+        kmsg.log(f"measurements reach no TPM: {error}", kmsg.WARNING)
+
+    def _append(self, text: str) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        descriptor = os.open(self._path, flags, 0o644)
+        try:
+            os.write(descriptor, text.encode())
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,63 @@
+"""The ground PID 1 stands on: mounts, the disk, the host name, and the way down.
+
+Tests that run a real PID 1 inside namespaces give their own.
+"""
+
+from __future__ import annotations
+
+import os
+
+from .. import constants
+from ..errors import RefusedError
+from ..linux import block, efi, kmsg, libc, process
+from . import mounts
+from .measure import Measurements
+from .methods import REBOOT, Facts
+
+_SIGKILL = 9
+
+
+class Platform:
+    """A real machine."""
+
+    def prepare(self) -> None:
+        """The early mounts."""
+        for line in mounts.early():
+            kmsg.log(f"not mounted: {line}", kmsg.WARNING)
+
+    def measurements(self) -> Measurements:
+        """The TPM and the event log of this boot."""
+        return Measurements()
+
+    def find_disk(self, facts: Facts) -> None:
+        """Find the one disk that may be used, mount its state partition, record what is wrong."""
+        parts = block.partitions()
+        members = block.root_members()
+        loader = efi.loader_text("LoaderDevicePartUUID").lower()
+        try:
+            disk = block.system_disk(parts, members, loader)
+        except RefusedError as error:
+            facts.problems.append(str(error))
+            return
+        facts.root = f"{disk} ({', '.join(members)})"
+        device = block.labelled(parts, disk, constants.STATE_PARTITION)
+        why = mounts.state(device, constants.STATE) if device else f"{disk} has no state partition"
+        facts.state = why or device
+        if why:
+            facts.problems.append(f"no state: {why}")
+
+    def name(self, hostname: str) -> None:
+        """Set the host name."""
+        with open("/proc/sys/kernel/hostname", "w", encoding="ascii") as file:
+            file.write(hostname)
+
+    def leave(self, how: str) -> None:
+        """The last steps, each as good as it gets: kill, unmount, sync, reboot or power off."""
+        try:
+            os.kill(-1, _SIGKILL)
+        except OSError:
+            pass  # nobody is left
+        while process.reap() is not None:
+            pass
+        mounts.leave((constants.STATE,))
+        libc.reboot(libc.RB_AUTOBOOT if how == REBOOT else libc.RB_POWER_OFF)

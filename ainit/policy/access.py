@@ -1,0 +1,21 @@
+"""Who may call what on the control socket.
+
+The superuser may call everything. Others may look, and may ask agents to work: nothing that changes
+the machine.
+"""
+
+from __future__ import annotations
+
+AGENTS = "org.ainos.agent."
+_READING = frozenset(("Status", "Describe", "Measurements", "Models", "List"))
+
+
+def is_allowed(uid: int, interface: str, member: str) -> bool:
+    """Whether a peer with this user ID may call ``interface.member``.
+
+    >>> is_allowed(1000, "org.ainos.Control", "Reboot")
+    False
+    """
+    if uid == 0 or interface == "org.varlink.service" or interface.startswith(AGENTS):
+        return True
+    return interface.startswith("org.ainos.") and member in _READING

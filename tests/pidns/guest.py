@@ -1,0 +1,76 @@
+"""PID 1 of a test: the real ``ainit.pid1.main`` on a ground inside our own namespaces.
+
+Run as ``unshare --pid --mount --fork … python -I -S guest.py DIRECTORY``. The directory holds
+``plan.json`` and ``machine.toml``, and gets everything that a running machine keeps in /run.
+"""
+
+import os
+import sys
+
+here = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.dirname(os.path.dirname(here)))
+
+from ainit import constants  # noqa: E402
+
+directory = sys.argv[1]
+constants.PLAN = f"{directory}/plan.json"
+constants.DEFAULT_MACHINE = f"{directory}/machine.toml"
+constants.MACHINE = f"{directory}/state/config/machine.toml"
+constants.RUNTIME = f"{directory}/run"
+constants.CONTROL = f"{directory}/run/control"
+constants.SOCKETS = f"{directory}/run/sockets"
+constants.BUNDLES = f"{directory}/run/agents"
+constants.NOTIFY = f"{directory}/run/notify"
+constants.MEASUREMENTS = f"{directory}/run/measurements.cel"
+constants.ADMITTED = f"{directory}/run/admitted.json"
+constants.MACHINE_JSON = f"{directory}/run/machine.json"
+constants.CGROUP_ROOT = f"{directory}/cgroup/{os.path.basename(directory)}"
+constants.SHUTDOWN_SECONDS = 10.0
+
+from ainit.errors import TpmError  # noqa: E402
+from ainit.linux import libc  # noqa: E402
+from ainit.linux.tpm import Tpm  # noqa: E402
+from ainit.pid1.main import main  # noqa: E402
+from ainit.pid1.measure import Measurements  # noqa: E402
+from ainit.pid1.methods import Facts  # noqa: E402
+from ainit.pid1.platform import Platform  # noqa: E402
+
+
+def open_tpm() -> Tpm:
+    if not os.path.exists(f"{directory}/tpm"):
+        raise TpmError("no TPM: this test gives none")
+    return Tpm(transmit=accept_every_command)
+
+
+def accept_every_command(command: bytes) -> bytes:
+    """A TPM that says yes; the real protocol is tested against swtpm."""
+    return b"\x80\x01\x00\x00\x00\x0a\x00\x00\x00\x00"
+
+
+class Namespaces(Platform):
+    """A ground of our own namespaces instead of a machine."""
+
+    def prepare(self) -> None:
+        libc.mount("", "/", "", libc.MS_REC | libc.MS_PRIVATE)
+        libc.mount("proc", "/proc", "proc")
+        libc.mount("cgroup2", f"{directory}/cgroup", "cgroup2")
+        os.makedirs(constants.CGROUP_ROOT, exist_ok=True)
+        for path in (constants.SOCKETS, constants.BUNDLES):
+            os.makedirs(path, exist_ok=True)
+
+    def measurements(self) -> Measurements:
+        return Measurements(open_tpm, constants.MEASUREMENTS, root=directory)
+
+    def find_disk(self, facts: Facts) -> None:
+        facts.root = facts.state = "namespaces"
+
+    def name(self, hostname: str) -> None:
+        pass
+
+    def leave(self, how: str) -> None:
+        with open(f"{directory}/left", "w", encoding="ascii") as file:
+            file.write(how)
+        os._exit(0)
+
+
+main(Namespaces())
