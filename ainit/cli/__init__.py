@@ -56,7 +56,7 @@ COMMANDS = {
 def ainitctl() -> None:
     """See and steer an AINOS machine through its control socket.
 
-    Reading needs no privilege; starting, stopping and powering off need root. Every command takes
+    Looking needs no privilege; logs and everything that changes the machine need root. Every command takes
     the global options, before or after its name, and `--json` always gives the system's own
     answer for scripts.
     """

@@ -18,8 +18,8 @@ def call(settings: Settings, method: str, parameters: str, more: bool) -> None:
     """Call the varlink METHOD with the object JSON and print the answer as JSON.
 
     METHOD is a full name such as `org.ainos.Control.Status`. Every service and agent that
-    provides an interface is reached the same way. `org.varlink.service.GetInfo` lists the interfaces, and
-    `org.varlink.service.GetInterfaceDescription` describes one:
+    provides an interface is reached the same way. `org.varlink.service.GetInfo` lists the
+    interfaces, and `org.varlink.service.GetInterfaceDescription` describes one:
 
     \b
       ainitctl call org.varlink.service.GetInterfaceDescription '{"interface": "org.ainos.Gpu"}'

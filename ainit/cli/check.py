@@ -36,8 +36,8 @@ def check(
     """Check unit files, agent manifests and machine configuration.
 
     PATH is a file or a directory. Every finding is printed as `file:line: message`, and the
-    exit code is then 1. For a directory that holds units, the units are also checked together: names used twice,
-    units that are required and not there, cycles. Needs no machine.
+    exit code is then 1. For a directory that holds units, the units are also checked together:
+    names used twice, units that are required and not there, cycles. Needs no machine.
     """
     findings: list[Finding] = []
     count = 0

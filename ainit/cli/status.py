@@ -76,7 +76,5 @@ def partition(gpu: reply.Record) -> str:
 
 def _phases(phases: list[reply.Record]) -> str:
     return ", ".join(
-        f"{reply.text(phase, 'name')} {at:.1f}s"
-        for phase in phases
-        if isinstance(at := phase.get("at"), int | float)
+        f"{reply.text(phase, 'name')} {render.span(phase.get('seconds'))}" for phase in phases
     )
