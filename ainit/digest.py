@@ -1,4 +1,4 @@
-"""SHA-256 without OpenSSL: PID 1 uses the interpreter's own, under the name that its version has."""
+"""SHA-256 without OpenSSL: the interpreter's own, under the name that its version has."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from types import TracebackType
+from typing import Self
 
 from ..constants import MESSAGE_BYTES
 from ..errors import DeadlineError, UnavailableError, WireError
@@ -39,7 +40,7 @@ class Client:
             self._socket.close()
             raise UnavailableError(f"{path}: {error.strerror or error}") from error
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

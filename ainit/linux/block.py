@@ -1,7 +1,7 @@
 """Block devices as sysfs shows them: which disk holds the verified root, and what else is on it.
 
-The kernel gives each partition's number, name and UUID in its ``uevent``. ``sysfs`` is a parameter, so
-that tests can lay out a machine in a directory.
+The kernel gives each partition's number, name and UUID in its ``uevent``. ``sysfs`` is a parameter,
+so that tests can lay out a machine in a directory.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """fs-verity: the one digest of AINOS, measured by the kernel or computed the same way here.
 
-The digest is SHA-256 over the descriptor that holds the root of a Merkle tree of SHA-256 hashes over
-4096-byte blocks, without salt (kernel documentation, filesystems/fsverity.rst, "File digest
+The digest is SHA-256 over the descriptor that holds the root of a Merkle tree of SHA-256 hashes
+over 4096-byte blocks, without salt (kernel documentation, filesystems/fsverity.rst, "File digest
 computation").
 """
 
@@ -56,8 +56,7 @@ def enable(descriptor: int) -> None:
 
     Raises NotCoveredError when the file system cannot, OSError when the file is open for writing.
     """
-    # struct fsverity_enable_arg: version, hash_algorithm, block_size, salt_size, salt_ptr,
-    # sig_size, reserved1, sig_ptr, reserved2[11]
+    # The kernel's fsverity_enable_arg; salt and signature stay empty.
     argument = bytearray(128)
     argument[0:4] = (1).to_bytes(4, "little")
     argument[4:8] = _ALGORITHM_SHA256.to_bytes(4, "little")

@@ -58,7 +58,7 @@ def spawn(child: Child) -> int:
     if pid == 0:
         try:
             _become(child)
-        except BaseException as error:  # a child must never return into PID 1's code
+        except BaseException as error:  # noqa: BLE001 - a child must never return into PID 1's code
             try:
                 os.write(2, f"cannot start {child.argv[0]}: {error}\n".encode())
             finally:
@@ -134,7 +134,7 @@ def describe(status: int) -> str:
 
 
 def start_time(pid: int) -> int:
-    """The start time of a process in clock ticks since boot (proc(5), stat, field 22); 0 if gone."""
+    """Start time of a process in clock ticks since boot (proc(5), stat, field 22); 0 if gone."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             return int(file.read().rpartition(b")")[2].split()[19])

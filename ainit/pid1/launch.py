@@ -1,7 +1,7 @@
 """The only path from an artefact to a running process: open, measure, compare, extend, fork.
 
-A model is handed over as the very descriptor that was measured, so there is no gap between measuring and
-using. What cannot be measured raises RefusedError, and nothing is started.
+A model is handed over as the very descriptor that was measured, so there is no gap between
+measuring and using. What cannot be measured raises RefusedError, and nothing is started.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Launcher:
         self._mounted: dict[str, str] = {}
 
     def boot_events(self, units: list[Unit]) -> tuple[list[Event], list[Event]]:
-        """The events of the boot set: models and policies, then agents. A refusal is an event, too."""
+        """The events of the boot set: models and policies, then agents. A refusal is one, too."""
         models = []
         for entry in self.admitted().values():
             name, kind = str(entry["name"]), str(entry["kind"])
@@ -78,12 +78,12 @@ class Launcher:
 
         Raises RefusedError when something may not be used, OSError when the system cannot.
         """
-        if unit.measurement == plan.REQUIRED and not self._measurements.has_tpm:
-            if self._without_tpm == "refuse":
-                raise RefusedError(
-                    f"must be measured, and {self._measurements.tpm_state} "
-                    "(machine policy without_tpm = refuse)"
-                )
+        unmeasured = unit.measurement == plan.REQUIRED and not self._measurements.has_tpm
+        if unmeasured and self._without_tpm == "refuse":
+            raise RefusedError(
+                f"must be measured, and {self._measurements.tpm_state} "
+                "(machine policy without_tpm = refuse)"
+            )
         opened: list[int] = []
         output = -1
         try:
@@ -151,7 +151,7 @@ class Launcher:
         return environment
 
     def _listener(self, unit: Unit) -> socket:
-        """The unit's listening socket: made once, kept over its restarts, so that no client is lost."""
+        """The unit's listening socket, kept over its restarts, so that no client is lost."""
         if unit.name not in self._listeners:
             path = f"{self._sockets}/{unit.name}"
             try:

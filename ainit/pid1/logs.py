@@ -1,7 +1,7 @@
 """What services print: a bounded ring of lines per unit, and the pipes that feed it.
 
-A flood costs its own oldest lines, never PID 1: each turn reads a bounded amount, and what is dropped
-is counted.
+A flood costs its own oldest lines, never PID 1: each turn reads a bounded amount, and what is
+dropped is counted.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The event loop: one epoll, callbacks by descriptor, and hooks that say when they want to run.
 
-A callback that raises is logged and counted, and the loop goes on: one broken client or service must
-not cost the machine its PID 1.
+A callback that raises is logged and counted, and the loop goes on: one broken client or service
+must not cost the machine its PID 1.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Loop:
     def _guard(self, callback: Callable[..., float | None], argument: float) -> float | None:
         try:
             return callback(argument)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - see the module docstring
             self.faults += 1
             kmsg.log(f"fault: {describe(error)}", kmsg.ERROR)
             return now() + 1.0

@@ -224,8 +224,8 @@ def _start(platform: Platform, facts: Facts) -> tuple[Init, bool]:
 
 
 def main(platform: Platform | None = None) -> None:
-    """PID 1. Never returns and never raises: a fault before the loop reboots, so that the boot counter
-    can fall back to the other slot.
+    """PID 1. Never returns and never raises: a fault before the loop reboots, so that the boot
+    counter can fall back to the other slot.
     """
     platform = platform or Platform()
     facts = Facts()
@@ -244,7 +244,7 @@ def main(platform: Platform | None = None) -> None:
         how = init.run()
         kmsg.log(f"{how} after {loop.now():.1f} s, peak memory {process.peak_memory() >> 10} KiB")
         watchdog.pet()
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - an exception that leaves PID 1 is a panic
         kmsg.log(f"ainit cannot go on, rebooting: {loop.describe(error)}", 2)
         if isinstance(error, AinosError):
             kmsg.log(str(error), 2)

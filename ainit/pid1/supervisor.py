@@ -1,8 +1,8 @@
 """Runs the plan: feeds events to ``policy.machine``, carries out its actions, decides who may go.
 
-Everything it knows is in ``states`` and a few fields with a JSON form (``to_record``): the seam through
-which PID 1 will hand itself over to itself. Transitions are queued and executed one by one, never
-recursively.
+Everything it knows is in ``states`` and a few fields with a JSON form (``to_record``): the seam
+through which PID 1 will hand itself over to itself. Transitions are queued and executed one by one,
+never recursively.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Compile units, agent manifests and machine configuration into the plan that PID 1 loads.
 
-Run by the image build and, on the machine, by PID 1 as a child when there is a machine configuration:
+Run by the image build and, when the machine has a configuration of its own, by PID 1 as a child:
 
     python3 -m ainit.policy.compile --units DIR --agents DIR --machine FILE --out FILE
 

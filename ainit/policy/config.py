@@ -166,7 +166,7 @@ def _fill(table: Table, keys: Mapping[str, tuple[str, Check]], unit: Unit) -> li
 
 
 def _unit(text: str, file: str, name: str, kind: str) -> tuple[Unit, list[Finding]]:
-    unit = Unit(name, kind, [])
+    unit = Unit(name, kind)
     try:
         document = parse(text, file)
         main, keys = ("agent", _AGENT) if kind == plan.AGENT else ("service", _SERVICE)

@@ -2,15 +2,15 @@
 
 ::
 
-    inactive ─ start ─▶ waiting ─ ready to go ─▶ [allocating] ─▶ starting ─▶ ready ─ stop ─▶ stopping
-                          ▲                                         │  │       │               │
-                          └──── delay over ──── backoff ◀───────────┘  │       └─ exit ─▶ …    ▼
-                                                failed / refused ◀─────┘                    inactive
+    inactive ─ start ▶ waiting ─ may go ▶ [allocating] ─▶ starting ─▶ ready ─ stop ▶ stopping
+                          ▲                                  │  │       │               │
+                          └── delay over ── backoff ◀────────┘  │       └─ exit ▶ …     ▼
+                                         failed / refused ◀─────┘                   inactive
 
-``State`` is the whole run-time state of a unit and has a JSON form, so that PID 1 can hand it over to
-itself. A step changes the state it is given and returns what the caller must do, in order. Times are
-seconds on CLOCK_BOOTTIME. Leaves out: dependencies between units (``pid1.units`` decides when a waiting unit may
-go) and every side effect.
+``State`` is the whole run-time state of a unit and has a JSON form, so that PID 1 can hand it over
+to itself. A step changes the state it is given and returns what the caller must do, in order. Times
+are seconds on CLOCK_BOOTTIME. Leaves out: dependencies between units (``pid1.supervisor`` decides
+when a waiting unit may go) and every side effect.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 the verifier, so that they cannot drift.
 
 An event is typed data. Its digest is SHA-256 over the canonical JSON of that data, so the type is
-covered by the digest (a relabelled event no longer matches). The records are JSON in the form of the
-TCG Canonical Event Log (section 5, "CEL-JSON").
+covered by the digest (a relabelled event no longer matches). The records are JSON in the form of
+the TCG Canonical Event Log (section 5, "CEL-JSON").
 
 >>> event = measured("model", "speech", "sha256:" + "00" * 32)
 >>> event.pcr
@@ -38,7 +38,7 @@ KIND_PCR = {
 CAPPED = (PCR_MACHINE, PCR_MODELS, PCR_AGENTS)
 BOOT_EXTENDS_MAX = 32
 _FIELDS = {
-    **dict.fromkeys(KIND_PCR, {"type", "name", "digest"}),
+    **{kind: {"type", "name", "digest"} for kind in KIND_PCR},
     REFUSAL: {"type", "kind", "name", "reason"},
     CAP: {"type", "pcr"},
 }

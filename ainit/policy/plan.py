@@ -1,7 +1,7 @@
 """The compiled plan: what PID 1 runs, as plain slot records with a JSON form.
 
 ``config`` makes a Plan from TOML at build time, and a child does so again when the machine has a
-configuration of its own; PID 1 only ever reads the JSON. Leaves out: checking, which ``config`` did.
+configuration of its own; PID 1 only ever reads the JSON. Leaves out: checking, see ``config``.
 """
 
 from __future__ import annotations
@@ -66,10 +66,10 @@ class Unit:
         "wants",
     )
 
-    def __init__(self, name: str, kind: str, exec: list[str]) -> None:
+    def __init__(self, name: str, kind: str) -> None:
         self.name = name
         self.kind = kind
-        self.exec = exec
+        self.exec: list[str] = []
         self.description = ""
         self.type = SIMPLE
         self.stage = MAIN

@@ -100,7 +100,8 @@ def _index(text: str) -> dict[Path, int]:
                 continue
             if key := _KEY.match(line):
                 lines.setdefault((*table, *_parts(key.group(1))), number)
-                line = line[key.end() :]
+                depth, quote = _nesting(line[key.end() :], depth, quote)
+                continue
         depth, quote = _nesting(line, depth, quote)
     return lines
 

@@ -1,7 +1,7 @@
 """JSON for PID 1 and everybody it talks to.
 
-The standard ``json`` package imports ``re`` and ``enum``, which doubles PID 1's start-up time. Its C
-accelerator ``_json`` needs neither, so this module drives that directly. Leaves out: options.
+The standard ``json`` package imports ``re`` and ``enum``, which doubles PID 1's start-up time. Its
+C accelerator ``_json`` needs neither, so this module drives that directly. Leaves out: options.
 
 >>> dumps({"b": 1, "a": [True, None]})
 '{"b":1,"a":[true,null]}'
