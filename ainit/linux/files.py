@@ -6,7 +6,7 @@ import os
 
 
 def replace(path: str, data: bytes, mode: int = 0o644) -> None:
-    """Replace ``path`` by ``data``: whoever reads, at whatever moment, finds the old or the new file.
+    """Replace ``path`` by ``data``: whoever reads finds the old or the new file, at any moment.
 
     Raises OSError; then the old file is untouched.
     """

@@ -127,8 +127,10 @@ def predict(events: Iterable[Event]) -> dict[int, bytes]:
 
 
 def parse(record: Mapping[str, object], number: int) -> Event:
-    """The event in one log record. Raises MeasurementError for anything not exactly as written here:
-    another sequence number, an unknown type or field, a digest that is not the content's own.
+    """The event in one log record.
+
+    Raises MeasurementError for anything that is not exactly as written here: another sequence
+    number, an unknown type or field, a digest that is not the content's own.
     """
     content = record.get("content")
     if set(record) != {"recnum", "pcr", "digests", "content_type", "content"}:

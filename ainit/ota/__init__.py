@@ -1,0 +1,1 @@
+"""Updates. So far: boot counting, re-armed once the machine is healthy."""

@@ -1,0 +1,62 @@
+"""Confirm this boot: the machine is healthy, so the running entry gets its tries back.
+
+Runs once, as a unit of the stage ``healthy``. Mounts the ESP that the loader came from, renames, and
+unmounts again; a machine that was not started by systemd-boot has nothing to confirm.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from .. import constants
+from ..errors import AinosError, UnavailableError
+from ..linux import block, efi, libc
+from ..linux.files import sync_directory
+from . import slots
+
+_MOUNTPOINT = constants.RUNTIME + "/esp"
+
+
+def _esp() -> str:
+    """The device of the ESP that the loader came from."""
+    wanted = efi.loader_text("LoaderDevicePartUUID").lower()
+    found = [part.name for part in block.partitions() if part.uuid == wanted]
+    if len(found) != 1:
+        raise UnavailableError(f"the ESP {wanted or '(unknown)'} was found {len(found)} times")
+    return f"/dev/{found[0]}"
+
+
+def rearm(directory: str, path: str) -> str:
+    """Rename the counted entry ``path`` below the mounted ESP; returns the new name."""
+    below, name = slots.split(path)
+    target = slots.rearmed(name)
+    folder = os.path.join(directory, below)
+    if name != target:
+        os.rename(os.path.join(folder, name), os.path.join(folder, target))
+        sync_directory(folder)
+    return target
+
+
+def main() -> int:
+    """The command."""
+    path = efi.loader_text("LoaderBootCountPath")
+    if not path:
+        print("not started by a counted entry: nothing to confirm")
+        return 0
+    os.makedirs(_MOUNTPOINT, exist_ok=True)
+    try:
+        flags = libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC
+        libc.mount(_esp(), _MOUNTPOINT, "vfat", flags, "umask=0077")
+        try:
+            print(f"confirmed: {rearm(_MOUNTPOINT, path)}")
+        finally:
+            libc.unmount(_MOUNTPOINT)
+    except (AinosError, OSError) as error:
+        print(f"the boot could not be confirmed: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
