@@ -1,6 +1,6 @@
 """Confirm this boot: the machine is healthy, so the running entry gets its tries back.
 
-Runs once, as a unit of the stage ``healthy``. Mounts the ESP that the loader came from, renames, and
+Runs once, as a unit of the stage ``healthy``. Mounts the ESP that the loader came from, renames and
 unmounts again; a machine that was not started by systemd-boot has nothing to confirm.
 """
 

@@ -1,8 +1,8 @@
 """Boot counting in file names, as systemd-boot does it (systemd.io, AUTOMATIC_BOOT_ASSESSMENT).
 
 ``ainos_1.0+3.efi`` has three tries left; each boot that nobody confirms takes one and notes it:
-``ainos_1.0+2-1.efi``. AINOS re-arms the counter instead of removing it, so that a slot that rots later
-still falls back. Pure.
+``ainos_1.0+2-1.efi``. AINOS re-arms the counter instead of removing it, so that a slot that rots
+later still falls back. Pure.
 """
 
 from __future__ import annotations
