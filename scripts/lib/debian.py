@@ -1,7 +1,7 @@
 """Debian's archive, read without touching the host's own package state.
 
-A second apt configuration under ``build/cache/apt`` (own sources, lists and caches; indexes verified
-with the Debian archive keyring) resolves package names to exact files. The result is kept in
+A second apt configuration under ``build/cache/apt`` (own sources, lists and caches; indexes
+verified with the Debian archive keyring) resolves package names to exact files. The result is in
 ``scripts/debian.lock``, which names files by their place in the pool and by SHA-256, never by host.
 Builds read the lock only: they need no index, and take the same bytes until ``make relock``.
 
@@ -288,9 +288,12 @@ class Archive:
         total = sum(entry.size for entry, _ in missing)
         log = self._cache / "apt-download.log"
         deadline = time.monotonic() + DOWNLOAD_DEADLINE_S
-        with log.open("w+") as output, subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
-        ) as process:
+        with (
+            log.open("w+") as output,
+            subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+            ) as process,
+        ):
             try:
                 while process.poll() is None and time.monotonic() < deadline:
                     done = sum(part.stat().st_size for part in parts.values() if part.exists())

@@ -116,7 +116,7 @@ def published_tree(path: Path) -> Iterator[Path]:
     """Give a temporary directory beside ``path`` that takes its name when the block ends well.
 
     A directory that is already there is replaced. An interrupted build leaves nothing under
-    ``path``; what it left beside it is removed by the next one, so callers hold a lock (`exclusive`).
+    ``path``; what it left beside it goes with the next one, so callers hold `exclusive`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(f".{path.name}.*"):

@@ -8,16 +8,23 @@ On a terminal the line is redrawn; elsewhere (CI, a file) a plain line is printe
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TextIO
+
+from lib.host import CommandError
 
 BAR_WIDTH = 24
 NAME_WIDTH = 20
 REDRAW_S = 0.2
 PLAIN_S = 30.0
+POLL_S = 0.2
 
 
 def format_elapsed(seconds: float) -> str:
@@ -86,3 +93,53 @@ def step(
         progress.finish("✗")
         raise
     progress.finish("✓")
+
+
+def follow(
+    command: Sequence[str],
+    log: Path,
+    progress: Progress,
+    expected_lines: int,
+    deadline_s: float,
+    *,
+    env: Mapping[str, str] | None = None,
+    own_group: bool = True,
+) -> None:
+    """Run a long command with its output in a log, and show progress by the lines it has printed.
+
+    It ends with this process: with ``own_group`` all its children as well. A command that may ask
+    for a password stays in the terminal's group. Raises CommandError.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + deadline_s
+    with log.open("wb") as output, log.open("rb") as reader:
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            process_group=0 if own_group else None,
+        )
+        try:
+            lines, last = 0, ""
+            while process.poll() is None:
+                if time.monotonic() > deadline:
+                    raise CommandError(command, f"no end after {deadline_s / 60:.0f} min")
+                text = reader.read()
+                lines += text.count(b"\n")
+                words = text.decode(errors="replace").split()
+                last = words[-1] if words else last
+                progress.update(lines, expected_lines, last)
+                time.sleep(POLL_S)
+        finally:
+            if process.poll() is None:
+                if own_group:
+                    os.killpg(process.pid, signal.SIGTERM)
+                else:
+                    process.terminate()
+                process.wait()
+        if process.returncode:
+            text = log.read_bytes()
+            reason = f"exit status {process.returncode} (whole output in {log})"
+            raise CommandError(command, reason, text.decode(errors="replace"))
