@@ -1,0 +1,95 @@
+"""Evidence in a directory, and beside it ``credential.json``: the verifier's own record of asking.
+
+The record keeps nonce, secret and answer, so that whoever asked can verify the directory again
+later. To anybody else it proves nothing, because whoever holds the directory can write it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+from ..errors import ConfigError, Finding
+from ..wire import codec
+from .enrol import Enrolment
+from .evidence import FILE_BYTES, FILES, Evidence, from_files
+from .verify import Activation
+
+RECORD = "credential.json"
+_FIELDS = ("ak_name", "answer", "ek_pub", "nonce", "secret")
+
+
+def load(directory: str) -> Evidence:
+    """The evidence in a directory. Missing files are the verifier's business; else ConfigError."""
+    files: dict[str, bytes] = {}
+    for name in FILES.values():
+        path = os.path.join(directory, name)
+        try:
+            with open(path, "rb") as file:
+                files[name] = file.read(FILE_BYTES + 1)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise ConfigError([Finding(path, 0, error.strerror or str(error))]) from error
+        if len(files[name]) > FILE_BYTES:
+            raise ConfigError([Finding(path, 0, f"longer than {FILE_BYTES} bytes")])
+    return from_files(files)
+
+
+def save(evidence: Evidence, directory: str) -> None:
+    """Write every file. The directory is made when it is missing; OSError when it cannot be."""
+    os.makedirs(directory, exist_ok=True)
+    for field, name in FILES.items():
+        write_file(os.path.join(directory, name), getattr(evidence, field))
+
+
+def write_file(path: str, data: bytes) -> None:
+    """Write ``data`` so that the file is either as before or complete."""
+    draft = f"{path}.new"
+    with open(draft, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(draft, path)
+    directory = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def save_record(enrolment: Enrolment, directory: str) -> None:
+    """Write ``credential.json``: canonical JSON with a digest over its own fields."""
+    activation = enrolment.activation
+    record: dict[str, object] = {
+        "ak_name": activation.ak_name.hex(),
+        "answer": activation.answer.hex(),
+        "ek_pub": activation.ek_pub.hex(),
+        "nonce": enrolment.nonce.hex(),
+        "secret": activation.secret.hex(),
+    }
+    record["sha256"] = hashlib.sha256(codec.canonical(record)).hexdigest()
+    write_file(os.path.join(directory, RECORD), codec.canonical(record) + b"\n")
+
+
+def load_record(directory: str) -> tuple[bytes, Activation] | None:
+    """The nonce and the challenge kept in a directory; None without one. Raises ConfigError."""
+    path = os.path.join(directory, RECORD)
+    try:
+        with open(path, "rb") as file:
+            data = file.read(1 << 16)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConfigError([Finding(path, 0, error.strerror or str(error))]) from error
+    try:
+        record = codec.loads(data)
+        if not isinstance(record, dict) or codec.canonical(record) + b"\n" != data:
+            raise ValueError("not written as ainitctl writes it")
+        digest = record.pop("sha256", None)
+        if digest != hashlib.sha256(codec.canonical(record)).hexdigest():
+            raise ValueError("altered: its fields do not match its digest")
+        ak_name, answer, ek_pub, nonce, secret = (bytes.fromhex(record[name]) for name in _FIELDS)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError([Finding(path, 1, str(error))]) from error
+    return nonce, Activation(ak_name, ek_pub, secret, answer)

@@ -1,0 +1,162 @@
+"""The TPM's part of attestation, on tpm2-pytss (the only module that imports it).
+
+Two keys, both primaries of the endorsement hierarchy and so the same on every call, kept nowhere:
+the EK of the manufacturer's template, and the AK, a restricted ECC P-256 signing key. Objects are
+flushed after each call, so this works with and without a resource manager. Raises TpmError for
+everything the TPM refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Self
+
+from tpm2_pytss import (
+    ESAPI,
+    ESYS_TR,
+    TPM2_ALG,
+    TPM2_SE,
+    TPM2B_DATA,
+    TPM2B_ENCRYPTED_SECRET,
+    TPM2B_ID_OBJECT,
+    TPM2B_PUBLIC,
+    TPM2B_SENSITIVE_CREATE,
+    TPML_PCR_SELECTION,
+    TPMT_SYM_DEF,
+    TSS2_Exception,
+)
+
+from ..errors import TpmError
+from .tpms import ak_template, ek_template, lower_signature
+
+EK_CERTIFICATE_INDEX = 0x01C00002  # RSA 2048 (TCG EK Credential Profile, section 2.2.1.4)
+_NV_CHUNK = 512  # every TPM reads this much of an index at once
+_PCRS_AT_ONCE = 8
+
+
+class AttestationTpm:
+    """One TPM, opened for the length of a ``with`` block. ``tcti`` is a TSS transport string."""
+
+    def __init__(self, tcti: str) -> None:
+        with _wrapped(f"no TPM at {tcti}"):
+            self._esys = ESAPI(tcti)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._esys.close()
+
+    def pcr_values(self, pcrs: Iterable[int]) -> dict[int, bytes]:
+        """The values of these PCRs in the SHA-256 bank."""
+        wanted = sorted(pcrs)
+        values: dict[int, bytes] = {}
+        for start in range(0, len(wanted), _PCRS_AT_ONCE):
+            part = wanted[start : start + _PCRS_AT_ONCE]
+            with _wrapped("reading PCRs"):
+                _, _, digests = self._esys.pcr_read(_selection(part))
+                found = [bytes(digest) for digest in digests]
+            if len(found) != len(part):
+                raise TpmError(f"the TPM has no SHA-256 bank for the PCRs {part}")
+            values.update(zip(part, found, strict=True))
+        return values
+
+    def endorsement(self) -> tuple[bytes, bytes]:
+        """The EK as TPM2B_PUBLIC, and its certificate (DER; empty when the TPM holds none)."""
+        with self._primary(ek_template()) as (_, public):
+            return public, self._certificate()
+
+    def attestation_key(self) -> bytes:
+        """The AK as TPM2B_PUBLIC."""
+        with self._primary(ak_template()) as (_, public):
+            return public
+
+    def quote(self, nonce: bytes, pcrs: Iterable[int]) -> tuple[bytes, bytes]:
+        """A quote of the AK over these PCRs: TPMS_ATTEST and TPMT_SIGNATURE (lower s)."""
+        with self._primary(ak_template()) as (handle, _), _wrapped("TPM2_Quote"):
+            message, signature = self._esys.quote(
+                handle, _selection(sorted(pcrs)), TPM2B_DATA(nonce)
+            )
+            return bytes(message), lower_signature(signature.marshal())
+
+    def activate(self, credential: bytes, secret: bytes) -> bytes:
+        """What a credential made for this EK and this AK holds (TPM2_ActivateCredential).
+
+        ``credential`` is a TPM2B_ID_OBJECT, ``secret`` a TPM2B_ENCRYPTED_SECRET, both with their
+        sizes.
+        """
+        with (
+            self._primary(ek_template()) as (ek, _),
+            self._primary(ak_template()) as (ak, _),
+            _wrapped("TPM2_ActivateCredential"),
+        ):
+            session = self._esys.start_auth_session(
+                ESYS_TR.NONE,
+                ESYS_TR.NONE,
+                TPM2_SE.POLICY,
+                TPMT_SYM_DEF(algorithm=TPM2_ALG.NULL),
+                TPM2_ALG.SHA256,
+            )
+            try:
+                # The EK's policy asks for the authority over the endorsement hierarchy.
+                self._esys.policy_secret(ESYS_TR.ENDORSEMENT, session, b"", b"", b"", 0)
+                recovered = self._esys.activate_credential(
+                    ak,
+                    ek,
+                    TPM2B_ID_OBJECT.unmarshal(credential)[0],
+                    TPM2B_ENCRYPTED_SECRET.unmarshal(secret)[0],
+                    session1=ESYS_TR.PASSWORD,
+                    session2=session,
+                )
+            finally:
+                self._esys.flush_context(session)
+            return bytes(recovered)
+
+    @contextmanager
+    def _primary(self, template: bytes) -> Iterator[tuple[ESYS_TR, bytes]]:
+        with _wrapped("TPM2_CreatePrimary"):
+            handle, public, *_ = self._esys.create_primary(
+                TPM2B_SENSITIVE_CREATE(),
+                TPM2B_PUBLIC.unmarshal(template)[0],
+                ESYS_TR.ENDORSEMENT,
+            )
+        try:
+            yield handle, public.marshal()
+        finally:
+            with _wrapped("TPM2_FlushContext"):
+                self._esys.flush_context(handle)
+
+    def _certificate(self) -> bytes:
+        try:
+            index = self._esys.tr_from_tpmpublic(EK_CERTIFICATE_INDEX)
+        except TSS2_Exception:
+            return b""
+        with _wrapped("reading the EK certificate"):
+            size = self._esys.nv_read_public(index)[0].nvPublic.dataSize
+            data = b"".join(
+                bytes(self._esys.nv_read(index, min(_NV_CHUNK, size - start), start))
+                for start in range(0, size, _NV_CHUNK)
+            )
+        return _first_element(data)
+
+
+def _first_element(data: bytes) -> bytes:
+    """The DER element at the start of an index that may be larger than its certificate."""
+    if data[:2] == b"\x30\x82" and len(data) >= 4:
+        return data[: 4 + int.from_bytes(data[2:4], "big")]
+    return data
+
+
+def _selection(pcrs: list[int]) -> TPML_PCR_SELECTION:
+    if not pcrs:
+        return TPML_PCR_SELECTION()
+    return TPML_PCR_SELECTION.parse("sha256:" + ",".join(str(pcr) for pcr in pcrs))
+
+
+@contextmanager
+def _wrapped(what: str) -> Iterator[None]:
+    try:
+        yield
+    except TSS2_Exception as error:
+        raise TpmError(f"{what}: {error}") from error

@@ -1,0 +1,196 @@
+"""``ainitctl attest``: fetch evidence of what the machine runs, and verify it anywhere.
+
+``verify`` reads a directory and needs no machine: it runs on the verifier's computer.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from . import render
+from .base import Group, Settings
+
+if TYPE_CHECKING:
+    from ..attest.verdict import Verdict
+
+EVIDENCE_SECONDS = 60.0  # a TPM chip needs seconds for its primary keys
+
+
+def _nonce(_context: click.Context, _option: click.Parameter, value: str | None) -> bytes | None:
+    if value is None:
+        return None
+    try:
+        nonce = bytes.fromhex(value)
+    except ValueError:
+        nonce = b""
+    if not 16 <= len(nonce) <= 64:
+        raise click.BadParameter("give 16 to 64 bytes in hexadecimal")
+    return nonce
+
+
+nonce_option = click.option(
+    "--nonce", metavar="HEX", callback=_nonce, help="The nonce to quote, 16 to 64 bytes."
+)
+
+
+@click.group(cls=Group)
+def attest() -> None:
+    """Fetch evidence of what the machine runs, and verify it.
+
+    `evidence` asks the machine for a quote over a fresh nonce, with both event logs, and has its
+    TPM recover a secret that shows quoting key and endorsement key to be in one TPM. `verify`
+    judges the result against the values that the build predicts.
+    """
+
+
+@attest.command()
+@click.option(
+    "--out", "directory", required=True, metavar="DIR", type=click.Path(file_okay=False),
+    help="Directory for the evidence files; made when missing.",
+)  # fmt: skip
+@nonce_option
+@click.pass_obj
+def evidence(settings: Settings, directory: str, nonce: bytes | None) -> None:
+    """Fetch evidence from the machine into DIR.
+
+    The nonce is fresh unless you give one. `credential.json` in DIR keeps the nonce, the secret
+    and the machine's answer for `verify`.
+    """
+    from ..attest.directory import save, save_record
+    from ..attest.enrol import enrol
+    from ..attest.evidence import FILES
+
+    settings.timeout = max(settings.timeout, EVIDENCE_SECONDS)
+    with settings.client() as client:
+        enrolment = enrol(client, nonce)
+    save(enrolment.evidence, directory)
+    save_record(enrolment, directory)
+    if settings.json:
+        render.as_json({"directory": directory, "nonce": enrolment.nonce.hex()})
+        return
+    rows = [(name, len(getattr(enrolment.evidence, field))) for field, name in FILES.items()]
+    render.table(("FILE", "BYTES"), rows)
+    click.echo()
+    render.facts([("nonce", enrolment.nonce.hex()), ("directory", directory)])
+
+
+@attest.command()
+@click.argument("directory", metavar="DIR", type=click.Path(exists=True, file_okay=False))
+@click.option(
+    "--golden", required=True, metavar="FILE", type=click.Path(exists=True, dir_okay=False),
+    help="The build's manifest.json.",
+)  # fmt: skip
+@click.option(
+    "--ek-roots", required=True, metavar="FILE", type=click.Path(exists=True, dir_okay=False),
+    help="Certificates of trusted TPM manufacturers (PEM).",
+)  # fmt: skip
+@click.option(
+    "--previous", metavar="DIR", type=click.Path(exists=True, file_okay=False),
+    help="Earlier evidence of the same TPM; its counters must not have gone back.",
+)  # fmt: skip
+@nonce_option
+@click.pass_context
+def verify(
+    context: click.Context,
+    directory: str,
+    golden: str,
+    ek_roots: str,
+    previous: str | None,
+    nonce: bytes | None,
+) -> None:
+    """Verify the evidence in DIR; exit 0 only when there is no finding.
+
+    From DIR alone this shows that one TPM of a trusted manufacturer signed these values, and
+    whether they are the build's. That the quote is fresh, and that quoting key and endorsement
+    key are in one TPM, is shown only to whoever chose nonce and secret: trust `credential.json`
+    when you ran `evidence` yourself and DIR stayed yours; otherwise run `evidence` again.
+    """
+    from ..attest.directory import load, load_record
+    from ..attest.golden import parse_manifest
+    from ..attest.verify import Trust
+    from ..attest.verify import verify as judge
+
+    record = load_record(directory)
+    kept_nonce, activation = record or (None, None)
+    trust = Trust(
+        golden=parse_manifest(_bytes(golden), golden),
+        manufacturers=_bytes(ek_roots),
+        now=datetime.datetime.now(datetime.UTC),
+        nonce=nonce if nonce is not None else kept_nonce,
+        activation=activation,
+        previous=load(previous).quote_msg if previous else None,
+    )
+    verdict = judge(load(directory), trust)
+    if context.ensure_object(Settings).json:
+        render.as_json(verdict.as_json())
+    else:
+        show(verdict, os.path.abspath(directory))
+    context.exit(0 if verdict.accepted else 1)
+
+
+def _bytes(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def show(verdict: Verdict, title: str) -> None:
+    """Print a verdict: PCRs, artefacts, facts, then every finding."""
+    facts = verdict.facts
+    render.table(
+        ("PCR", "PREDICTED", "REPORTED", "MATCH"),
+        [
+            (
+                pcr.pcr,
+                _short(pcr.predicted),
+                _short(pcr.at_cap or pcr.reported),
+                "" if pcr.match is None else "yes" if pcr.match else "NO",
+            )
+            for pcr in facts.pcrs
+        ],
+    )
+    click.echo()
+    render.table(
+        ("KIND", "NAME", "STATE", "RECORD", "DIGEST"),
+        [
+            (
+                artefact.kind,
+                artefact.name,
+                artefact.state.value,
+                "" if artefact.record is None else artefact.record,
+                artefact.reason or artefact.measured or artefact.predicted or "",
+            )
+            for artefact in facts.artefacts
+        ],
+    )
+    click.echo()
+    render.facts(
+        [
+            ("evidence", title),
+            ("Secure Boot", _word(facts.secure_boot, "on", "off", "unknown")),
+            ("endorsement key", f"{facts.ek_issuer}, certificate {_short(facts.ek_fingerprint)}"),
+            ("same TPM", _word(facts.activated, "yes, challenged", "NO", "not challenged")),
+            ("fresh", _word(facts.fresh, "yes, our nonce", "NO", "not judged: no nonce given")),
+        ]
+    )
+    click.echo()
+    for finding in verdict.findings:
+        label = click.style(finding.scope.value, fg="red" if not verdict.genuine else "yellow")
+        click.echo(f"{label}  {render.visible(finding)}  [{finding.code}]")
+    if verdict.accepted:
+        click.echo(click.style("accepted", fg="green") + ": genuine, and as built")
+    elif verdict.genuine:
+        click.echo(click.style("refused", fg="red") + ": genuine evidence of another state")
+    else:
+        click.echo(click.style("refused", fg="red") + ": the evidence does not hold")
+
+
+def _short(digest: str | None) -> str:
+    return f"{digest[:16]}…" if digest else ""
+
+
+def _word(value: bool | None, yes: str, no: str, unknown: str) -> str:
+    return unknown if value is None else yes if value else no
