@@ -1,0 +1,249 @@
+"""Admission of models, and their re-verification at every boot.
+
+    models/incoming/<name>/    as delivered: the model file, record.json, model.sig
+    models/objects/<digest>/   the model file alone, under fs-verity, by its fs-verity digest
+    models/names/<name>.json   which object a name stands for, with record and signature
+
+Ordering rules. fs-verity is enabled before anything is verified, and everything is verified through
+one descriptor: nobody can change the file in between. The object is durable before the name points
+to it, and what was delivered goes only after that. So a power cut at any moment leaves the name at
+the old model or at the new one, and the next boot finishes the work.
+
+A model that was admitted is read completely at every boot and its signature checked again, up to
+``READ_BYTES_MAX``; a page that changed shows as a refusal here, not as a fault in an agent. Above
+that size the kernel's digest, constant in time, must equal the object's name, and pages are checked
+when they are used.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from ..errors import RefusedError
+from ..linux import files
+from . import formats, signature
+from .records import (
+    RECORD_BYTES_MAX,
+    RECORD_FILE,
+    SIGNATURE_FILE,
+    Admitted,
+    Record,
+    State,
+    Verdict,
+    is_name,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .cover import Cover
+    from .signature import PublisherKey
+
+READ_BYTES_MAX = 256 << 20
+NOTE_BYTES_MAX = 4 << 20
+_CHUNK = 1 << 20
+
+
+def _no_step(_: str) -> None:
+    """Nothing happens between the steps, outside of the tests."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """The models of one machine. ``step`` is told each step; a test stops the store there."""
+
+    root: str
+    cover: Cover
+    keys: Mapping[str, PublisherKey]
+    step: Callable[[str], None] = _no_step
+
+    def run(self) -> list[Verdict]:
+        """Admit what was delivered, re-verify what is here: one verdict for each name, in order.
+
+        Raises OSError when the store itself cannot be used; a bad model is only a verdict.
+        """
+        for part in ("incoming", "objects", "names"):
+            os.makedirs(f"{self.root}/{part}", mode=0o755, exist_ok=True)
+        verdicts: dict[str, Verdict] = {}
+        for name in self._names("incoming", ""):
+            verdicts[name] = self._admit(name)
+        for name in self._names("names", ".json"):
+            delivered = verdicts.get(name)
+            if delivered is None or delivered.state is State.REFUSED:
+                verdicts[name] = _together(self._recheck(name), delivered)
+        self._collect()
+        return [verdicts[name] for name in sorted(verdicts)]
+
+    def _names(self, part: str, suffix: str) -> list[str]:
+        found = sorted(os.listdir(f"{self.root}/{part}"))
+        stems = [entry.removesuffix(suffix) for entry in found if entry.endswith(suffix)]
+        return [stem for stem in stems if is_name(stem)]
+
+    # Admission
+
+    def _admit(self, name: str) -> Verdict:
+        directory = f"{self.root}/incoming/{name}"
+        verdict = Verdict(name, State.REFUSED)
+        try:
+            text = _small(f"{directory}/{RECORD_FILE}", RECORD_BYTES_MAX)
+            record = Record.parse(text, name)
+            verdict = replace(verdict, kind=record.kind)
+            bundle = _small(f"{directory}/{SIGNATURE_FILE}", signature.BUNDLE_BYTES_MAX)
+            with _opened(f"{directory}/{record.file}") as descriptor:
+                self.cover.enable(descriptor)
+                self.step("covered")
+                digest = self.cover.measure(descriptor).hex()
+                verdict = replace(verdict, digest=f"sha256:{digest}")
+                formats.check(descriptor, record.file)
+                signer = self._verify(descriptor, record, text, bundle, whole=True)
+                note = Admitted(digest, text.decode(), bundle.decode())
+                path = self._publish(descriptor, record, note)
+        except (RefusedError, OSError, UnicodeError) as error:
+            return replace(verdict, reason=_reason(error))
+        return replace(verdict, state=State.ADMITTED, path=path, signer=signer)
+
+    def _publish(self, descriptor: int, record: Record, note: Admitted) -> str:
+        """Make a verified file the one that its name stands for; returns its path."""
+        source = f"{self.root}/incoming/{record.name}"
+        target = f"{self.root}/objects/{note.object}"
+        path = f"{target}/{record.file}"
+        os.fsync(descriptor)
+        os.makedirs(target, mode=0o755, exist_ok=True)
+        # A link of its own, moved over what is there: that repairs an object that went bad.
+        link = f"{target}/.{record.file}.new"
+        _remove(link)
+        os.link(f"{source}/{record.file}", link, follow_symlinks=False)
+        if not os.path.samestat(os.lstat(link), os.fstat(descriptor)):
+            raise RefusedError(f"{record.file} was exchanged while it was verified")
+        os.rename(link, path)
+        _remove(link)  # rename(2) leaves it when both are links to the same file already
+        files.sync_directory(target)
+        files.sync_directory(f"{self.root}/objects")
+        self.step("object")
+        files.replace(f"{self.root}/names/{record.name}.json", note.to_bytes())
+        self.step("named")
+        shutil.rmtree(source)
+        files.sync_directory(f"{self.root}/incoming")
+        self.step("taken")
+        return path
+
+    # Every boot
+
+    def _recheck(self, name: str) -> Verdict:
+        verdict = Verdict(name, State.REFUSED)
+        try:
+            note = Admitted.parse(_small(f"{self.root}/names/{name}.json", NOTE_BYTES_MAX))
+            text = note.record.encode()
+            record = Record.parse(text, name)
+            path = f"{self.root}/objects/{note.object}/{record.file}"
+            verdict = replace(verdict, kind=record.kind, digest=f"sha256:{note.object}")
+            with _opened(path) as descriptor:
+                if self.cover.measure(descriptor).hex() != note.object:
+                    raise RefusedError(f"altered: {record.file} is another file than was admitted")
+                whole = os.fstat(descriptor).st_size <= READ_BYTES_MAX
+                bundle = note.signature.encode()
+                signer = self._verify(descriptor, record, text, bundle, whole=whole)
+        except (RefusedError, OSError, UnicodeError) as error:
+            return replace(verdict, reason=_reason(error))
+        return replace(verdict, state=State.ADMITTED, path=path, signer=signer)
+
+    def _collect(self) -> None:
+        """Remove objects that no name stands for. While a note cannot be read, nothing goes."""
+        wanted: set[str] = set()
+        try:
+            for name in self._names("names", ".json"):
+                note = _small(f"{self.root}/names/{name}.json", NOTE_BYTES_MAX)
+                wanted.add(Admitted.parse(note).object)
+        except (RefusedError, OSError):
+            return
+        for entry in os.listdir(f"{self.root}/objects"):
+            if entry not in wanted:
+                shutil.rmtree(f"{self.root}/objects/{entry}", ignore_errors=True)
+
+    def _verify(
+        self, descriptor: int, record: Record, text: bytes, bundle: bytes, *, whole: bool
+    ) -> str:
+        """The signer of the model that ``descriptor`` holds. Raises RefusedError or OSError."""
+        statement = signature.verify(bundle, self.keys)
+        if statement.model != record.name:
+            raise RefusedError(f"the signature is for {statement.model}, not for {record.name}")
+        if set(statement.files) != {RECORD_FILE, record.file}:
+            covered = ", ".join(sorted(statement.files)) or "nothing"
+            wanted = f"{RECORD_FILE} and {record.file}"
+            raise RefusedError(f"the signature covers {covered}, not {wanted}")
+        actual = {RECORD_FILE: sha256(text).hexdigest()}
+        if whole:
+            actual[record.file] = self._hash(descriptor)
+        for file, digest in actual.items():
+            if statement.files[file] != digest:
+                raise RefusedError(f"altered: {file} is not what {statement.signer} signed")
+        return statement.signer
+
+    def _hash(self, descriptor: int) -> str:
+        state = sha256()
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        while chunk := self.cover.read(descriptor, _CHUNK):
+            state.update(chunk)
+        return state.hexdigest()
+
+
+def _small(path: str, limit: int) -> bytes:
+    """A small file's content; empty when there is none. Raises RefusedError when it is too long."""
+    try:
+        with _opened(path) as descriptor:
+            content = os.read(descriptor, limit + 1)
+    except FileNotFoundError:
+        return b""
+    if len(content) > limit:
+        raise RefusedError(f"{os.path.basename(path)} is longer than {limit} bytes")
+    return content
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[int]:
+    """An open regular file; links are not followed, devices and pipes not waited for."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path, flags)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise RefusedError(f"{os.path.basename(path)} is no regular file")
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _remove(path: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def _reason(error: Exception) -> str:
+    """Why a model is refused, in words for whoever operates the machine."""
+    if isinstance(error, OSError):
+        name = os.path.basename(str(error.filename or "")) or "the file"
+        match error.errno:
+            case errno.EIO | errno.EUCLEAN | errno.EBADMSG:
+                return f"altered: a page of {name} does not match its fs-verity digest"
+            case errno.ENOENT:
+                return f"altered: {name} is missing"
+            case _:
+                return f"{name} cannot be used: {error.strerror or error}"
+    if isinstance(error, UnicodeError):
+        return "altered: text that is not UTF-8"
+    return str(error)
+
+
+def _together(current: Verdict, delivered: Verdict | None) -> Verdict:
+    """The verdict on a name whose successor, if one was delivered, is refused."""
+    if delivered is None:
+        return current
+    reason = f"its successor is refused: {delivered.reason}"
+    return replace(current, reason=f"{current.reason}; {reason}" if current.reason else reason)

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import json
+import os
+import struct
+import tempfile
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ainit.errors import RefusedError
+from ainit.store import formats
+from tests.support.store import field, onnx, varint
+
+
+def check(content: bytes, name: str) -> None:
+    with tempfile.TemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        formats.check(file.fileno(), name)
+
+
+def safetensors(table: object, data: bytes = b"") -> bytes:
+    header = json.dumps(table).encode()
+    return struct.pack("<Q", len(header)) + header + data
+
+
+def tensor(start: int, end: int) -> dict[str, object]:
+    return {"dtype": "U8", "shape": [end - start], "data_offsets": [start, end]}
+
+
+def model(graph: bytes) -> bytes:
+    return field(1, 10) + field(7, graph) + field(8, b"")
+
+
+def gguf(version: int = 3, tensors: int = 0, entries: int = 0, rest: bytes = b"") -> bytes:
+    return b"GGUF" + struct.pack("<IQQ", version, tensors, entries) + rest
+
+
+EXTERNAL = field(13, field(1, b"location"))
+SPARSE = field(1, EXTERNAL)
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        (onnx(), "model.onnx"),
+        (onnx(bytes(100_000)), "model.onnx"),
+        (safetensors({"__metadata__": {"format": "pt"}}), "a.safetensors"),
+        (safetensors({"b": tensor(2, 5), "a": tensor(0, 2)}, b"12345"), "a.safetensors"),
+        (gguf(), "a.gguf"),
+        (gguf(2, 1, 1, bytes(36)), "a.gguf"),
+    ],
+)
+def test_complete_files_pass(content: bytes, name: str) -> None:
+    check(content, name)
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "reason"),
+    [
+        (b"\x80\x02}q\x00.", "model.onnx", "format pickle .* runs code"),
+        (b"PK\x03\x04rest", "model.safetensors", "format zip .* may run code"),
+        (b"anything", "model.bin", r"format \.bin refused"),
+        (b"anything", "model", "format without a suffix refused"),
+        (b"", "model.onnx", "no ONNX version"),
+        (b"plain text, not a model", "model.onnx", "format onnx refused"),
+        (onnx()[:-1], "model.onnx", "cut off"),
+        (field(1, 10), "model.onnx", "holds no graph"),
+        (field(1, 99) + onnx()[2:], "model.onnx", "no ONNX version"),
+        (onnx() + field(7, b""), "model.onnx", "holds no graph"),
+        (b"\xff" * 11, "model.onnx", "cut off"),
+        (model(field(5, EXTERNAL)), "model.onnx", "weights in other files"),
+        (model(field(5, field(14, 1))), "model.onnx", "weights in other files"),
+        (model(field(1, field(5, field(5, EXTERNAL)))), "model.onnx", "weights in other files"),
+        (model(field(1, field(5, field(6, field(5, EXTERNAL))))), "model.onnx", "in other files"),
+        (model(field(15, SPARSE)), "model.onnx", "weights in other files"),
+        (model(field(1, field(5, field(23, SPARSE)))), "model.onnx", "weights in other files"),
+        (onnx() + field(25, field(7, field(5, field(10, EXTERNAL)))), "m.onnx", "in other files"),
+        (struct.pack("<Q", 1 << 40) + b"{}", "a.safetensors", "table is longer"),
+        (struct.pack("<Q", 2) + b"no", "a.safetensors", "not JSON"),
+        (safetensors([]), "a.safetensors", "no object"),
+        (safetensors({"a": {}}), "a.safetensors", "tensor a has no valid place"),
+        (safetensors({"a": tensor(0, 4)}, b"123"), "a.safetensors", "cut off"),
+        (safetensors({"a": tensor(0, 1)}, b"123"), "a.safetensors", "data after the last"),
+        (safetensors({"a": tensor(0, 2), "b": tensor(1, 3)}, b"123"), "a.safetensors", "overlap"),
+        (b"GGUF", "a.gguf", "does not start as one"),
+        (gguf(1), "a.gguf", "its version is 1"),
+        (gguf(3, 1 << 40), "a.gguf", "promises more"),
+        (gguf(3, 1), "a.gguf", "promises more"),
+    ],
+)
+def test_anything_else_is_refused_with_the_reason(content: bytes, name: str, reason: str) -> None:
+    with pytest.raises(RefusedError, match=reason):
+        check(content, name)
+
+
+def test_graphs_may_not_be_nested_without_end() -> None:
+    graph = b""
+    for _ in range(600):
+        graph = field(1, field(5, field(6, graph)))
+    with pytest.raises(RefusedError, match="nested too deeply"):
+        check(model(graph), "model.onnx")
+
+
+@given(
+    content=st.binary(max_size=64) | st.binary(max_size=64).map(lambda rest: onnx() + rest),
+    suffix=st.sampled_from([".onnx", ".safetensors", ".gguf"]),
+)
+def test_any_bytes_pass_or_are_refused(content: bytes, suffix: str) -> None:
+    with suppress(RefusedError):
+        check(content, "model" + suffix)
+
+
+def test_only_the_skeleton_is_read(tmp_path: os.PathLike[str]) -> None:
+    """A hole of a terabyte in the weights costs nothing."""
+    weights = 1 << 40
+    raw = varint(9 << 3 | 2) + varint(weights)
+    initializer = varint(5 << 3 | 2) + varint(len(raw) + weights) + raw
+    start = field(1, 10) + field(8, b"") + varint(7 << 3 | 2)
+    start += varint(len(initializer) + weights) + initializer
+    path = os.path.join(tmp_path, "model.onnx")
+    with open(path, "wb") as file:
+        file.write(start)
+        file.truncate(len(start) + weights)
+    with open(path, "rb") as file:
+        formats.check(file.fileno(), "model.onnx")
