@@ -74,7 +74,8 @@ class Mirrors:
     def uri(self, filename: str) -> str:
         """Return the address of a file of the pool."""
         base = self.security if filename.startswith(SECURITY_POOL) else self.main
-        return f"{base}/{filename}"
+        # apt would only link to a file of a local mirror; the cache must hold the bytes.
+        return re.sub("^file:", "copy:", f"{base}/{filename}")
 
 
 def discover_mirrors(targets: str, environment: Mapping[str, str]) -> Mirrors:
@@ -301,17 +302,19 @@ class Archive:
                     time.sleep(0.1)
             finally:
                 process.kill()
+        lost = []
         for entry, path in missing:
             if parts[path].exists() and sha256_file(parts[path]) == entry.sha256:
                 parts[path].rename(path)
-        lost = [entry for entry, path in missing if not path.exists()]
+            else:
+                lost.append(entry)
         if lost:
             self._explain_loss(lost, log.read_text(errors="replace"))
 
     def _explain_loss(self, lost: Sequence[Entry], output: str) -> None:
         """Raise ArchiveError, telling an archive that has moved on from one that is away."""
         names = ", ".join(f"{entry.package} {entry.version}" for entry in lost)
-        if re.search(r"\b404\b|Not Found", output):
+        if re.search(r"\b404\b|Not Found|No such file", output):
             raise ArchiveError(
                 f"the archive has moved on: run make relock\n  no longer there: {names}"
             )

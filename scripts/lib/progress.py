@@ -38,7 +38,7 @@ def format_elapsed(seconds: float) -> str:
 def format_bar(done: float, total: float, width: int = BAR_WIDTH) -> str:
     """Return a bar with its percentage; an estimate that proves too low stops at 99 %."""
     share = min(done / total, 1.0) if total > 0 else 0.0
-    if done > total:
+    if 0 < total < done:
         share = 0.99
     full = int(share * width)
     return f"[{'#' * full}{'.' * (width - full)}] {int(share * 100):3d} %"
