@@ -1,0 +1,1 @@
+"""Secure Boot: development keys, signing, enrolment and the prediction of boot measurements."""

@@ -1,0 +1,67 @@
+"""The signing and enrolling tools, each called in one place."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from lib.host import VENV, HostError, published, run
+
+from secureboot.lib.keys import KeySet
+
+FIRMWARE_VARIABLES = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
+VIRT_FW_VARS = VENV / "bin" / "virt-fw-vars"
+
+
+def sign(source: Path, target: Path, keys: KeySet) -> None:
+    """Sign a PE image with the db key and check the result with sbverify.
+
+    The signature holds the time of signing: two signed images differ, the unsigned ones do not.
+    """
+    certificate = str(keys.certificate("db"))
+    with published(target) as temporary:
+        arguments = ["--key", str(keys.private("db")), "--cert", certificate]
+        run(["sbsign", *arguments, "--output", str(temporary), str(source)], timeout=60)
+        run(["sbverify", "--cert", certificate, str(temporary)], timeout=60)
+
+
+def enrol(target: Path, keys: KeySet, template: Path = FIRMWARE_VARIABLES) -> None:
+    """Write a firmware variable store with our PK, KEK and db, and Secure Boot on."""
+    owner = str(keys.owner())
+    with published(target) as temporary:
+        run(
+            [
+                *(str(VIRT_FW_VARS), "--input", str(template), "--output", str(temporary)),
+                *("--set-pk", owner, str(keys.certificate("PK"))),
+                *("--add-kek", owner, str(keys.certificate("KEK"))),
+                *("--add-db", owner, str(keys.certificate("db"))),
+                "--secure-boot",
+            ],
+            timeout=60,
+        )
+
+
+def write_updates(directory: Path, store: Path) -> None:
+    """Write PK.auth, KEK.auth and db.auth of a variable store, for firmware that is in Setup Mode.
+
+    systemd-boot enrols them from ``loader/keys/auto`` of the ESP; a firmware's own menu takes them,
+    too. They are not signed: in Setup Mode the firmware asks for no signature.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    run([str(VIRT_FW_VARS), "--input", str(store), "--output-auth", str(directory)], timeout=60)
+
+
+def read_variables(store: Path) -> dict[str, bytes]:
+    """The variables of a firmware variable store, by name.
+
+    Raises HostError when two of them share a name, which would make the answer ambiguous.
+    """
+    with published(store.with_suffix(".json")) as temporary:
+        run([str(VIRT_FW_VARS), "--input", str(store), "--output-json", str(temporary)], timeout=60)
+        listed = json.loads(temporary.read_text())["variables"]
+    variables: dict[str, bytes] = {}
+    for variable in listed:
+        if variable["name"] in variables:
+            raise HostError(f"{store}: variable {variable['name']} is there twice")
+        variables[variable["name"]] = bytes.fromhex(variable["data"])
+    return variables
