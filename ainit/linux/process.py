@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 EXEC_FAILED = 203  # the exit status that systemd documents for a failed exec
 
-_SIG_BLOCK_NONE: set[int] = set()
+_NO_SIGNALS: set[int] = set()
+_ALL_SIGNALS = _signal.valid_signals()
 
 
 class Child:
@@ -53,8 +54,16 @@ class Child:
 def spawn(child: Child) -> int:
     """Fork and exec; returns the pid at once. A failure in the child is written to its output, and
     its exit status is then EXEC_FAILED. Raises OSError when the fork itself fails.
+
+    Signals are blocked over the fork: until the child has forgotten PID 1's handlers, a signal meant
+    for it would be swallowed and, through the shared wake-up pipe, be taken for one to PID 1.
     """
-    pid = os.fork()
+    mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, _ALL_SIGNALS)
+    try:
+        pid = os.fork()
+    except BaseException:
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
+        raise
     if pid == 0:
         try:
             _become(child)
@@ -63,6 +72,7 @@ def spawn(child: Child) -> int:
                 os.write(2, f"cannot start {child.argv[0]}: {error}\n".encode())
             finally:
                 os._exit(EXEC_FAILED)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
     return pid
 
 
@@ -85,7 +95,7 @@ def _become(child: Child) -> None:
     for number in range(1, _signal.NSIG):
         if number not in (9, 19, 32, 33):
             _signal.signal(number, _signal.SIG_DFL)
-    _signal.pthread_sigmask(_signal.SIG_SETMASK, _SIG_BLOCK_NONE)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, _NO_SIGNALS)
     environment = {**child.environment, "LISTEN_PID": str(os.getpid())}
     if child.user:
         libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
