@@ -34,17 +34,13 @@ from ainit.pid1.main import main  # noqa: E402
 from ainit.pid1.measure import Measurements  # noqa: E402
 from ainit.pid1.methods import Facts  # noqa: E402
 from ainit.pid1.platform import Platform  # noqa: E402
+from tests.support.tpm import PcrBank  # noqa: E402
 
 
 def open_tpm() -> Tpm:
     if not os.path.exists(f"{directory}/tpm"):
         raise TpmError("no TPM: this test gives none")
-    return Tpm(transmit=accept_every_command)
-
-
-def accept_every_command(command: bytes) -> bytes:
-    """A TPM that says yes; the real protocol is tested against swtpm."""
-    return b"\x80\x01\x00\x00\x00\x0a\x00\x00\x00\x00"
+    return Tpm(transmit=PcrBank().transmit)
 
 
 class Namespaces(Platform):
@@ -57,6 +53,12 @@ class Namespaces(Platform):
         os.makedirs(constants.CGROUP_ROOT, exist_ok=True)
         for path in (constants.SOCKETS, constants.BUNDLES):
             os.makedirs(path, exist_ok=True)
+        # As in the image, the package is found by the interpreter itself: PID 1's own children need it.
+        site = f"/usr/local/lib/python3.{sys.version_info.minor}/dist-packages"
+        libc.mount("tmpfs", "/usr/local/lib", "tmpfs")
+        os.makedirs(site)
+        with open(f"{site}/ainit.pth", "w", encoding="utf-8") as file:
+            file.write(os.path.dirname(os.path.dirname(here)))
 
     def measurements(self) -> Measurements:
         return Measurements(open_tpm, constants.MEASUREMENTS, root=directory)
