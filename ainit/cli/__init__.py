@@ -56,9 +56,9 @@ COMMANDS = {
 def ainitctl() -> None:
     """See and steer an AINOS machine through its control socket.
 
-    Looking needs no privilege; logs and everything that changes the machine need root. Every command takes
-    the global options, before or after its name, and `--json` always gives the system's own
-    answer for scripts.
+    Looking needs no privilege; logs and everything that changes the machine need root. Every
+    command takes the global options, before or after its name, and `--json` always gives the
+    system's own answer for scripts.
     """
 
 

@@ -24,8 +24,8 @@ def models() -> None:
 def list_(settings: Settings) -> None:
     """List every model and policy as this boot verified it.
 
-    STATE is `admitted`, or `refused` with the reason. DIGEST is the fs-verity digest that the kernel
-    enforces at every read, and that PCR 13 holds; SIGNER names the publisher's key.
+    STATE is `admitted`, or `refused` with the reason. DIGEST is the fs-verity digest that the
+    kernel enforces at every read, and that PCR 13 holds; SIGNER names the publisher's key.
     """
     answer = settings.call("org.ainos.Store.Models")
     if settings.json:

@@ -55,3 +55,8 @@ def run(
         return Result(code, *capsys.readouterr())
 
     return run_
+
+
+def rows(text: str) -> dict[str, list[str]]:
+    """Plain output by the first word of each line."""
+    return {line.split()[0]: line.split() for line in text.splitlines() if line.strip()}
