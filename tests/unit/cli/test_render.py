@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ainit.cli import render
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_plain_columns_line_up_and_empty_cells_can_be_counted() -> None:
@@ -72,3 +77,15 @@ def test_a_terminal_gets_a_table_with_colour(monkeypatch: pytest.MonkeyPatch) ->
 def test_facts_leave_out_what_is_not_known(capsys: pytest.CaptureFixture[str]) -> None:
     render.facts([("name", "gpu"), ("pid", None), ("", "a finding")])
     assert capsys.readouterr().out == "name  gpu\n      a finding\n"
+
+
+def test_tables_need_none_of_the_packages_that_the_image_leaves_out() -> None:
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(('pygments', 'markdown_it', 'mdurl')))\n"
+        "sys.stdout.isatty = lambda: True\n"
+        "from ainit.cli import render; render.table(('UNIT',), [('gpu',)])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert (done.stderr, "gpu" in done.stdout) == ("", True)
