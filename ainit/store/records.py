@@ -1,7 +1,7 @@
 """What the store writes down, and what it tells PID 1. PURE.
 
 ``Record`` comes with a model and is signed with it. ``Admitted`` is the store's own note that a
-name stands for an object; it carries the record and the signature, so one file's replacement changes
+name stands for an object; it carries record and signature, so one file's replacement changes
 all of it at once. ``Verdict`` is what became of a name at this boot.
 """
 
