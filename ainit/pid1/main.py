@@ -79,7 +79,7 @@ class Init:
             interface: unit.name for unit in plan.units for interface in unit.provides
         }
         methods = Methods(
-            plan, facts, self.supervisor, measurements, self.logs, self.cgroups, self.end
+            plan, facts, self.supervisor, measurements, self.logs, self.cgroups, self.loop, self.end
         )
         self.methods = methods
         self.control = Control(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import __version__
-from ..linux import efi
+from ..linux import efi, process
 from ..policy import machine
 from ..policy.machine import Event
 from ..wire import protocol
@@ -51,8 +51,10 @@ class Methods:
         measurements: Measurements,
         logs: Logs,
         cgroups: Tree,
+        events: loop.Loop,
         end: Callable[[str], None],
     ) -> None:
+        self._events = events
         self._plan = plan
         self._facts = facts
         self._supervisor = supervisor
@@ -102,6 +104,8 @@ class Methods:
                 "state": self._facts.state,
                 "configuration": self._facts.configuration,
                 "uptime": round(loop.now(), 3),
+                "peak_bytes": process.peak_memory(),
+                "faults": self._events.faults,
             },
             "phases": self._phases(),
             "units": [self._unit(name) for name in sorted(self._supervisor.units)],

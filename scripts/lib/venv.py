@@ -8,12 +8,17 @@ import sys
 from lib.host import VENV, HostError
 
 
+def entered() -> bool:
+    """Whether this process runs in the virtual environment already."""
+    return sys.prefix == str(VENV)
+
+
 def enter() -> None:
     """Start this script again with the virtual environment's Python, unless it runs there already.
 
     Raises HostError when ``scripts/setup`` has not made the environment yet.
     """
-    if sys.prefix == str(VENV):
+    if entered():
         return
     python = VENV / "bin" / "python3"
     if not python.exists():

@@ -95,7 +95,14 @@ class Host:
         facts = Facts()
         facts.root, facts.state, facts.configuration = "verified", "ready", "default"
         methods = Methods(
-            plan, facts, self.supervisor, self.measurements, self.logs, cgroups, self._end
+            plan,
+            facts,
+            self.supervisor,
+            self.measurements,
+            self.logs,
+            cgroups,
+            self.loop,
+            self._end,
         )
         providers = {name: unit.name for unit in plan.units for name in unit.provides}
         relay = Relay(self.loop, str(folder / "sockets"))
