@@ -11,33 +11,53 @@ from __future__ import annotations
 import datetime
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from .tpms import MalformedError
 
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
 _EK_USE = x509.ObjectIdentifier("2.23.133.8.1")  # tcg-kp-EKCertificate
 
 
 def load(der: bytes) -> x509.Certificate:
-    """The certificate. Raises MalformedError."""
+    """The certificate. Raises MalformedError, also for what the library would find only later."""
     try:
         certificate = x509.load_der_x509_certificate(der)
-        _ = certificate.extensions, certificate.public_key()
-    except (ValueError, x509.DuplicateExtension) as error:
+        _read_all(certificate)
+        if certificate.public_bytes(Encoding.DER) != der:
+            raise ValueError("other bytes follow it")
+    except _UNREADABLE as error:
         raise MalformedError(f"not a certificate: {error}") from error
-    if certificate.public_bytes(Encoding.DER) != der:
-        raise MalformedError("the certificate is followed by other bytes")
     return certificate
 
 
 def load_trusted(pem: bytes) -> list[x509.Certificate]:
     """The certificates in a PEM file of trusted manufacturers. Raises MalformedError."""
     try:
-        return x509.load_pem_x509_certificates(pem)
-    except ValueError as error:
+        certificates = x509.load_pem_x509_certificates(pem)
+        for certificate in certificates:
+            _read_all(certificate)
+    except _UNREADABLE as error:
         raise MalformedError(f"no PEM certificates: {error}") from error
+    return certificates
+
+
+def _read_all(certificate: x509.Certificate) -> None:
+    """Have the library parse every field that is judged; it does so on first use."""
+    certificate.public_key()
+    _ = certificate.extensions, certificate.signature_hash_algorithm
+    _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    for name in (certificate.subject, certificate.issuer):
+        name.rfc4514_string()
 
 
 def modulus(certificate: x509.Certificate) -> bytes | None:
@@ -106,6 +126,6 @@ def _validity_problems(
 def _signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature):
+    except (*_UNREADABLE, InvalidSignature):
         return False
     return True

@@ -70,7 +70,7 @@ def verify(evidence: Evidence, trust: Trust) -> Verdict:
     findings = Findings()
     for field, name in FILES.items():
         if not getattr(evidence, field):
-            findings.evidence("missing", name, "is missing or empty")
+            findings.evidence("missing-file", name, "is missing or empty")
     signer = attester(evidence, findings)
     check_binding(evidence, signer, findings)
     check_attester(evidence, signer, findings)

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import NameOID
+
+from ainit.attest import certificate
+from ainit.attest.enrol import Enrolment
+from ainit.attest.tpms import MalformedError
+
+from .machine import Machine
+
+NOW = datetime.datetime(2026, 6, 1, tzinfo=datetime.UTC)
+DAY = datetime.timedelta(days=1)
+EK_USE = x509.ObjectIdentifier("2.23.133.8.1")
+KEY = rsa.generate_private_key(65537, 2048)
+CA_KEY = ec.generate_private_key(ec.SECP256R1())
+OTHER_KEY = ec.generate_private_key(ec.SECP256R1())
+
+
+def name(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+
+@dataclass
+class Issue:
+    """How a certificate is issued; every field may be wrong."""
+
+    issuer: str = "maker"
+    key: ec.EllipticCurvePrivateKey = CA_KEY
+    first: datetime.datetime = NOW - DAY
+    last: datetime.datetime = NOW + DAY
+    authority: bool | None = False
+    use: x509.ObjectIdentifier | None = EK_USE
+
+    def make(self, subject: str = "ek", public: object = KEY.public_key()) -> x509.Certificate:
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(name(subject))
+            .issuer_name(name(self.issuer))
+            .public_key(public)  # type: ignore[arg-type]
+            .serial_number(1)
+            .not_valid_before(self.first)
+            .not_valid_after(self.last)
+        )
+        if self.authority is not None:
+            constraints = x509.BasicConstraints(self.authority, None)
+            builder = builder.add_extension(constraints, critical=True)
+        if self.use is not None:
+            builder = builder.add_extension(x509.ExtendedKeyUsage([self.use]), critical=False)
+        return builder.sign(self.key, hashes.SHA256())
+
+
+def maker(**wrong: object) -> x509.Certificate:
+    wrong = {"authority": True, "use": None, **wrong}
+    return Issue(**wrong).make("maker", CA_KEY.public_key())  # type: ignore[arg-type]
+
+
+def der(found: x509.Certificate) -> bytes:
+    return found.public_bytes(serialization.Encoding.DER)
+
+
+def test_a_good_certificate() -> None:
+    ek = certificate.load(der(Issue().make()))
+    assert certificate.problems(ek, [maker()], NOW) == []
+    modulus = certificate.modulus(ek)
+    assert modulus is not None
+    assert int.from_bytes(modulus, "big") == KEY.public_key().public_numbers().n
+
+
+def test_an_extension_that_older_makers_leave_out() -> None:
+    assert certificate.problems(Issue(use=None).make(), [maker()], NOW) == []
+
+
+@pytest.mark.parametrize(
+    ("issue", "trusted", "word"),
+    [
+        (Issue(), [], "nobody trusted"),
+        (Issue(issuer="stranger"), [maker()], "nobody trusted"),
+        (Issue(key=OTHER_KEY), [maker()], "signature is wrong"),
+        (Issue(first=NOW + DAY / 2), [maker()], "valid only from"),
+        (Issue(last=NOW - DAY / 2), [maker()], "expired"),
+        (Issue(authority=True), [maker()], "authority"),
+        (Issue(authority=None), [maker()], "authority"),
+        (Issue(use=x509.ObjectIdentifier("1.3.6.1.5.5.7.3.1")), [maker()], "endorsement"),
+        (Issue(), [maker(authority=False)], "may not issue"),
+        (Issue(), [maker(authority=None)], "may not issue"),
+        (Issue(), [maker(last=NOW - DAY / 2)], "its issuer expired"),
+    ],
+)
+def test_what_speaks_against_a_certificate(
+    issue: Issue, trusted: list[x509.Certificate], word: str
+) -> None:
+    (problem,) = certificate.problems(issue.make(), trusted, NOW)
+    assert word in problem
+
+
+def test_the_makers_own_certificate_is_no_ek() -> None:
+    assert certificate.problems(maker(), [maker()], NOW)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [ec.generate_private_key(ec.SECP256R1()), rsa.generate_private_key(65537, 3072)],
+    ids=["ecc", "rsa-3072"],
+)
+def test_keys_that_no_credential_can_be_made_for(
+    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey,
+) -> None:
+    assert certificate.modulus(Issue().make(public=key.public_key())) is None
+
+
+@pytest.mark.parametrize("change", [b"", b"\x30\x00", b"noise"])
+def test_noise_is_no_certificate(change: bytes) -> None:
+    with pytest.raises(MalformedError):
+        certificate.load(change)
+
+
+def test_every_cut_and_change_is_read_or_refused(honest: tuple[Machine, Enrolment]) -> None:
+    data = honest[1].evidence.ek_crt
+    trusted = certificate.load_trusted(honest[0].tpm.manufacturers)
+    now = datetime.datetime.now(datetime.UTC)
+    assert certificate.problems(certificate.load(data), trusted, now) == []
+    for position in range(len(data)):
+        changed = bytearray(data)
+        changed[position] ^= 0x40
+        for variant in (bytes(changed), data[:position]):
+            try:
+                found = certificate.load(variant)
+            except MalformedError:
+                continue
+            assert certificate.problems(found, trusted, now)
+
+
+def test_a_file_without_certificates() -> None:
+    with pytest.raises(MalformedError):
+        certificate.load_trusted(b"nothing here")

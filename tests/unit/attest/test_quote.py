@@ -1,0 +1,124 @@
+"""The TPM's part, and unmodified tpm2-tools on the same files. EMULATED: the TPM is swtpm."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ainit.attest import pcrs
+from ainit.attest.directory import save
+from ainit.attest.enrol import Enrolment
+from ainit.attest.quote import AttestationTpm
+from ainit.attest.tpms import parse_public, parse_quote
+from ainit.errors import TpmError
+
+from .machine import Machine
+from .swtpm import Swtpm
+
+Honest = tuple[Machine, Enrolment]
+CHECKQUOTE = (
+    *("tpm2_checkquote", "-u", "ak.pem", "-m", "quote.msg", "-s", "quote.sig"),
+    *("-f", "quote.pcrs", "-g", "sha256", "-q", "nonce"),
+)
+
+
+def checkquote(directory: Path) -> int:
+    done = subprocess.run(CHECKQUOTE, cwd=directory, capture_output=True, timeout=30, check=False)
+    return done.returncode
+
+
+def test_unmodified_checkquote_accepts_the_files(honest: Honest, tmp_path: Path) -> None:
+    save(honest[1].evidence, str(tmp_path))
+    assert checkquote(tmp_path) == 0
+
+
+@pytest.mark.parametrize("name", ["ak.pem", "quote.msg", "quote.sig", "quote.pcrs", "nonce"])
+def test_checkquote_and_the_verifier_agree_on_altered_files(
+    honest: Honest, tmp_path: Path, name: str
+) -> None:
+    save(honest[1].evidence, str(tmp_path))
+    data = bytearray((tmp_path / name).read_bytes())
+    data[-40 if name == "ak.pem" else len(data) // 2] ^= 1
+    if name == "quote.pcrs":
+        data[150] ^= 1
+    (tmp_path / name).write_bytes(data)
+    assert checkquote(tmp_path) != 0
+
+
+def test_sha256sum_reads_the_list(honest: Honest, tmp_path: Path) -> None:
+    save(honest[1].evidence, str(tmp_path))
+    subprocess.run(
+        ["sha256sum", "--check", "--strict", "SHA256SUMS"],
+        cwd=tmp_path,
+        capture_output=True,
+        timeout=30,
+        check=True,
+    )
+
+
+def test_the_pcr_file_is_byte_for_byte_tpm2_quotes(machine: Machine, tmp_path: Path) -> None:
+    tpm = machine.tpm
+    numbers = ",".join(map(str, pcrs.QUOTED))
+    tpm.tool("tpm2_flushcontext", "-t")
+    tpm.tool(
+        *("tpm2_createprimary", "-Q", "-C", "e", "-G", "ecc256:ecdsa-sha256:null", "-c", "ak.ctx"),
+        "-a",
+        "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|restricted|sign|noda",
+        cwd=tmp_path,
+    )
+    tpm.tool("tpm2_flushcontext", "-t")
+    tpm.tool(
+        *("tpm2_quote", "-Q", "-c", "ak.ctx", "-l", f"sha256:{numbers}", "-q", "00" * 16),
+        *("-m", "msg", "-s", "sig", "-o", "pcrs", "-g", "sha256"),
+        cwd=tmp_path,
+    )
+    tpm.tool("tpm2_readpublic", "-Q", "-c", "ak.ctx", "-o", "pub", cwd=tmp_path)
+    tpm.tool("tpm2_flushcontext", "-t")
+    enrolment = machine.enrol()
+    assert (tmp_path / "pcrs").read_bytes() == enrolment.evidence.quote_pcrs
+    assert (tmp_path / "pub").read_bytes() == enrolment.evidence.ak_pub  # the same key, too
+
+
+def test_keys_are_the_same_after_a_restart_of_the_tpm(tpm: Swtpm) -> None:
+    keys = []
+    for _ in range(2):
+        tpm.power_off()
+        tpm.power_on()
+        with AttestationTpm(tpm.tcti) as device:
+            keys.append((device.attestation_key(), device.endorsement()))
+    assert keys[0] == keys[1]
+
+
+def test_two_tpms_have_two_keys(tpm: Swtpm) -> None:
+    with Swtpm() as other, AttestationTpm(other.tcti) as device:
+        theirs = device.attestation_key(), device.endorsement()
+    with AttestationTpm(tpm.tcti) as device:
+        assert device.attestation_key() != theirs[0]
+        assert device.endorsement()[0] != theirs[1][0]
+
+
+def test_nothing_stays_in_the_tpm(tpm: Swtpm) -> None:
+    with AttestationTpm(tpm.tcti) as device:
+        for _ in range(5):  # a TPM without a resource manager holds three objects
+            device.quote(bytes(16), (0,))
+            device.endorsement()
+    assert tpm.tool("tpm2_getcap", "handles-transient") == ""
+
+
+def test_values_are_those_that_pid_1_reads(machine: Machine) -> None:
+    with AttestationTpm(machine.tpm.tcti) as device:
+        assert device.pcr_values(pcrs.QUOTED) == machine.tpm.tpm().read(pcrs.QUOTED)
+
+
+def test_a_quote_over_no_pcr(tpm: Swtpm) -> None:
+    with AttestationTpm(tpm.tcti) as device:
+        message, _ = device.quote(bytes(32), ())
+        assert parse_quote(message).selections == ()
+        assert parse_quote(message).signer == parse_public(device.attestation_key()).primary_name
+
+
+def test_no_tpm_is_an_error_of_ours(tmp_path: Path) -> None:
+    with pytest.raises(TpmError, match="no TPM"):
+        AttestationTpm(f"swtpm:path={tmp_path}/nobody")
