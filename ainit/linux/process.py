@@ -55,8 +55,8 @@ def spawn(child: Child) -> int:
     """Fork and exec; returns the pid at once. A failure in the child is written to its output, and
     its exit status is then EXEC_FAILED. Raises OSError when the fork itself fails.
 
-    Signals are blocked over the fork: until the child has forgotten PID 1's handlers, a signal meant
-    for it would be swallowed and, through the shared wake-up pipe, be taken for one to PID 1.
+    Signals are blocked over the fork: until the child has forgotten PID 1's handlers, a signal for
+    it would be swallowed and, through the shared wake-up pipe, be taken for one to PID 1.
     """
     mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, _ALL_SIGNALS)
     try:

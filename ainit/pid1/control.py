@@ -1,7 +1,8 @@
 """The control socket: varlink, authorised by the kernel's word on who the peer is.
 
 Calls of ``org.ainos.Control`` are answered here; calls of an interface that a unit provides are
-relayed to it. A client may be slow or hostile: everything it can make PID 1 hold is bounded.
+relayed to it. A client may be slow or hostile: its next call is looked at when the last answer has
+left, and nothing more is read meanwhile, so what it can make PID 1 hold is bounded.
 """
 
 from __future__ import annotations
@@ -38,9 +39,21 @@ _PEERCRED_BYTES = 12
 
 
 class Client:
-    """One connection. While an answer is pending, further calls wait their turn in ``waiting``."""
+    """One connection. While an answer is pending, further calls wait their turn in ``waiting``;
+    ``busy`` while its calls are being worked on.
+    """
 
-    __slots__ = ("abandon", "dropped", "inbox", "outbox", "pending", "socket", "uid", "waiting")
+    __slots__ = (
+        "abandon",
+        "busy",
+        "dropped",
+        "inbox",
+        "outbox",
+        "pending",
+        "socket",
+        "uid",
+        "waiting",
+    )
 
     def __init__(self, channel: socket, uid: int) -> None:
         self.socket = channel
@@ -49,6 +62,7 @@ class Client:
         self.outbox = bytearray()
         self.waiting: list[Message] = []
         self.pending = False
+        self.busy = False
         self.dropped = 0
         self.abandon: Callable[[], None] = lambda: None
 
@@ -123,17 +137,13 @@ class Control:
                 if not data:
                     raise WireError("closed")
                 client.waiting += client.inbox.feed(data)
-                if len(client.waiting) > CLIENTS:
-                    raise WireError("too many calls in flight")
-                self._work(client)
             elif events & loop.GONE:
                 raise WireError("closed")
-            if events & loop.WRITE:
-                self._flush(client)
         except BlockingIOError:
             pass
         except (OSError, WireError):
             self._drop(client)
+        self._work(client)
 
     def _drop(self, client: Client) -> None:
         descriptor = client.socket.fileno()
@@ -142,6 +152,7 @@ class Control:
             self._loop.remove(descriptor)
             del self._clients[descriptor]
             client.socket.close()
+            client.waiting.clear()
 
     def _flush(self, client: Client) -> None:
         descriptor = client.socket.fileno()
@@ -155,19 +166,32 @@ class Control:
         except OSError:
             self._drop(client)
             return
-        self._loop.modify(descriptor, loop.READ | (loop.WRITE if client.outbox else 0))
+        wanted = (0 if client.waiting else loop.READ) | (loop.WRITE if client.outbox else 0)
+        self._loop.modify(descriptor, wanted)
 
     def _work(self, client: Client) -> None:
-        while client.waiting and not client.pending and client.socket.fileno() >= 0:
-            call = Call(client.waiting.pop(0))
-            try:
-                answer = self._dispatch(client, call)
-            except VarlinkError as error:
-                if not call.oneway:
-                    self.send(client, protocol.error(error.name, error.parameters))
-                continue
-            if answer is not None and not call.oneway:
-                self.send(client, protocol.reply(answer))
+        if client.busy:
+            return  # an answer that came at once; the loop below goes on with the next call
+        client.busy = True
+        try:
+            self._flush(client)
+            while client.waiting and not (client.pending or client.outbox):
+                self._answer(client, Call(client.waiting.pop(0)))
+            self._flush(client)
+        except WireError:
+            self._drop(client)
+        finally:
+            client.busy = False
+
+    def _answer(self, client: Client, call: Call) -> None:
+        try:
+            answer = self._dispatch(client, call)
+        except VarlinkError as error:
+            if not call.oneway:
+                self.send(client, protocol.error(error.name, error.parameters))
+            return
+        if answer is not None and not call.oneway:
+            self.send(client, protocol.reply(answer))
 
     def _dispatch(self, client: Client, call: Call) -> Mapping[str, object] | None:
         if not access.is_allowed(client.uid, call.interface, call.member):
@@ -213,8 +237,12 @@ class Control:
             if answer is None:
                 details = {"interface": interface, "reason": problem}
                 answer = {"error": UNAVAILABLE, "parameters": details}
-            if not call.oneway:
-                self.send(client, protocol.encode(answer))
+            try:
+                data = b"" if call.oneway else protocol.encode(answer)
+            except WireError:
+                self._drop(client)
+                return
+            self.send(client, data)
             if answer.get("continues") is not True:
                 self.finish(client)
             elif client.congested:
