@@ -13,11 +13,23 @@ from __future__ import annotations
 
 from _json import encode_basestring_ascii, make_encoder, make_scanner
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
 _SPACE = " \t\n\r"
+_INFINITE = float("inf")
 
 
 def _constant(name: str) -> object:
     raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if value in (_INFINITE, -_INFINITE):
+        raise ValueError(f"{text} is too large a number")
+    return value
 
 
 class _Context:
@@ -26,7 +38,7 @@ class _Context:
     strict = True
     object_hook = None
     object_pairs_hook = None
-    parse_float = float
+    parse_float = staticmethod(_finite)
     parse_int = int
     parse_constant = staticmethod(_constant)
     memo: dict[str, str] = {}  # noqa: RUF012 - the C scanner clears it after each call
@@ -47,12 +59,19 @@ _encode_sorted = make_encoder(
 
 def dumps(value: object) -> str:
     """Compact ASCII JSON of ``value``. Raises TypeError or ValueError for what JSON cannot say."""
-    return "".join(_encode(value, 0))
+    return _text(_encode, value)
 
 
 def canonical(value: object) -> bytes:
     """The one byte string that stands for ``value``: sorted keys, no white space, ASCII."""
-    return "".join(_encode_sorted(value, 0)).encode("ascii")
+    return _text(_encode_sorted, value).encode("ascii")
+
+
+def _text(encode: Callable[[object, int], Iterable[str]], value: object) -> str:
+    try:
+        return "".join(encode(value, 0))
+    except RecursionError:
+        raise ValueError("nested too deeply for JSON") from None
 
 
 def loads(text: str | bytes | bytearray) -> object:

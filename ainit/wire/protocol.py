@@ -85,8 +85,11 @@ class Call:
 
 
 def encode(message: Mapping[str, object]) -> bytes:
-    """One framed message."""
-    return dumps(message).encode("ascii") + b"\0"
+    """One framed message. Raises WireError for what JSON cannot say."""
+    try:
+        return dumps(message).encode("ascii") + b"\0"
+    except (TypeError, ValueError) as problem:
+        raise WireError(f"not JSON: {problem}") from problem
 
 
 def call(method: str, parameters: Mapping[str, object], *, more: bool = False) -> bytes:
