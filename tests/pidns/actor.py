@@ -116,14 +116,14 @@ def model(variable: str) -> None:
 
 
 def provide(interface: str, journal: str) -> None:
-    """A varlink service: Echo returns its text, Die exits, Allocate and Release play the GPU service."""
+    """A varlink service; Allocate and Release play the GPU service."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
     from ainit.child.server import Service, VarlinkError
 
     description = f"""interface {interface}
 method Echo(text: string) -> (text: string)
 method Die() -> ()
-method Allocate(agent: string, profile: string) -> (uuid: string, gpu: int, environment: [string]string)
+method Allocate(agent: string, profile: string) -> (uuid: string, environment: [string]string)
 method Release(agent: string) -> ()
 """
 

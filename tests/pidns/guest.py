@@ -53,7 +53,7 @@ class Namespaces(Platform):
         os.makedirs(constants.CGROUP_ROOT, exist_ok=True)
         for path in (constants.SOCKETS, constants.BUNDLES):
             os.makedirs(path, exist_ok=True)
-        # As in the image, the package is found by the interpreter itself: PID 1's own children need it.
+        # As in the image, the interpreter finds the package by itself, for PID 1's own children.
         site = f"/usr/local/lib/python3.{sys.version_info.minor}/dist-packages"
         libc.mount("tmpfs", "/usr/local/lib", "tmpfs")
         os.makedirs(site)

@@ -25,6 +25,7 @@ from tests.support.wait import wait_for
 
 HERE = Path(__file__).resolve().parent
 ACTOR = ["/usr/bin/python3", "-I", str(HERE / "actor.py")]
+NAMESPACES = ["unshare", "--pid", "--mount", "--fork", "--kill-child"]
 CONTROL = "org.ainos.Control"
 
 Section = Mapping[str, object]
@@ -61,7 +62,7 @@ class Machine:
     """Write units, ``boot``, look and act, ``destroy``."""
 
     def __init__(self) -> None:
-        # A short path, because a socket's may have 107 characters; one that agents may pass through.
+        # A short path, for a socket's has 107 characters at most; one that agents may pass through.
         self.directory = Path(tempfile.mkdtemp(prefix="ainit-"))
         self.directory.chmod(0o755)
         for name in ("units", "agents", "cgroup", "state/config", "run", "models"):
@@ -76,11 +77,12 @@ class Machine:
         where = "machine.toml" if image else "state/config/machine.toml"
         (self.directory / where).write_text(text, encoding="utf-8")
 
-    def unit(self, name: str, *verb: str, exec: list[str] | None = None, **keys: object) -> None:
-        """A service that runs a verb of the actor, or ``exec``. ``backoff`` and ``resources`` are
-        tables, the other keys are those of [service].
+    def unit(self, name: str, *verb: str, command: list[str] | None = None, **keys: object) -> None:
+        """A service that runs a verb of the actor, or ``command``.
+
+        ``backoff`` and ``resources`` are tables, the other keys are those of [service].
         """
-        service = {"exec": exec or [*ACTOR, *verb], "stop_timeout_s": 30, **keys}
+        service = {"exec": command or [*ACTOR, *verb], "stop_timeout_s": 30, **keys}
         sections: dict[str, Section] = {}
         for table in ("backoff", "resources"):
             if table in keys:
@@ -135,8 +137,7 @@ class Machine:
         (self.directory / "plan.json").write_text(text, encoding="ascii")
         with open(self.directory / "console", "wb") as console:
             self._unshare = subprocess.Popen(
-                ["unshare", "--pid", "--mount", "--fork", "--kill-child"]
-                + [sys.executable, "-I", "-S", str(HERE / "guest.py"), str(self.directory)],
+                [*NAMESPACES, sys.executable, "-I", "-S", HERE / "guest.py", self.directory],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 
 from tests.pidns.machine import Machine, Process
 from tests.support.wait import wait_for
@@ -107,7 +108,7 @@ def test_notified_readiness_from_a_grandchild(machine: Machine) -> None:
 def test_readiness_from_a_stranger_is_ignored(machine: Machine) -> None:
     machine.unit("waiting", "pause", type="notify", start_timeout_s=3600)
     machine.unit(
-        "stranger", exec=["/usr/bin/python3", "-c", STRANGER, f"{machine.directory}/run/notify"]
+        "stranger", command=["/usr/bin/python3", "-c", STRANGER, f"{machine.directory}/run/notify"]
     )
     machine.unit("honest", "ready", type="notify", after=["stranger"])
     machine.boot()
@@ -129,10 +130,8 @@ signal.pause()
 
 
 def test_readiness_from_outside_the_machine_is_ignored(machine: Machine) -> None:
-    import socket
-
     machine.unit("waiting", "pause", type="notify", start_timeout_s=3600)
-    machine.unit("idle", exec=["/bin/true"], type="oneshot")
+    machine.unit("idle", command=["/bin/true"], type="oneshot")
     machine.unit("honest", "ready", type="notify")
     machine.boot()
     machine.wait_log("waiting", "paused")
@@ -153,7 +152,7 @@ def test_what_is_not_ready_in_time_is_killed_and_tried_again(machine: Machine) -
 
 
 def test_a_oneshot_that_did_its_work_has_exited(machine: Machine) -> None:
-    machine.unit("work", exec=["/bin/sh", "-c", "echo done"], type="oneshot")
+    machine.unit("work", command=["/bin/sh", "-c", "echo done"], type="oneshot")
     machine.boot()
     machine.wait_state("work", "exited")
     assert machine.log("work").count("done") == 1
@@ -162,7 +161,7 @@ def test_a_oneshot_that_did_its_work_has_exited(machine: Machine) -> None:
 
 
 def test_a_missing_program_is_named(machine: Machine) -> None:
-    machine.unit("missing", exec=["/nonexistent/program"], backoff={**FAST, "limit": 1})
+    machine.unit("missing", command=["/nonexistent/program"], backoff={**FAST, "limit": 1})
     machine.boot()
     failed = machine.wait_state("missing", "failed")
     assert str(failed["reason"]).startswith("could not be executed")
