@@ -137,16 +137,19 @@ def program(tree: Path, path: str) -> list[str]:
     return [str(tree / LOADER), "--library-path", str(libraries), str(tree / path)]
 
 
-def compile_python(tree: Path, folders: Sequence[str], python: Path | None = None) -> None:
+def compile_python(
+    tree: Path, folders: Sequence[str], python: Path | None = None, prefix: str = "/"
+) -> None:
     """Compile Python sources with the tree's own interpreter.
 
     Unchecked-hash bytecode (PEP 552) holds no time stamp and is loaded without a look at the
     source, which stays for the lines of a traceback. One process, in sorted order: what is interned
-    already decides bits of the output. ``python`` is the tree that holds the interpreter.
+    already decides bits of the output. ``python`` is the tree that holds the interpreter, ``prefix``
+    the place of ``tree`` on the machine.
     """
     home = python or tree
     command = [*program(home, "usr/bin/python3.13"), "-S", "-m", "compileall", "-q", "-f"]
-    command += ["--invalidation-mode", "unchecked-hash", "-s", str(tree), "-p", "/"]
+    command += ["--invalidation-mode", "unchecked-hash", "-s", str(tree), "-p", prefix]
     environment = {
         "PYTHONHOME": str(home / "usr"),
         "PYTHONHASHSEED": "0",

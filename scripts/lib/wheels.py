@@ -1,6 +1,6 @@
 """Wheels: lists resolved into pinned files, downloaded by hash, laid into a tree without an installer.
 
-A list ``<name>.in`` says what is wanted and why; its lock ``<name>.txt`` pins one file of each
+A list ``<name>.in`` says what is wanted and why, and ``-name`` what is not; its lock ``<name>.txt`` pins one file of each
 package by version and SHA-256. pip resolves, downloads and checks; a wheel is a zip archive (PEP 427),
 so laying it out needs neither pip nor the interpreter it is meant for.
 
@@ -55,10 +55,16 @@ def _pip(arguments: Sequence[str]) -> None:
 
 def resolve(wanted: Path, lock: Path, target: Sequence[str] = (), *, closure: bool = True) -> int:
     """Write the lock of a list, with what the packages depend on; return how many there are."""
+    lines = [line.split("#", 1)[0].strip() for line in wanted.read_text().splitlines()]
+    excluded = {line[1:] for line in lines if line.startswith("-")}
+    names = [line for line in lines if line and not line.startswith("-")]
     command = ["download", "--quiet", "--only-binary=:all:", *target]
     with tempfile.TemporaryDirectory() as folder:
-        _pip([*command, *([] if closure else ["--no-deps"]), "-d", folder, "-r", str(wanted)])
+        _pip([*command, *([] if closure else ["--no-deps"]), "-d", folder, *names])
         found = sorted(map(inspect, Path(folder).glob("*.whl")), key=lambda wheel: wheel.name)
+    if idle := excluded - {distribution.name for distribution in found}:
+        raise WheelError(f"{wanted}: nothing depends on {', '.join(sorted(idle))}")
+    found = [distribution for distribution in found if distribution.name not in excluded]
     with published(lock) as file:
         text = [f"# From {wanted.name} by `make relock`: what is taken, and no other file.\n"]
         text += [f"{d.name}=={d.version} --hash=sha256:{d.sha256}\n" for d in found]

@@ -1,0 +1,141 @@
+"""The product on top of a root tree, whichever builder made the tree: ainit, units, agents, the plan.
+
+`lay` is what `make image` and Buildroot's post-build script both call. The tree needs Python 3.13 and
+the libraries that ainit imports; everything that is AINOS's own comes from this checkout.
+
+    lay(tree, release=False)
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from lib import erofs, models
+from lib.host import BUILD, KEYS, REPOSITORY, HostError, run
+from lib.layout import fixed_uuid
+from lib.release import PRODUCT, version
+from lib.tools import as_root
+from lib.tree import LIBRARIES, TreeError, compile_python, normalise, shells, unresolved
+
+OVERLAY = REPOSITORY / "rootfs-overlay"
+PACKAGE = "usr/lib/ainit"
+LIBRARY = "usr/lib/ainos"
+DEVELOPMENT = REPOSITORY / "scripts" / "development.txt"
+EMULATOR = BUILD / "emulator" / "libnvidia-ml.so.1"
+PUBLISHER = KEYS / "publisher.pub.pem"
+# Only what the machine runs: no training code, no sources in C, nothing that was compiled here.
+NOT_PACKAGED = ("__pycache__", "train", "emulator", "*.c", "*.h")
+MOUNT_POINTS = ("dev", "proc", "sys", "run", "tmp", "var/lib/ainos", "etc")
+# Where PID 1 mounts an agent's bundle: what a traceback says its files are.
+BUNDLES = "/run/ainit/agents"
+
+
+def lay(tree: Path, *, release: bool, python: Path | None = None) -> None:
+    """Lay the product over a root tree and check the result. ``python`` is the tree with Python."""
+    for path in MOUNT_POINTS:
+        (tree / path).mkdir(parents=True, exist_ok=True)
+    _copy_overlay(tree, release=release)
+    shutil.copytree(
+        REPOSITORY / "ainit",
+        tree / PACKAGE / "ainit",
+        ignore=shutil.ignore_patterns(*NOT_PACKAGED),
+        dirs_exist_ok=True,
+    )
+    (tree / "usr/lib/python3/dist-packages/ainit.pth").write_text(f"/{PACKAGE}\n")
+    (tree / "usr/lib/os-release").write_text(os_release(release=release))
+    _link(tree / "etc/os-release", "../usr/lib/os-release")
+    _copy_key(tree, PUBLISHER)
+    if not (tree / LIBRARIES / EMULATOR.name).exists():
+        _copy_emulator(tree)
+    compile_plan(tree)
+    compile_python(tree, [PACKAGE], python)
+    pack_agents(tree, python)
+    normalise(tree)
+    # The cache holds offsets into the libraries that are there now, so it comes last.
+    run(as_root([str(tree / "usr/sbin/ldconfig"), "-X", "-r", str(tree)]))
+    shutil.rmtree(tree / "var/cache", ignore_errors=True)
+    check(tree, release=release)
+
+
+def check(tree: Path, *, release: bool) -> None:
+    """Raise TreeError with everything that a finished tree lacks or must not have."""
+    findings = unresolved(tree)
+    if release:
+        findings += [f"{path} is a shell, in a release image" for path in shells(tree)]
+    for path in ("usr/sbin/init", "usr/bin/python3", f"{LIBRARY}/plan.json", f"{LIBRARY}/machine.toml"):
+        if not (tree / path).exists():
+            findings.append(f"/{path} is missing")
+    if not os.access(tree / "usr/sbin/init", os.X_OK):
+        findings.append("/usr/sbin/init is not executable")
+    if findings:
+        raise TreeError("\n".join(["the root tree is not right:", *findings]))
+
+
+def os_release(*, release: bool) -> str:
+    """Return os-release(5) of this version."""
+    variant = "release" if release else "development"
+    return (
+        f'ID={PRODUCT}\nNAME="AINOS"\nPRETTY_NAME="AINOS {version()}"\n'
+        f"VERSION_ID={version()}\nVERSION={version()}\nVARIANT_ID={variant}\n"
+        f"IMAGE_ID={PRODUCT}\nIMAGE_VERSION={version()}\n"
+    )
+
+
+def compile_plan(tree: Path) -> None:
+    """Compile units, agent manifests and machine configuration; a mistake in them ends the build."""
+    folder = tree / LIBRARY
+    command = [sys.executable, "-m", "ainit.policy.compile", "--units", str(folder / "units")]
+    command += ["--agents", str(folder / "agents"), "--machine", str(folder / "machine.toml")]
+    run([*command, "--out", str(folder / "plan.json")], cwd=REPOSITORY)
+
+
+def pack_agents(tree: Path, python: Path | None = None) -> None:
+    """Replace each agent's directory by one read-only file system, which is what gets measured."""
+    for folder in sorted((tree / LIBRARY / "agents").iterdir()):
+        if not folder.is_dir():
+            continue
+        name = folder.name
+        models.agent_data(name, folder)
+        compile_python(folder, [""], python or tree, prefix=f"{BUNDLES}/{name}")
+        normalise(folder)
+        erofs.build(folder, folder.with_name(f"{name}.erofs"), fixed_uuid(f"agent {name}"))
+        shutil.rmtree(folder)
+
+
+def development_only() -> frozenset[str]:
+    """Return the parts of the overlay that a release leaves out."""
+    lines = (line.split("#", 1)[0].strip() for line in DEVELOPMENT.read_text().splitlines())
+    return frozenset(line for line in lines if line)
+
+
+def _copy_overlay(tree: Path, *, release: bool) -> None:
+    left_out = development_only() if release else frozenset()
+
+    def ignore(folder: str, names: list[str]) -> set[str]:
+        inside = Path(folder).relative_to(OVERLAY)
+        return {n for n in names if n == "__pycache__" or str(inside / n) in left_out}
+
+    shutil.copytree(OVERLAY, tree, symlinks=True, ignore=ignore, dirs_exist_ok=True)
+
+
+def _copy_key(tree: Path, key: Path) -> None:
+    if not key.exists():
+        raise HostError(f"{key} is missing; `secureboot/keys` makes it")
+    folder = tree / LIBRARY / "keys"
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(key, folder / "publisher.pem")
+
+
+def _copy_emulator(tree: Path) -> None:
+    """Put the emulated NVML where the real one would be; a tree with NVIDIA's own keeps that."""
+    if not EMULATOR.exists():
+        raise HostError(f"{EMULATOR} is missing; `scripts/emulator` makes it")
+    shutil.copyfile(EMULATOR, tree / LIBRARIES / EMULATOR.name)
+
+
+def _link(path: Path, target: str) -> None:
+    path.unlink(missing_ok=True)
+    path.symlink_to(target)
