@@ -9,8 +9,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from lib.scenario import SCENARIOS
 
 from ainit.cli import COMMANDS
+from ainit.policy import config
 
 ROOT = Path(__file__).resolve().parents[2]
 LINES_MAX = 300
@@ -135,6 +137,26 @@ def test_documents_point_at_what_exists(path: Path) -> None:
     assert [link for link in links if not (path.parent / link).exists()] == []
     assert set(re.findall(r"`make ([a-z-]+)", text)) <= set(targets)
     assert set(re.findall(r"`(?:sudo )?ainitctl ([a-z]+)", text)) <= COMMANDS.keys()
+
+
+def test_the_examples_of_the_guide_are_right() -> None:
+    examples = re.findall(
+        r"^```toml\n(.*?)^```", TEXTS[ROOT / "docs/guide.md"], re.MULTILINE | re.DOTALL
+    )
+    checks = {
+        "[service]": lambda text: config.unit(text, "guide", "weather")[1],
+        "[agent]": lambda text: config.agent(text, "guide", "filetype", "")[1],
+        "[machine]": lambda text: config.machine(text, "guide")[1],
+    }
+    assert len(examples) == len(checks)
+    assert [checks[text.split("\n")[0]](text) for text in examples] == [[], [], []]
+
+
+def test_the_guide_lists_every_fault() -> None:
+    listed = re.findall(
+        r"^\| `([a-z-]+)` \|", TEXTS[ROOT / "docs/guide.md"].split("## Faults")[1], re.MULTILINE
+    )
+    assert listed == [name for name in SCENARIOS if name]
 
 
 DECISIONS = [path for path in DOCUMENTS if path.parent.name == "adr"]
