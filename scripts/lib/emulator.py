@@ -22,14 +22,15 @@ SOURCES = REPOSITORY / "ainit" / "sched" / "emulator"
 BOARDS = REPOSITORY / "ainit" / "sched" / "boards.json"
 OUTPUT = BUILD / "emulator"
 SONAME = "libnvidia-ml.so.1"
-FLAGS = (
-    "-std=gnu17 -O2 -g0 -fPIC -fvisibility=hidden -Wall -Wextra -Werror -Wshadow -Wconversion "
-    "-Wno-sign-conversion -Wvla"
-).split()
-HARDENING = "-fstack-protector-strong -D_FORTIFY_SOURCE=2".split()
-SANITIZE = "-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer".split()
-LINK = f"-shared -Wl,-soname,{SONAME} -Wl,--build-id=none -Wl,-z,relro,-z,now".split()
+FLAGS = [
+    *("-std=gnu17", "-O2", "-g0", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror"),
+    *("-Wshadow", "-Wconversion", "-Wno-sign-conversion", "-Wvla"),
+]
+HARDENING = ["-fstack-protector-strong", "-D_FORTIFY_SOURCE=2"]
+SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
+LINK = ["-shared", f"-Wl,-soname,{SONAME}", "-Wl,--build-id=none", "-Wl,-z,relro,-z,now"]
 ARCHITECTURES = {"ampere": 7, "hopper": 9, "blackwell": 10}  # NVML_DEVICE_ARCH_*
+NUMBERS = ("memory_mib", "sms", "copy", "decoder", "encoder", "jpeg", "ofa")
 SLICES_MAX = 8  # the occupancy of a GPU is one 8-bit mask
 
 Record = Mapping[str, Any]
@@ -65,7 +66,7 @@ def build(*, sanitize: bool = False) -> Path:
 
 
 def geometry_source(document: Record) -> str:
-    """Return C that defines every board of ``boards.json``. Raises HostError for unsound geometry."""
+    """Return C that defines every board of ``boards.json``. Raises HostError for unsound data."""
     boards: Mapping[str, Record] = document["boards"]
     for name, board in boards.items():
         _check(name, board)
@@ -105,7 +106,7 @@ def _board(name: str, board: Record) -> str:
 
 
 def _profile(profile: Record) -> str:
-    numbers = _row(profile[key] for key in "memory_mib sms copy decoder encoder jpeg ofa".split())
+    numbers = _row(profile[key] for key in NUMBERS)
     parts = ", ".join(
         f"{{{part['id']}, {part['compute']}, {part['limit']}, {len(part['starts'])}, "
         f"{{{_row(part['starts'])}}}}}"

@@ -1,0 +1,25 @@
+"""What can go wrong with GPUs, by what the caller does next."""
+
+from __future__ import annotations
+
+from ..errors import AinosError, UnavailableError
+
+
+class GpuError(UnavailableError):
+    """The driver refused or failed an operation on a GPU."""
+
+
+class GpuMissingError(GpuError):
+    """There is no GPU to work with: no library, no driver, or no device."""
+
+
+class GpuBusyError(GpuError):
+    """Something still uses the instance; it can be destroyed later."""
+
+
+class NoRoomError(GpuError):
+    """The driver has no room for the instance."""
+
+
+class PolicyError(AinosError):
+    """The policy gave no usable proposal; the heuristic decides."""
