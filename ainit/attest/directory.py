@@ -19,7 +19,10 @@ RECORD = "credential.json"
 _FIELDS = ("ak_name", "answer", "ek_pub", "nonce", "secret")
 
 
-def load(directory: str) -> Evidence:
+Directory = str | os.PathLike[str]
+
+
+def load(directory: Directory) -> Evidence:
     """The evidence in a directory. Missing files are the verifier's business; else ConfigError."""
     files: dict[str, bytes] = {}
     for name in FILES.values():
@@ -36,7 +39,13 @@ def load(directory: str) -> Evidence:
     return from_files(files)
 
 
-def save(evidence: Evidence, directory: str) -> None:
+def save(directory: Directory, enrolment: Enrolment) -> None:
+    """Write the evidence of a conversation and the record of it."""
+    save_evidence(directory, enrolment.evidence)
+    save_record(directory, enrolment)
+
+
+def save_evidence(directory: Directory, evidence: Evidence) -> None:
     """Write every file. The directory is made when it is missing; OSError when it cannot be."""
     os.makedirs(directory, exist_ok=True)
     for field, name in FILES.items():
@@ -58,7 +67,7 @@ def write_file(path: str, data: bytes) -> None:
         os.close(directory)
 
 
-def save_record(enrolment: Enrolment, directory: str) -> None:
+def save_record(directory: Directory, enrolment: Enrolment) -> None:
     """Write ``credential.json``: canonical JSON with a digest over its own fields."""
     activation = enrolment.activation
     record: dict[str, object] = {
@@ -72,7 +81,7 @@ def save_record(enrolment: Enrolment, directory: str) -> None:
     write_file(os.path.join(directory, RECORD), codec.canonical(record) + b"\n")
 
 
-def load_record(directory: str) -> tuple[bytes, Activation] | None:
+def load_record(directory: Directory) -> tuple[bytes, Activation] | None:
     """The nonce and the challenge kept in a directory; None without one. Raises ConfigError."""
     path = os.path.join(directory, RECORD)
     try:

@@ -60,15 +60,14 @@ def evidence(settings: Settings, directory: str, nonce: bytes | None) -> None:
     The nonce is fresh unless you give one. `credential.json` in DIR keeps the nonce, the secret
     and the machine's answer for `verify`.
     """
-    from ..attest.directory import save, save_record
+    from ..attest.directory import save
     from ..attest.enrol import enrol
     from ..attest.evidence import FILES
 
     settings.timeout = max(settings.timeout, EVIDENCE_SECONDS)
     with settings.client() as client:
         enrolment = enrol(client, nonce)
-    save(enrolment.evidence, directory)
-    save_record(enrolment, directory)
+    save(directory, enrolment)
     if settings.json:
         render.as_json({"directory": directory, "nonce": enrolment.nonce.hex()})
         return

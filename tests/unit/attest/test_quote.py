@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ainit.attest import pcrs
-from ainit.attest.directory import save
+from ainit.attest.directory import save_evidence
 from ainit.attest.enrol import Enrolment
 from ainit.attest.quote import AttestationTpm
 from ainit.attest.tpms import parse_public, parse_quote
@@ -30,7 +30,7 @@ def checkquote(directory: Path) -> int:
 
 
 def test_unmodified_checkquote_accepts_the_files(honest: Honest, tmp_path: Path) -> None:
-    save(honest[1].evidence, str(tmp_path))
+    save_evidence(tmp_path, honest[1].evidence)
     assert checkquote(tmp_path) == 0
 
 
@@ -38,7 +38,7 @@ def test_unmodified_checkquote_accepts_the_files(honest: Honest, tmp_path: Path)
 def test_checkquote_and_the_verifier_agree_on_altered_files(
     honest: Honest, tmp_path: Path, name: str
 ) -> None:
-    save(honest[1].evidence, str(tmp_path))
+    save_evidence(tmp_path, honest[1].evidence)
     data = bytearray((tmp_path / name).read_bytes())
     data[-40 if name == "ak.pem" else len(data) // 2] ^= 1
     if name == "quote.pcrs":
@@ -48,7 +48,7 @@ def test_checkquote_and_the_verifier_agree_on_altered_files(
 
 
 def test_sha256sum_reads_the_list(honest: Honest, tmp_path: Path) -> None:
-    save(honest[1].evidence, str(tmp_path))
+    save_evidence(tmp_path, honest[1].evidence)
     subprocess.run(
         ["sha256sum", "--check", "--strict", "SHA256SUMS"],
         cwd=tmp_path,
