@@ -15,7 +15,7 @@ from ainit.cli import COMMANDS
 from ainit.policy import config
 
 ROOT = Path(__file__).resolve().parents[2]
-LINES_MAX = 300
+LINES_MAX = {False: 300, True: 600}  # of a module, and of a test module
 # Whole words that mean unfinished work, and names that belong to one machine only.
 UNFINISHED = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|X" + r"XX|HA" + r"CK)\b")
 MACHINE_BOUND = re.compile(r"/wo" + r"rk/|/(home|Users)/[a-z]")
@@ -23,7 +23,7 @@ MIRROR = re.compile(
     r"https?://[a-z0-9.-]*(debian\.org|pypi\.org|pythonhosted\.org)/(debian|simple|pa)"
 )
 PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE " + r"KEY-----")
-MIRRORED = ("ainit", "scripts", "secureboot")
+MIRRORED = (".", "ainit", "rootfs-overlay/usr/lib/ainos")
 
 
 def tracked() -> list[Path]:
@@ -72,10 +72,12 @@ def matches(pattern: re.Pattern[str], paths: Iterable[Path]) -> list[str]:
 
 
 def test_modules_are_short() -> None:
-    assert (
-        named(path for path in FILES if is_python(path) and TEXTS[path].count("\n") > LINES_MAX)
-        == []
-    )
+    long = [
+        f"{path.relative_to(ROOT)}: {count} lines"
+        for path in FILES
+        if is_python(path) and (count := TEXTS[path].count("\n")) > LINES_MAX["tests" in path.parts]
+    ]
+    assert not long, "\n".join(long)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +91,8 @@ def test_modules_are_short() -> None:
     ids=["unfinished", "machine-bound", "mirror", "key"],
 )
 def test_nothing_forbidden_is_written_anywhere(pattern: re.Pattern[str], why: str) -> None:
-    assert matches(pattern, FILES) == [], why
+    found = matches(pattern, FILES)
+    assert not found, "\n".join([why, *found])
 
 
 def test_scripts_are_verbs_that_say_what_they_do() -> None:
@@ -110,7 +113,7 @@ def test_tests_mirror_the_tree() -> None:
         folder
         for folder in folders
         if folder.is_relative_to(unit) and folder != unit
-        if not any((ROOT / base / folder.relative_to(unit)).is_dir() for base in (".", "ainit"))
+        if not any((ROOT / base / folder.relative_to(unit)).is_dir() for base in MIRRORED)
     ]
     assert named(wrong) == []
 
@@ -123,9 +126,11 @@ def test_every_make_target_is_documented_and_calls_a_script_that_exists() -> Non
         name for name, _ in targets
     }
     called = set(re.findall(r"scripts/[a-z-]+", makefile))
-    assert [name for name in sorted(called) if not os.access(ROOT / name, os.X_OK)] == []
+    missing = [name for name in sorted(called) if not os.access(ROOT / name, os.X_OK)]
+    assert not missing, " ".join(missing)
 
 
+GUIDE = TEXTS[ROOT / "docs/guide.md"]
 DOCUMENTS = [path for path in FILES if path.suffix == ".md"]
 
 
@@ -140,9 +145,7 @@ def test_documents_point_at_what_exists(path: Path) -> None:
 
 
 def test_the_examples_of_the_guide_are_right() -> None:
-    examples = re.findall(
-        r"^```toml\n(.*?)^```", TEXTS[ROOT / "docs/guide.md"], re.MULTILINE | re.DOTALL
-    )
+    examples = re.findall(r"^```toml\n((?:(?!```).*\n)*)```", GUIDE, re.MULTILINE)
     checks = {
         "[service]": lambda text: config.unit(text, "guide", "weather")[1],
         "[agent]": lambda text: config.agent(text, "guide", "filetype", "")[1],
@@ -153,9 +156,7 @@ def test_the_examples_of_the_guide_are_right() -> None:
 
 
 def test_the_guide_lists_every_fault() -> None:
-    listed = re.findall(
-        r"^\| `([a-z-]+)` \|", TEXTS[ROOT / "docs/guide.md"].split("## Faults")[1], re.MULTILINE
-    )
+    listed = re.findall(r"^\| `([a-z-]+)` \|", GUIDE.split("## Faults")[1], re.MULTILINE)
     assert listed == [name for name in SCENARIOS if name]
 
 
