@@ -42,6 +42,8 @@ STATUS: dict[str, object] = {
         "state": "mounted",
         "configuration": "default",
         "uptime": 3700.0,
+        "peak_bytes": 15 << 20,
+        "faults": 0,
     },
     "phases": [{"name": "kernel", "seconds": 2.5}, {"name": "ainit", "seconds": 1.25}],
     "units": [UNIT, REFUSED_UNIT],
