@@ -15,8 +15,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,16 +121,29 @@ def unpack(source: Entry) -> None:
         return
     (package,) = Archive().download([source])
     with step("kernel source") as progress:
+        progress.note(source.version)
         shutil.rmtree(OBJECTS, ignore_errors=True)
         with published_tree(SOURCE) as tree:
-            progress.note(source.version)
-            inner = f"./usr/src/{source.package}.tar.xz"
-            pipe = (
-                'dpkg-deb --fsys-tarfile "$1" | tar --extract --to-stdout "$2"'
-                ' | tar --extract --xz --strip-components=1 --directory "$3"'
-            )
-            run(["bash", "-o", "pipefail", "-c", pipe, "unpack", str(package), inner, str(tree)])
+            extract = "tar --extract --xz --strip-components=1 --directory"
+            _pipe(source, package, f"{extract} {shlex.quote(str(tree))}")
             (tree / stamp.name).write_text(source.sha256)
+
+
+def source_tarball(source: Entry) -> Path:
+    """Return the source as a tarball whose name holds its version, for Buildroot's cache."""
+    tarball = OUTPUT / f"linux-{source.version}.tar.xz"
+    if not tarball.exists():
+        (package,) = Archive().download([source])
+        with published(tarball) as file:
+            _pipe(source, package, f"cat > {shlex.quote(str(file))}")
+    return tarball
+
+
+def _pipe(source: Entry, package: Path, sink: str) -> None:
+    """Feed the tarball inside the source package to a shell command."""
+    shell = f'dpkg-deb --fsys-tarfile "$1" | tar --extract --to-stdout "$2" | {sink}'
+    inner = f"./usr/src/{source.package}.tar.xz"
+    run(["bash", "-o", "pipefail", "-c", shell, "bash", str(package), inner])
 
 
 def fixed_environment() -> dict[str, str]:
@@ -161,13 +176,18 @@ def configure(inputs: Inputs) -> Path:
         make_command("--silent", f"KCONFIG_ALLCONFIG={requested}", "allnoconfig"),
         env=fixed_environment(),
     )
-    findings = find_dropped(inputs.options, config.read_text())
+    check(inputs.options, config)
+    return config
+
+
+def check(options: Mapping[str, Option], config: Path) -> None:
+    """Raise KernelError, naming file and line, when a requested option is not in ``config``."""
+    findings = find_dropped(options, config.read_text())
     if findings:
         raise KernelError(
             "Kconfig did not keep what was asked for (a dependency is missing):\n"
             + "\n".join(findings)
         )
-    return config
 
 
 def compile_kernel() -> None:

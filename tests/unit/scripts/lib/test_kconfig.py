@@ -1,9 +1,8 @@
-"""Fragments are merged with findings, and every option that Kconfig drops is named with its line."""
+"""Fragments are merged with findings; every option that Kconfig drops is named with its line."""
 
 from pathlib import Path
 
 import pytest
-
 from lib.kconfig import find_dropped, merge_fragments, parse_config, render
 
 REPOSITORY = Path(__file__).resolve().parents[4]
@@ -44,15 +43,14 @@ def test_an_option_asked_for_twice_names_both_places() -> None:
 
 
 def test_what_kconfig_dropped_or_changed_is_named_with_its_line() -> None:
-    options, _ = merge_fragments(
-        [
-            (
-                "a.config",
-                "CONFIG_KEPT=y\nCONFIG_DROPPED=y\nCONFIG_NUMBER=512\n"
-                "# CONFIG_OFF is not set\n# CONFIG_FORCED is not set\n",
-            )
-        ]
-    )
+    text = """\
+CONFIG_KEPT=y
+CONFIG_DROPPED=y
+CONFIG_NUMBER=512
+# CONFIG_OFF is not set
+# CONFIG_FORCED is not set
+"""
+    options, _ = merge_fragments([("a.config", text)])
     final = "CONFIG_KEPT=y\nCONFIG_NUMBER=64\nCONFIG_FORCED=y\n# CONFIG_DROPPED is not set\n"
     findings = find_dropped(options, final)
     assert [finding.split(" was ")[0] for finding in findings] == [

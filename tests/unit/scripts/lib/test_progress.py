@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from lib.host import CommandError
 from lib.progress import follow, format_bar, format_elapsed, step
 

@@ -1,7 +1,6 @@
 """The list of host packages, and what is missing of it."""
 
 import pytest
-
 from lib.setup import SetupError, missing_packages, parse_packages, wanted_packages
 
 
