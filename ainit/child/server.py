@@ -124,7 +124,7 @@ class Service:
                 del connection.outbox[: connection.socket.send(connection.outbox)]
             except BlockingIOError:
                 pass
-        wanted = select.EPOLLIN | (select.EPOLLOUT if connection.outbox else 0)
+        wanted = select.EPOLLOUT if connection.outbox else select.EPOLLIN  # no reply, no next call
         self._poll.modify(connection.socket.fileno(), wanted)
 
     def _answer(self, message: Message) -> bytes:

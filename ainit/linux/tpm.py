@@ -10,7 +10,7 @@ import os
 import select
 
 from ..constants import TPM_DEVICE
-from ..errors import DeadlineError, TpmError
+from ..errors import TpmError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Tpm:
             poll = select.poll()
             poll.register(self._descriptor, select.POLLIN)
             if not poll.poll(_DEADLINE_SECONDS * 1000):
-                raise DeadlineError(f"the TPM did not answer in {_DEADLINE_SECONDS:g} s")
+                raise TpmError(f"the TPM did not answer in {_DEADLINE_SECONDS:g} s")
             return os.read(self._descriptor, _RESPONSE_BYTES)
         except OSError as error:
             raise TpmError(f"TPM device: {error.strerror}") from error

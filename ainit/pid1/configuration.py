@@ -31,22 +31,26 @@ NAME = "machine"
 def load(measurements: Measurements, facts: Facts) -> tuple[Plan, phases.Event]:
     """The plan to run, and the event that measures the machine configuration behind it."""
     plan = _read_plan(constants.PLAN)
-    text = _read(constants.MACHINE)
-    if text is None:
+    text, why = None, ""
+    try:
+        text = _read(constants.MACHINE)
+        if text is not None:
+            # This copy is compiled, measured and used, whatever happens to the file meanwhile.
+            _write(_COPY, text)
+            why = _compile()
+    except (OSError, MeasurementError) as error:
+        why = f"{constants.MACHINE}:1: cannot be used: {error}"
+    if why:
+        facts.configuration = f"refused: {why}"
+        facts.problems.append(f"machine configuration refused, running the default: {why}")
+        measurements.add(phases.refused(phases.MACHINE_CONFIG, NAME, why))
+    elif text is None:
         facts.configuration = "default"
-        text = _read(constants.DEFAULT_MACHINE) or b""
     else:
-        # Measured, compiled and used is this copy: what happens to the file meanwhile is nothing.
-        _write(_COPY, text)
-        why = _compile()
-        if why:
-            facts.configuration = f"refused: {why}"
-            facts.problems.append(f"machine configuration refused, running the default: {why}")
-            measurements.add(phases.refused(phases.MACHINE_CONFIG, NAME, why))
-            text = _read(constants.DEFAULT_MACHINE) or b""
-        else:
-            facts.configuration = constants.MACHINE
-            plan = _read_plan(_PLAN)
+        facts.configuration = constants.MACHINE
+        plan = _read_plan(_PLAN)
+    if why or text is None:
+        text = _read(constants.DEFAULT_MACHINE) or b""
     _write(constants.MACHINE_JSON, dumps(plan.machine).encode())
     digest = fsverity.text(_digest(text))
     return plan, phases.measured(phases.MACHINE_CONFIG, NAME, digest)
@@ -64,13 +68,17 @@ def _digest(data: bytes) -> bytes:
 
 def _read(path: str) -> bytes | None:
     try:
-        with open(path, "rb") as file:
-            data = file.read(_BYTES_MAX + 1)
+        with open(path, "rb", opener=_open) as file:
+            data = file.read(_BYTES_MAX + 1) or b""
     except FileNotFoundError:
         return None
     if len(data) > _BYTES_MAX:
         raise MeasurementError(f"{path} is larger than {_BYTES_MAX} bytes")
     return data
+
+
+def _open(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # a FIFO must not block PID 1
 
 
 def _write(path: str, data: bytes) -> None:

@@ -78,12 +78,7 @@ class Launcher:
 
         Raises RefusedError when something may not be used, OSError when the system cannot.
         """
-        unmeasured = unit.measurement == plan.REQUIRED and not self._measurements.has_tpm
-        if unmeasured and self._without_tpm == "refuse":
-            raise RefusedError(
-                f"must be measured, and {self._measurements.tpm_state} "
-                "(machine policy without_tpm = refuse)"
-            )
+        self._demand_tpm(unit)
         opened: list[int] = []
         output = -1
         try:
@@ -96,6 +91,7 @@ class Launcher:
             ]:
                 self._hand_over(name, required, opened, environment, unit)
             directory = self._bundle(unit) if unit.bundle else "/"
+            self._demand_tpm(unit)  # it may have been lost over these very measurements
             procs = self._cgroups.create(
                 unit.name,
                 memory_max=unit.memory_max,
@@ -118,6 +114,14 @@ class Launcher:
             for descriptor in (*opened, output):
                 if descriptor >= 0:
                     os.close(descriptor)
+
+    def _demand_tpm(self, unit: Unit) -> None:
+        missing = unit.measurement == plan.REQUIRED and not self._measurements.has_tpm
+        if missing and self._without_tpm == "refuse":
+            raise RefusedError(
+                f"must be measured, and {self._measurements.tpm_state} "
+                "(machine policy without_tpm = refuse)"
+            )
 
     def admitted(self) -> dict[str, Record]:
         """What the store admitted or refused, by name; empty while it has not spoken."""
@@ -230,7 +234,8 @@ class Launcher:
 
 
 def _open(path: str) -> int:
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a FIFO must not block us
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        return os.open(path, flags)
     except OSError as error:
         raise MeasurementError(f"{path} cannot be opened: {error.strerror}") from error

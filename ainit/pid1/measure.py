@@ -56,30 +56,25 @@ class Measurements:
             except TpmError as error:
                 self._lose(error)
         record = event.record(len(self.records))
-        self._append(dumps(record) + "\n")
         self._seen.add(event.digest)
         self.records.append(record)
+        self._append(dumps(record) + "\n")
 
     def digest(self, descriptor: int) -> str:
         """The fs-verity digest of an open file, from the kernel that enforces it.
 
         A file on the verified root is enforced by dm-verity, so its digest is computed here. Raises
-        NotCoveredError for a file on neither.
+        NotCoveredError for a file on neither, MeasurementError for one that cannot be read.
         """
         try:
             return fsverity.text(fsverity.measure(descriptor))
         except NotCoveredError:
-            status = os.fstat(descriptor)
-            if status.st_dev != self._root_device:
+            if os.fstat(descriptor).st_dev != self._root_device:
                 raise
-            if status.st_size > _HASHED_HERE_BYTES:
-                raise MeasurementError(
-                    "too large to be hashed by PID 1: enable fs-verity"
-                ) from None
-            os.lseek(descriptor, 0, os.SEEK_SET)
-            digest = fsverity.digest_stream(lambda size: os.read(descriptor, size), status.st_size)
-            os.lseek(descriptor, 0, os.SEEK_SET)
-            return fsverity.text(digest)
+        try:
+            return fsverity.text(_computed(descriptor))
+        except OSError as error:
+            raise MeasurementError(f"cannot be read: {error.strerror}") from error
 
     def pcrs(self) -> dict[str, str]:
         """The TPM's values of the PCRs that AINOS uses or relies on; empty without a TPM."""
@@ -106,3 +101,13 @@ class Measurements:
             os.write(descriptor, text.encode())
         finally:
             os.close(descriptor)
+
+
+def _computed(descriptor: int) -> bytes:
+    size = os.fstat(descriptor).st_size
+    if size > _HASHED_HERE_BYTES:
+        raise MeasurementError("too large to be hashed by PID 1: enable fs-verity")
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    digest = fsverity.digest_stream(lambda count: os.read(descriptor, count), size)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return digest

@@ -51,6 +51,7 @@ class Effects:
 
 
 _SIGTERM = 15
+_SIGKILL = 9
 
 
 class Supervisor:
@@ -135,8 +136,8 @@ class Supervisor:
                 return
 
     def unit_of(self, pid: int) -> str | None:
-        """The unit that a process belongs to, by its cgroup."""
-        for state in self.states.values():
+        """The unit that a process belongs to, by its cgroup. Outside our namespace its pid is 0."""
+        for state in self.states.values() if pid else ():
             if state.pid == pid:
                 return state.name
         name = process.cgroup_of(pid).rpartition("/")[2]
@@ -156,10 +157,20 @@ class Supervisor:
     def settled(self) -> bool:
         """Whether every essential unit has come to rest, well or not."""
         return self.measured and all(
-            self.states[unit.name].state in machine.SETTLED
+            self._at_rest(unit)
             for unit in self.units.values()
             if unit.essential and unit.stage != plan.HEALTHY
         )
+
+    def _at_rest(self, unit: Unit) -> bool:
+        """Whether a unit stays as it is: a waiting one does when what it requires is held."""
+        state = self.states[unit.name].state
+        if state == machine.WAITING:
+            return any(
+                self._at_rest(self.units[name]) and not self._good(self.states[name])
+                for name in unit.requires
+            )
+        return state in machine.SETTLED
 
     def _good(self, state: State) -> bool:
         return state.state in (machine.READY, machine.EXITED)
@@ -180,6 +191,8 @@ class Supervisor:
             self._effects.signal(state.pid, _SIGTERM)
         elif action == machine.KILL:
             self._cgroups.kill(unit.name)
+            if state.pid:  # even when it moved itself out of its group
+                self._effects.signal(state.pid, _SIGKILL)
         elif action == machine.ALLOCATE:
             self._effects.allocate(unit, lambda gpu, why: self._allocated(unit.name, gpu, why))
         elif action == machine.RELEASE:
@@ -189,11 +202,12 @@ class Supervisor:
         try:
             pid, started = self._effects.spawn(unit, state.gpu)
         except RefusedError as error:
-            self.post(unit.name, Event(machine.DENIED, reason=str(error)))
+            event = Event(machine.DENIED, reason=str(error))
         except OSError as error:
-            self.post(unit.name, Event(machine.NOT_SPAWNED, reason=f"cannot start: {error}"))
+            event = Event(machine.NOT_SPAWNED, reason=f"cannot start: {error}")
         else:
-            self.post(unit.name, Event(machine.SPAWNED, pid=pid, started=started))
+            event = Event(machine.SPAWNED, pid=pid, started=started)
+        self._queue.appendleft((unit.name, event))  # before anything that could lose the process
 
     def _allocated(self, name: str, gpu: Record | None, why: str) -> None:
         kind = machine.NOT_ALLOCATED if gpu is None else machine.ALLOCATED
@@ -230,11 +244,7 @@ class Supervisor:
     def _early_settled(self) -> bool:
         if self._effects.now() >= self._started + MEASURE_DEADLINE_SECONDS:
             return True
-        return all(
-            self.states[unit.name].state in machine.SETTLED
-            for unit in self.units.values()
-            if unit.stage == plan.EARLY
-        )
+        return all(self._at_rest(unit) for unit in self.units.values() if unit.stage == plan.EARLY)
 
     def _blocker(self, unit: Unit) -> str:
         """Why a waiting unit may not go yet; empty when it may."""

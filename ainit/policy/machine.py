@@ -161,6 +161,8 @@ def step(unit: Unit, state: State, event: Event, now: float) -> list[str]:
     if state.state == ALLOCATING and kind == ALLOCATED:
         state.gpu = event.gpu
         return _go(unit, state, now)
+    if kind == ALLOCATED:
+        return [] if state.gpu else [RELEASE]  # nobody waits for it any more
     if state.state == ALLOCATING and kind == NOT_ALLOCATED:
         return _fail(unit, state, event.reason, now)
     if state.state == STARTING:
