@@ -1,9 +1,10 @@
 """The TPM's part of attestation, on tpm2-pytss (the only module that imports it).
 
-Two keys, both primaries of the endorsement hierarchy and so the same on every call, kept nowhere:
-the EK of the manufacturer's template, and the AK, a restricted ECC P-256 signing key. Objects are
-flushed after each call, so this works with and without a resource manager. Raises TpmError for
-everything the TPM refuses.
+Two keys, both primaries of the endorsement hierarchy and so the same on every boot: the EK of the
+manufacturer's template (the persistent one where there is one, because a chip needs seconds to make
+an RSA key), and the AK, a restricted ECC P-256 signing key that is kept nowhere. Everything made is
+flushed, so this works with and without a resource manager. Raises TpmError for whatever the TPM
+refuses.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ from tpm2_pytss import (
 )
 
 from ..errors import TpmError
-from .tpms import ak_template, ek_template, lower_signature
+from .tpms import MalformedError, ak_template, ek_template, lower_signature, parse_public
 
 EK_CERTIFICATE_INDEX = 0x01C00002  # RSA 2048 (TCG EK Credential Profile, section 2.2.1.4)
+EK_HANDLE = 0x81010001  # where manufacturers keep it (the same profile, section 2.2.2.1)
 _NV_CHUNK = 512  # every TPM reads this much of an index at once
 _PCRS_AT_ONCE = 8
 
@@ -41,12 +43,17 @@ class AttestationTpm:
     def __init__(self, tcti: str) -> None:
         with _wrapped(f"no TPM at {tcti}"):
             self._esys = ESAPI(tcti)
+        self._ak: tuple[ESYS_TR, bytes] | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._esys.close()
+        try:
+            if self._ak is not None:
+                self._flush(self._ak[0])
+        finally:
+            self._esys.close()
 
     def pcr_values(self, pcrs: Iterable[int]) -> dict[int, bytes]:
         """The values of these PCRs in the SHA-256 bank."""
@@ -64,17 +71,17 @@ class AttestationTpm:
 
     def endorsement(self) -> tuple[bytes, bytes]:
         """The EK as TPM2B_PUBLIC, and its certificate (DER; empty when the TPM holds none)."""
-        with self._primary(ek_template()) as (_, public):
+        with self._endorsement_key() as (_, public):
             return public, self._certificate()
 
     def attestation_key(self) -> bytes:
         """The AK as TPM2B_PUBLIC."""
-        with self._primary(ak_template()) as (_, public):
-            return public
+        return self._attestation_key()[1]
 
     def quote(self, nonce: bytes, pcrs: Iterable[int]) -> tuple[bytes, bytes]:
         """A quote of the AK over these PCRs: TPMS_ATTEST and TPMT_SIGNATURE (lower s)."""
-        with self._primary(ak_template()) as (handle, _), _wrapped("TPM2_Quote"):
+        handle, _ = self._attestation_key()
+        with _wrapped("TPM2_Quote"):
             message, signature = self._esys.quote(
                 handle, _selection(sorted(pcrs)), TPM2B_DATA(nonce)
             )
@@ -83,49 +90,80 @@ class AttestationTpm:
     def activate(self, credential: bytes, secret: bytes) -> bytes:
         """What a credential made for this EK and this AK holds (TPM2_ActivateCredential).
 
-        ``credential`` is a TPM2B_ID_OBJECT, ``secret`` a TPM2B_ENCRYPTED_SECRET, both with their
-        sizes.
+        ``credential`` is a TPM2B_ID_OBJECT, ``secret`` a TPM2B_ENCRYPTED_SECRET, with their sizes.
         """
+        ak, _ = self._attestation_key()
         with (
-            self._primary(ek_template()) as (ek, _),
-            self._primary(ak_template()) as (ak, _),
+            self._endorsement_key() as (ek, _),
             _wrapped("TPM2_ActivateCredential"),
+            self._endorsement_session() as session,
         ):
-            session = self._esys.start_auth_session(
-                ESYS_TR.NONE,
-                ESYS_TR.NONE,
-                TPM2_SE.POLICY,
-                TPMT_SYM_DEF(algorithm=TPM2_ALG.NULL),
-                TPM2_ALG.SHA256,
+            recovered = self._esys.activate_credential(
+                ak,
+                ek,
+                TPM2B_ID_OBJECT.unmarshal(credential)[0],
+                TPM2B_ENCRYPTED_SECRET.unmarshal(secret)[0],
+                session1=ESYS_TR.PASSWORD,
+                session2=session,
             )
-            try:
-                # The EK's policy asks for the authority over the endorsement hierarchy.
-                self._esys.policy_secret(ESYS_TR.ENDORSEMENT, session, b"", b"", b"", 0)
-                recovered = self._esys.activate_credential(
-                    ak,
-                    ek,
-                    TPM2B_ID_OBJECT.unmarshal(credential)[0],
-                    TPM2B_ENCRYPTED_SECRET.unmarshal(secret)[0],
-                    session1=ESYS_TR.PASSWORD,
-                    session2=session,
-                )
-            finally:
-                self._esys.flush_context(session)
             return bytes(recovered)
 
     @contextmanager
-    def _primary(self, template: bytes) -> Iterator[tuple[ESYS_TR, bytes]]:
+    def _endorsement_session(self) -> Iterator[ESYS_TR]:
+        """A session that satisfies the EK's policy: authority over the endorsement hierarchy."""
+        session = self._esys.start_auth_session(
+            ESYS_TR.NONE,
+            ESYS_TR.NONE,
+            TPM2_SE.POLICY,
+            TPMT_SYM_DEF(algorithm=TPM2_ALG.NULL),
+            TPM2_ALG.SHA256,
+        )
+        try:
+            self._esys.policy_secret(ESYS_TR.ENDORSEMENT, session, b"", b"", b"", 0)
+            yield session
+        finally:
+            self._esys.flush_context(session)
+
+    def _attestation_key(self) -> tuple[ESYS_TR, bytes]:
+        if self._ak is None:
+            self._ak = self._create(ak_template())
+        return self._ak
+
+    @contextmanager
+    def _endorsement_key(self) -> Iterator[tuple[ESYS_TR, bytes]]:
+        if (kept := self._kept_endorsement_key()) is not None:
+            yield kept
+            return
+        handle, public = self._create(ek_template())
+        try:
+            yield handle, public
+        finally:
+            self._flush(handle)
+
+    def _kept_endorsement_key(self) -> tuple[ESYS_TR, bytes] | None:
+        """The persistent EK, when there is one and it is of the template that we expect."""
+        try:
+            handle = self._esys.tr_from_tpmpublic(EK_HANDLE)
+            public = self._esys.read_public(handle)[0].marshal()
+            modulus = parse_public(public).modulus
+        except (TSS2_Exception, MalformedError):
+            return None
+        if modulus is None or ek_template(modulus) != public:
+            return None
+        return handle, public
+
+    def _create(self, template: bytes) -> tuple[ESYS_TR, bytes]:
         with _wrapped("TPM2_CreatePrimary"):
             handle, public, *_ = self._esys.create_primary(
                 TPM2B_SENSITIVE_CREATE(),
                 TPM2B_PUBLIC.unmarshal(template)[0],
                 ESYS_TR.ENDORSEMENT,
             )
-        try:
-            yield handle, public.marshal()
-        finally:
-            with _wrapped("TPM2_FlushContext"):
-                self._esys.flush_context(handle)
+            return handle, public.marshal()
+
+    def _flush(self, handle: ESYS_TR) -> None:
+        with _wrapped("TPM2_FlushContext"):
+            self._esys.flush_context(handle)
 
     def _certificate(self) -> bytes:
         try:

@@ -90,11 +90,11 @@ def test_a_log_of_two_banks_is_read_in_sha256() -> None:
     [
         (Entry(9, 0x777, b""), "unknown"),
         (Entry(4, firmware_log.EFI_ACTION, b"said", b"\1" * 32), "not that of the event's data"),
-        (Entry(7, firmware_log.AUTHORITY, b"said", b"\1" * 32), "not that of the event's data"),
+        (Entry(7, firmware_log.DRIVER_CONFIG, b"x", b"\1" * 32), "not that of the event's data"),
         (Entry(3, firmware_log.SEPARATOR, bytes(4)), "2 separators"),
         (Entry(3, firmware_log.SEPARATOR, b"\1\0\0\0"), "reports an error"),
     ],
-    ids=["type", "action", "authority", "second-separator", "error-separator"],
+    ids=["type", "action", "variable", "second-separator", "error-separator"],
 )
 def test_contradictions_are_named(entry: Entry, word: str) -> None:
     problems = firmware.contradictions(read([*firmware_log.boot(), entry]))

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from ainit.attest import pcrs
+from ainit.attest.credential import make_credential
 from ainit.attest.directory import save_evidence
 from ainit.attest.enrol import Enrolment
+from ainit.attest.keys import rsa_key
 from ainit.attest.quote import AttestationTpm
 from ainit.attest.tpms import parse_public, parse_quote
 from ainit.errors import TpmError
@@ -89,6 +91,39 @@ def test_keys_are_the_same_after_a_restart_of_the_tpm(tpm: Swtpm) -> None:
         with AttestationTpm(tpm.tcti) as device:
             keys.append((device.attestation_key(), device.endorsement()))
     assert keys[0] == keys[1]
+
+
+def test_the_ek_is_the_same_with_and_without_a_persistent_one() -> None:
+    with Swtpm() as other:
+        with AttestationTpm(other.tcti) as device:
+            kept = device.endorsement()
+        other.tool("tpm2_evictcontrol", "-Q", "-C", "o", "-c", "0x81010001")
+        with AttestationTpm(other.tcti) as device:
+            assert device.endorsement() == kept
+            name = parse_public(device.attestation_key()).name
+            blob = make_credential(rsa_key(parse_public(kept[0])), name, bytes(32), bytes(32))
+            assert device.activate(*blob) == bytes(32)
+
+
+def test_another_key_at_the_eks_place_is_not_taken_for_it(tmp_path: Path) -> None:
+    with Swtpm() as other:
+        with AttestationTpm(other.tcti) as device:
+            kept = device.endorsement()
+        other.tool("tpm2_evictcontrol", "-Q", "-C", "o", "-c", "0x81010001")
+        other.tool("tpm2_createprimary", "-Q", "-C", "o", "-c", "other.ctx", cwd=tmp_path)
+        other.tool(
+            *("tpm2_evictcontrol", "-Q", "-C", "o", "-c", "other.ctx", "0x81010001"), cwd=tmp_path
+        )
+        other.tool("tpm2_flushcontext", "-t")
+        with AttestationTpm(other.tcti) as device:
+            assert device.endorsement() == kept
+
+
+def test_a_tpm_without_a_certificate_has_none() -> None:
+    with Swtpm() as other:
+        other.tool("tpm2_nvundefine", "-C", "p", "0x01c00002")
+        with AttestationTpm(other.tcti) as device:
+            assert device.endorsement()[1] == b""
 
 
 def test_two_tpms_have_two_keys(tpm: Swtpm) -> None:
