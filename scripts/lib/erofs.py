@@ -20,9 +20,7 @@ COMPRESSION = "lz4hc,12"
 CLUSTER = 65536
 
 
-def build(
-    tree: Path, out: Path, identity: uuid.UUID, compression: str = COMPRESSION
-) -> None:
+def build(tree: Path, out: Path, identity: uuid.UUID, compression: str = COMPRESSION) -> None:
     """Pack a directory into an erofs image."""
     options = [f"-z{compression}", f"-C{CLUSTER}", "-Eztailpacking"]
     options += ["--all-root", f"-T{epoch()}", f"-U{identity}", "--quiet"]

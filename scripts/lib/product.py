@@ -1,7 +1,7 @@
-"""The product on top of a root tree, whichever builder made the tree: ainit, units, agents, the plan.
+"""The product on top of a root tree, whichever builder made that: ainit, units, agents, plan.
 
-`lay` is what `make image` and Buildroot's post-build script both call. The tree needs Python 3.13 and
-the libraries that ainit imports; everything that is AINOS's own comes from this checkout.
+`lay` is what `make image` and Buildroot's post-build script both call. The tree needs Python 3.13
+and the libraries that ainit imports; everything that is AINOS's own comes from this checkout.
 
     lay(tree, release=False)
 """
@@ -65,7 +65,12 @@ def check(tree: Path, *, release: bool) -> None:
     findings = unresolved(tree)
     if release:
         findings += [f"{path} is a shell, in a release image" for path in shells(tree)]
-    for path in ("usr/sbin/init", "usr/bin/python3", f"{LIBRARY}/plan.json", f"{LIBRARY}/machine.toml"):
+    for path in (
+        "usr/sbin/init",
+        "usr/bin/python3",
+        f"{LIBRARY}/plan.json",
+        f"{LIBRARY}/machine.toml",
+    ):
         if not (tree / path).exists():
             findings.append(f"/{path} is missing")
     if not os.access(tree / "usr/sbin/init", os.X_OK):
@@ -85,7 +90,7 @@ def os_release(*, release: bool) -> str:
 
 
 def compile_plan(tree: Path) -> None:
-    """Compile units, agent manifests and machine configuration; a mistake in them ends the build."""
+    """Compile units, manifests and machine configuration; a mistake in them ends the build."""
     folder = tree / LIBRARY
     command = [sys.executable, "-m", "ainit.policy.compile", "--units", str(folder / "units")]
     command += ["--agents", str(folder / "agents"), "--machine", str(folder / "machine.toml")]

@@ -1,8 +1,8 @@
 """What identifies a build: its version, and the one time stamp that it carries everywhere.
 
-The version is written in ``ainit/__init__.py`` and nowhere else. The time stamp is a fixed date, not
-the time of the build or of a commit: equal inputs then give an equal root hash, whoever builds them
-and whenever. SOURCE_DATE_EPOCH overrides it, as reproducible-builds.org asks.
+The version is written in ``ainit/__init__.py`` and nowhere else. The time stamp is a fixed date,
+not the time of the build or of a commit: equal inputs then give an equal root hash, whoever builds
+them and whenever. SOURCE_DATE_EPOCH overrides it, as reproducible-builds.org asks.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 from lib.host import REPOSITORY, HostError
 
 PRODUCT = "ainos"
-EPOCH_DEFAULT = 1_767_225_600           # 2026-01-01T00:00:00Z; FAT cannot express times before 1980
+EPOCH_DEFAULT = 1_767_225_600  # 2026-01-01T00:00:00Z; FAT cannot express times before 1980
 
 
 def version() -> str:

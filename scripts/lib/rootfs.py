@@ -1,7 +1,8 @@
 """The root file system tree from Debian parts: extracted packages and wheels, pruned, compiled.
 
-The part below the product depends on locked lists only, so it is kept in ``build/cache/root`` by the
-hash of what it is made from; a change in ainit or in a unit copies it and lays the product anew.
+The part below the product depends on locked lists only, so it is kept in ``build/cache/root`` by
+the hash of what it is made from; a change in ainit or in a unit copies it and lays the product
+anew.
 
     tree = build(release=False)
 """

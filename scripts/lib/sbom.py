@@ -1,8 +1,8 @@
 """The software bill of materials: CycloneDX 1.6, JSON, in a fixed order and without a build time.
 
 There are two, one inside the other. What the root holds is written into the root itself, where the
-verified machine can show it; the image's own adds kernel, boot loader and models. Components are plain
-dictionaries in the schema's own terms; a test validates documents against the schema.
+verified machine can show it; the image's own adds kernel, boot loader and models. Components are
+plain dictionaries in the schema's own terms; a test validates documents against the schema.
 
     write_root(tree, [debian(entry, tree), wheel(distribution)])
 """
@@ -94,9 +94,7 @@ def wheel(distribution: Distribution) -> Component:
 def own(kind: str, name: str, path: Path) -> Component:
     """Describe a part that is built from this source tree, by the file that it became."""
     purl = f"pkg:generic/{PRODUCT}/{name}@{version()}"
-    return _component(
-        kind, name, version(), purl, sha256=sha256_file(path), licences=[OWN_LICENCE]
-    )
+    return _component(kind, name, version(), purl, sha256=sha256_file(path), licences=[OWN_LICENCE])
 
 
 def model(path: Path, record: Record, sources: Mapping[str, Distribution]) -> Component:
@@ -117,7 +115,7 @@ def model(path: Path, record: Record, sources: Mapping[str, Distribution]) -> Co
 
 
 def kernel(image: Path) -> Component:
-    """Describe the kernel by the version that its image carries (x86 boot protocol, offset 0x20e)."""
+    """Describe the kernel by the version in its image (x86 boot protocol, offset 0x20e)."""
     with image.open("rb") as file:
         header = file.read(0x10000)
     if header[0x202:0x206] != b"HdrS":

@@ -1,4 +1,4 @@
-"""The tools that decide bits of the image, pinned: unpacked from trixie, run with their own C library.
+"""The tools that decide bits of the image, pinned: unpacked, run with their own C library.
 
 The host's release of them then cannot change the image, and nothing of them is installed.
 

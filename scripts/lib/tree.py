@@ -23,7 +23,10 @@ LIBRARIES = "usr/lib/x86_64-linux-gnu"
 LOADER = f"{LIBRARIES}/ld-linux-x86-64.so.2"
 MERGED = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64"}
 # What gives a person or a program a shell, by file name.
-SHELLS = frozenset("sh ash bash dash zsh ksh mksh csh tcsh fish busybox toybox rbash hush".split())
+SHELLS = frozenset(
+    ("sh", "ash", "bash", "dash", "zsh", "ksh", "mksh", "csh", "tcsh", "fish")
+    + ("busybox", "toybox", "rbash", "hush")
+)
 UNPACK_DEADLINE_S = 300
 
 
@@ -144,8 +147,8 @@ def compile_python(
 
     Unchecked-hash bytecode (PEP 552) holds no time stamp and is loaded without a look at the
     source, which stays for the lines of a traceback. One process, in sorted order: what is interned
-    already decides bits of the output. ``python`` is the tree that holds the interpreter, ``prefix``
-    the place of ``tree`` on the machine.
+    already decides bits of the output. ``python`` is the tree that holds the interpreter,
+    ``prefix`` the place of ``tree`` on the machine.
     """
     home = python or tree
     command = [*program(home, "usr/bin/python3.13"), "-S", "-m", "compileall", "-q", "-f"]

@@ -1,8 +1,8 @@
-"""Wheels: lists resolved into pinned files, downloaded by hash, laid into a tree without an installer.
+"""Wheels: lists resolved into pinned files, downloaded by hash, laid into a tree.
 
-A list ``<name>.in`` says what is wanted and why, and ``-name`` what is not; its lock ``<name>.txt`` pins one file of each
-package by version and SHA-256. pip resolves, downloads and checks; a wheel is a zip archive (PEP 427),
-so laying it out needs neither pip nor the interpreter it is meant for.
+A list ``<name>.in`` says what is wanted and why, and ``-name`` what is not; its lock ``<name>.txt``
+pins one file of each package by version and SHA-256. pip resolves, downloads and checks; a wheel is
+a zip archive (PEP 427), so laying it out needs neither pip nor the interpreter it is meant for.
 
     for wheel in download(SCRIPTS / "wheels.txt", GUEST): lay(wheel, tree / DIST_PACKAGES)
 """
