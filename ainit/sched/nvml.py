@@ -184,9 +184,8 @@ def _read_profiles(handle: Any) -> Iterator[Profile]:
         pynvml.nvmlDeviceGetGpuInstancePossiblePlacements(handle, info.id, placements, reference)
         if count.value == 0:
             continue
-        name = info.name.decode() if isinstance(info.name, bytes) else str(info.name)
         yield Profile(
-            name=name.removeprefix(_PREFIX),
+            name=str(info.name).removeprefix(_PREFIX),
             id=info.id,
             compute=info.sliceCount,
             memory=placements[0].size,

@@ -31,6 +31,7 @@ onnxruntime.disable_telemetry_events()
 
 # Wall time for one proposal. Natively it takes 0.1 ms; an emulated CPU needs some milliseconds.
 DEADLINE_S = 0.05
+TRIAL_DEADLINE_S = 5.0  # the first run also sets the session up
 MODEL_BYTES_MAX = 1 << 20
 METADATA_SCHEMA = "ainos.schema"
 METADATA_BOARDS = "ainos.boards"
@@ -63,7 +64,9 @@ class Policy:
         self._clock = clock
 
     @classmethod
-    def load(cls, path: str, deadline: float = DEADLINE_S) -> Policy:
+    def load(
+        cls, path: str, deadline: float = DEADLINE_S, trial_deadline: float = TRIAL_DEADLINE_S
+    ) -> Policy:
         """Load a policy and run it once, so that the first decision is as fast as the others."""
         try:
             with open(path, "rb") as file:
@@ -82,7 +85,7 @@ class Policy:
         except Exception as error:
             raise PolicyError(f"the policy does not load: {error}") from error
         policy = cls(session, _check_schema(session), deadline)
-        policy._run([[0.0] * len(features.NAMES)], [True], deadline=10.0)
+        policy._run([[0.0] * len(features.NAMES)], [True], trial_deadline)
         return policy
 
     def propose(

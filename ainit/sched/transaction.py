@@ -18,7 +18,6 @@ from .errors import GpuBusyError, GpuError
 from .journal import Assignment, Change, Journal, Record, Step
 from .place import Device, Instance, Proposal
 
-
 _T = TypeVar("_T")
 
 

@@ -1,6 +1,6 @@
 """Build the placement policy: a small network in ONNX that scores candidate placements.
 
-What it is: a two-layer perceptron, shared by all candidates, fitted by least squares to *headroom* -
+What it is: a two-layer perceptron, shared by all candidates, fitted by least squares to *headroom*:
 how many further random requests a GPU can take before the first that it must turn away, worked out
 exactly over all occupancy masks of each board. What it is not: a scheduler that has learned from
 workloads, with queues, times and costs. The file is the same, byte for byte, wherever it is built.
@@ -28,7 +28,7 @@ from .host import BUILD, REPOSITORY, published
 
 sys.path.insert(0, str(REPOSITORY))
 from ainit.sched import features
-from ainit.sched.place import Device, Instance, Profile, Proposal, candidates, check, mask
+from ainit.sched.place import Device, Instance, Profile, candidates, check, mask
 
 OUTPUT = BUILD / "models" / "placement" / "placement.onnx"
 BOARDS = REPOSITORY / "ainit" / "sched" / "boards.json"
@@ -55,9 +55,13 @@ def boards() -> dict[str, Device]:
             memory_mib=board["memory_mib"],
             profiles=tuple(
                 Profile(
-                    *(each[key] for key in ("name", "id", "compute", "memory", "limit")),
-                    tuple(each["starts"]),
-                    each["memory_mib"],
+                    name=each["name"],
+                    id=each["id"],
+                    compute=each["compute"],
+                    memory=each["memory"],
+                    limit=each["limit"],
+                    starts=tuple(each["starts"]),
+                    memory_mib=each["memory_mib"],
                 )
                 for each in board["profiles"]
             ),

@@ -43,7 +43,7 @@ def bench(
     def occupy(gpu: int, instance: int) -> None:
         inject.write_text(f"process {gpu} {instance} 0 {os.getpid()} 1048576\n")
 
-    yield Bench(gpus, occupy, lambda: inject.unlink())
+    yield Bench(gpus, occupy, inject.unlink)
     gpus.close()
 
 
