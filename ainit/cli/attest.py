@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from . import render
-from .base import Group, Settings
+from .base import TIMEOUT_SECONDS, Group, Settings
 
 if TYPE_CHECKING:
     from ..attest.verdict import Verdict
@@ -64,7 +64,8 @@ def evidence(settings: Settings, directory: str, nonce: bytes | None) -> None:
     from ..attest.enrol import enrol
     from ..attest.evidence import FILES
 
-    settings.timeout = max(settings.timeout, EVIDENCE_SECONDS)
+    if settings.timeout == TIMEOUT_SECONDS:
+        settings.timeout = EVIDENCE_SECONDS
     with settings.client() as client:
         enrolment = enrol(client, nonce)
     save(directory, enrolment)

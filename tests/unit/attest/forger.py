@@ -41,6 +41,7 @@ class Forger:
 
     key: ec.EllipticCurvePrivateKey
     attributes: int = ATTRIBUTES
+    policy: bytes = b""
     hierarchy: int = ENDORSEMENT
     magic: int = 0xFF544347
     type: int = 0x8018
@@ -57,7 +58,7 @@ class Forger:
         """TPM2B_PUBLIC."""
         numbers = self.key.public_key().public_numbers()
         x, y = numbers.x.to_bytes(32, "big"), numbers.y.to_bytes(32, "big")
-        head = bytes.fromhex("0023000b") + self.attributes.to_bytes(4, "big") + b"\0\0"
+        head = bytes.fromhex("0023000b") + self.attributes.to_bytes(4, "big") + sized(self.policy)
         return sized(head + bytes.fromhex("00100018000b00030010") + sized(x) + sized(y))
 
     @property
@@ -90,10 +91,10 @@ class Forger:
             bytes.fromhex("0018000b") + sized(r.to_bytes(32, "big")) + sized(s.to_bytes(32, "big"))
         )
 
-    def seal(self, evidence: Evidence) -> Evidence:
+    def seal(self, evidence: Evidence, more: bytes = b"") -> Evidence:
         """The evidence with a fresh list of its digests, signed by his key."""
         honest = replace(self, magic=0xFF544347, type=0x8018, high_s=False, tail=b"")
-        sums = evidence.listing()
+        sums = evidence.listing() + more
         empty = hashlib.sha256().digest()
         message = honest.attest(hashlib.sha256(sums).digest(), empty, bytes(4))
         return replace(evidence, sums=sums, sums_quote=sized(message) + honest.sign(message))

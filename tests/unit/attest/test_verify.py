@@ -139,6 +139,7 @@ def test_a_forged_key_fails_only_the_credential_challenge(honest: Honest) -> Non
         ({"attributes": 0x00050452}, "ak-attributes", "ak.pub"),  # made outside
         ({"attributes": 0x00070472}, "ak-attributes", "ak.pub"),  # decrypts, too
         ({"attributes": 0x80050472}, "malformed", "ak.pub"),  # an attribute nobody knows
+        ({"policy": bytes(32)}, "ak-attributes", "ak.pub"),  # not of the template
         ({"hierarchy": forger.OWNER}, "ak-name", "ak.pub"),
         ({"magic": 0xFF544348}, "malformed", "quote.msg"),  # not made by a TPM
         ({"type": 0x8017}, "malformed", "quote.msg"),  # a certification, not a quote
@@ -208,6 +209,14 @@ def test_other_values_than_the_quoted_ones(honest: Honest) -> None:
     evidence = replace(forged.evidence, quote_pcrs=pcrs.serialise(values))
     verdict = honest[0].judge(replace(forged, evidence=forging.seal(evidence)))
     assert pairs(verdict) == {("pcr-values", "quote.pcrs")}
+
+
+def test_a_signed_list_of_more_files_than_there_are(honest: Honest) -> None:
+    forging = forger.forger()
+    forged = forging.forge(honest[1])
+    evidence = forging.seal(forged.evidence, more=b"0" * 64 + b"  one more\n")
+    verdict = honest[0].judge(replace(forged, evidence=evidence))
+    assert pairs(verdict) == {("binding", "SHA256SUMS")}
 
 
 def test_values_of_other_pcrs(honest: Honest) -> None:
