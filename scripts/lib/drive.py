@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 import shutil
 import time
 from pathlib import Path
@@ -24,7 +25,7 @@ from lib import report as reports
 from lib.host import BUILD, HostError, published
 from lib.machine import Machine
 from lib.progress import step
-from lib.scenario import SCENARIOS
+from lib.scenario import judge
 from lib.tamper import TAMPERS
 
 Data = dict[str, Any]
@@ -131,7 +132,7 @@ def run(*, tamper: str, gpu: str, keep: bool) -> int:
     shutil.rmtree(RUN / "evidence", ignore_errors=True)
     with Machine(IMAGE, RUN, fault=TAMPERS[tamper] if tamper else None, gpu=gpu) as machine:
         report = observe(machine, tamper, RUN / "evidence")
-        wrong = SCENARIOS[tamper](report)
+        wrong = judge(tamper, report)
         report["scenario"] = {"name": tamper or "healthy", "not_held": wrong}
         with published(RUN / "report.json") as file:
             file.write_text(json.dumps(report, indent=2) + "\n")
@@ -148,6 +149,14 @@ def run(*, tamper: str, gpu: str, keep: bool) -> int:
 
 def observe(machine: Machine, tamper: str, evidence: Path | None) -> Data:
     """Boot and examine; of a fault that must keep the machine down, see that it does."""
+    report = _observe(machine, tamper, evidence)
+    forbidden = TAMPERS[tamper].must_not_print if tamper else ""
+    console = machine.console
+    seen = bool(forbidden and console and console.first(re.escape(forbidden)) is not None)
+    return {**report, "foreign_seen": seen}
+
+
+def _observe(machine: Machine, tamper: str, evidence: Path | None) -> Data:
     with step("boot") as progress:
         machine.start()
         progress.note(f"QEMU, {machine.accelerator}")

@@ -188,3 +188,11 @@ SCENARIOS: dict[str, Check] = {
     "policy-overlap": _heuristic("overlap", "policy placement"),
     "no-tpm": _no_tpm,
 }
+
+
+def judge(name: str, report: Data) -> list[str]:
+    """What of the scenario's expectations does not hold, in words; empty when all do."""
+    wrong = SCENARIOS[name](report)
+    if report.get("foreign_seen"):
+        wrong.append("the console shows that the foreign input ran")
+    return wrong

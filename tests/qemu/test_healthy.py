@@ -1,0 +1,138 @@
+"""The untouched image under Secure Boot: everything that `make run` claims, and what backs it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from lib import drive
+from lib.machine import Machine
+from lib.scenario import healthy
+
+from ainit.policy import phases
+
+Data = dict[str, Any]
+
+
+def test_everything_holds(attested: tuple[Data, Path]) -> None:
+    assert healthy(attested[0]) == []
+
+
+def test_prediction_covers_the_pcrs_that_matter(attested: tuple[Data, Path]) -> None:
+    facts = attested[0]["attestation"]["facts"]["pcrs"]
+    assert [row["pcr"] for row in facts if row["match"]] == [4, 7, 11, 12, 13, 14]
+
+
+def test_tpm2_checkquote_accepts_the_evidence(attested: tuple[Data, Path]) -> None:
+    _, evidence = attested
+    nonce = (evidence / "nonce").read_bytes().hex()
+    command = ["tpm2_checkquote", "-u", "ak.pem", "-m", "quote.msg", "-s", "quote.sig"]
+    command += ["-f", "quote.pcrs", "-g", "sha256", "-q", nonce]
+    done = subprocess.run(
+        command, cwd=evidence, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_tpm2_checkquote_refuses_another_nonce(attested: tuple[Data, Path]) -> None:
+    _, evidence = attested
+    command = ["tpm2_checkquote", "-u", "ak.pem", "-m", "quote.msg", "-s", "quote.sig"]
+    command += ["-f", "quote.pcrs", "-g", "sha256", "-q", "00" * 32]
+    done = subprocess.run(
+        command, cwd=evidence, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode != 0
+
+
+def test_firmware_log_reads_with_tpm2_eventlog(attested: tuple[Data, Path]) -> None:
+    _, evidence = attested
+    command = ["tpm2_eventlog", "firmware.log"]
+    done = subprocess.run(
+        command, cwd=evidence, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    reported = {str(r["pcr"]): r["reported"] for r in attested[0]["attestation"]["facts"]["pcrs"]}
+    for pcr in ("4", "7", "11"):
+        assert f"0x{reported[pcr]}" in done.stdout.lower()
+
+
+def test_the_log_replays_to_the_tpm(attested: tuple[Data, Path]) -> None:
+    report, _ = attested
+    measurements = report["measurements"]
+    replayed = phases.replay(measurements["records"])
+    assert {str(pcr): value.hex() for pcr, value in replayed.items()} == {
+        pcr: measurements["pcrs"][pcr] for pcr in ("12", "13", "14")
+    }
+    assert len(measurements["records"]) <= phases.BOOT_EXTENDS_MAX
+
+
+def test_every_model_was_measured_before_use(attested: tuple[Data, Path]) -> None:
+    report, _ = attested
+    records = report["measurements"]["records"]
+    cap = next(r["recnum"] for r in records if r["content"] == {"type": "cap", "pcr": 13})
+    measured = {
+        r["content"]["name"]: r["recnum"]
+        for r in records
+        if r["pcr"] == 13 and "name" in r["content"]
+    }
+    for model in report["models"]:
+        assert measured[model["name"]] < cap
+
+
+def test_agents_hold_the_instances_that_they_asked_for(attested: tuple[Data, Path]) -> None:
+    report, _ = attested
+    held = {
+        instance["agent"]: instance
+        for device in report["gpu"]["devices"]
+        for instance in device["instances"]
+    }
+    for unit in report["units"]:
+        if unit["gpu"]:
+            assert held[unit["name"]]["profile"] == unit["gpu"]["profile"]
+            assert held[unit["name"]]["uuid"] == unit["gpu"]["uuid"]
+    assert report["gpu"]["emulated"] is True
+
+
+def test_agents_are_limited_and_accounted_for(attested: tuple[Data, Path]) -> None:
+    for unit in attested[0]["units"]:
+        if unit["pid"]:
+            assert unit["memory_bytes"] > 0
+
+
+def test_the_crasher_backs_off_alone(booted: Machine) -> None:
+    units = {u["name"]: u for u in booted.call("org.ainos.Control.Status", {})["units"]}
+    assert units["crasher"]["restarts"] >= 1
+    others = {u["restarts"] for u in units.values() if u["name"] != "crasher"}
+    assert others == {0}
+
+
+def test_ainitctl_works_from_the_host(booted: Machine) -> None:
+    booted.disconnect()
+    command = ["build/venv/bin/python", "-m", "ainit.cli", "--json", "status"]
+    command[4:4] = ["--socket", str(booted.socket("control"))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["machine"]["health"] == "healthy"
+
+
+def test_the_boot_was_confirmed(booted: Machine) -> None:
+    logs = booted.call("org.ainos.Control.Logs", {"unit": "confirm", "lines": 20})
+    assert any("confirmed: ainos_" in line["text"] for line in logs["lines"])
+
+
+def test_pid_1_outlived_no_fault(booted: Machine) -> None:
+    machine = booted.call("org.ainos.Control.Status", {})["machine"]
+    assert machine["faults"] == 0
+    assert machine["health"] == "healthy"
+
+
+def test_image_says_what_it_holds(image: Path) -> None:
+    manifest = drive.manifest()
+    assert {"ainos.img", "uki.efi", "root.erofs", "root.verity", "sbom.cdx.json"} <= set(
+        manifest["files"]
+    )
+    sbom = json.loads((image / "sbom.cdx.json").read_text())
+    names = {component["name"] for component in sbom["components"]}
+    assert {"ainit", "onnxruntime", "linux", "magika"} <= names
