@@ -26,8 +26,8 @@ LIBRARY = "usr/lib/ainos"
 DEVELOPMENT = REPOSITORY / "scripts" / "development.txt"
 EMULATOR = BUILD / "emulator" / "libnvidia-ml.so.1"
 PUBLISHER = KEYS / "publisher.pub.pem"
-# Only what the machine runs: no training code, no sources in C, nothing that was compiled here.
-NOT_PACKAGED = ("__pycache__", "train", "emulator", "*.c", "*.h")
+# Only what the machine runs: neither training code nor the emulator's source.
+NOT_PACKAGED = ("ainit/sched/train/", "ainit/sched/emulator/")
 MOUNT_POINTS = ("dev", "proc", "sys", "run", "tmp", "var/lib/ainos", "etc")
 # Where PID 1 mounts an agent's bundle: what a traceback says its files are.
 BUNDLES = "/run/ainit/agents"
@@ -37,13 +37,15 @@ def lay(tree: Path, *, release: bool, python: Path | None = None) -> None:
     """Lay the product over a root tree and check the result. ``python`` is the tree with Python."""
     for path in MOUNT_POINTS:
         (tree / path).mkdir(parents=True, exist_ok=True)
-    _copy_overlay(tree, release=release)
-    shutil.copytree(
-        REPOSITORY / "ainit",
-        tree / PACKAGE / "ainit",
-        ignore=shutil.ignore_patterns(*NOT_PACKAGED),
-        dirs_exist_ok=True,
-    )
+    left_out = development_only() if release else frozenset()
+    for path in sources("rootfs-overlay"):
+        inside = path.relative_to(OVERLAY)
+        if str(inside) not in left_out:
+            _copy(path, tree / inside)
+    for path in sources("ainit"):
+        inside = path.relative_to(REPOSITORY)
+        if not str(inside).startswith(NOT_PACKAGED):
+            _copy(path, tree / PACKAGE / inside)
     (tree / "usr/lib/python3/dist-packages/ainit.pth").write_text(f"/{PACKAGE}\n")
     (tree / "usr/lib/os-release").write_text(os_release(release=release))
     _link(tree / "etc/os-release", "../usr/lib/os-release")
@@ -116,14 +118,20 @@ def development_only() -> frozenset[str]:
     return frozenset(line for line in lines if line)
 
 
-def _copy_overlay(tree: Path, *, release: bool) -> None:
-    left_out = development_only() if release else frozenset()
+def sources(folder: str) -> list[Path]:
+    """Return the files below a folder of this checkout that git has or would take.
 
-    def ignore(folder: str, names: list[str]) -> set[str]:
-        inside = Path(folder).relative_to(OVERLAY)
-        return {n for n in names if n == "__pycache__" or str(inside / n) in left_out}
+    What a tool left there (caches, bytecode) is ignored by git, and so never gets into an image.
+    """
+    command = ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others"]
+    listed = run([*command, "--exclude-standard", folder], cwd=REPOSITORY).split("\0")
+    paths = sorted({REPOSITORY / name for name in listed if name})
+    return [path for path in paths if os.path.lexists(path)]
 
-    shutil.copytree(OVERLAY, tree, symlinks=True, ignore=ignore, dirs_exist_ok=True)
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy2(source, target, follow_symlinks=False)
 
 
 def _copy_key(tree: Path, key: Path) -> None:

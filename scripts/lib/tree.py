@@ -10,6 +10,7 @@ rather than believed: every library that an ELF file asks for must be in the tre
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import stat
@@ -23,10 +24,9 @@ LIBRARIES = "usr/lib/x86_64-linux-gnu"
 LOADER = f"{LIBRARIES}/ld-linux-x86-64.so.2"
 MERGED = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64"}
 # What gives a person or a program a shell, by file name.
-SHELLS = frozenset(
-    ("sh", "ash", "bash", "dash", "zsh", "ksh", "mksh", "csh", "tcsh", "fish")
-    + ("busybox", "toybox", "rbash", "hush")
-)
+SHELLS = frozenset({"sh", "ash", "bash", "dash", "zsh", "ksh", "mksh", "csh", "tcsh", "fish"}) | {
+    *("busybox", "toybox", "rbash", "hush")
+}
 UNPACK_DEADLINE_S = 300
 
 
@@ -65,7 +65,9 @@ def prune(tree: Path, text: str, name: str) -> None:
         pattern = line.split("#", 1)[0].strip()
         if not pattern:
             continue
-        found = set(tree.glob(pattern.removeprefix("!")))
+        named = tree / pattern.removeprefix("!")
+        # A link that leads nowhere in the tree is not found by glob.
+        found = {named} if os.path.lexists(named) else set(tree.glob(pattern.removeprefix("!")))
         if not found:
             idle.append(f"{name}:{number}: {pattern} matches nothing")
         doomed = doomed - found if pattern.startswith("!") else doomed | found
