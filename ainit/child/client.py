@@ -21,7 +21,8 @@ __all__ = ["Client", "VarlinkError"]
 
 
 class Client:
-    """One connection. ``timeout`` bounds each call as a whole, in seconds; None waits for ever.
+    """One connection. ``timeout`` bounds each call as a whole, in seconds; None waits for ever. It may
+    be changed between two calls.
 
     Raises UnavailableError when nobody answers there, DeadlineError when the answer is late,
     WireError when it is not varlink, and VarlinkError when it is an error reply.
@@ -29,7 +30,7 @@ class Client:
 
     def __init__(self, path: str, timeout: float | None = 10.0) -> None:
         self._path = path
-        self._timeout = timeout
+        self.timeout = timeout
         self._inbox = Inbox(MESSAGE_BYTES * 8)
         self._ready: list[Message] = []
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
@@ -73,20 +74,20 @@ class Client:
 
     def _send(self, data: bytes) -> None:
         try:
-            self._socket.settimeout(self._timeout)
+            self._socket.settimeout(self.timeout)
             self._socket.sendall(data)
         except OSError as error:
             raise UnavailableError(f"{self._path}: {error.strerror or error}") from error
 
     def _receive(self) -> Message:
-        deadline = None if self._timeout is None else time.monotonic() + self._timeout
+        deadline = None if self.timeout is None else time.monotonic() + self.timeout
         while not self._ready:
             if deadline is not None:
                 self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
             try:
                 data = self._socket.recv(1 << 18)
             except TimeoutError as error:
-                raise DeadlineError(f"{self._path}: no answer in {self._timeout} s") from error
+                raise DeadlineError(f"{self._path}: no answer in {self.timeout} s") from error
             except OSError as error:
                 raise UnavailableError(f"{self._path}: {error.strerror or error}") from error
             if not data:

@@ -4,7 +4,7 @@ Each PCR is a list of events, in the order in which the firmware, systemd-boot, 
 the kernel's EFI stub extend them; `fold` makes the value. The rules come from the TCG PC Client
 Platform Firmware Profile (revision 1.06, sections 3.3.4 and 10.4) and from the sources of EDK II
 and systemd 257. PCRs 0-3, 5 and 6 describe the machine, not the image, and are not predicted; 12-14
-are ainit's: `predict_boot_set` folds them with `ainit.policy.phases`, which the machine itself uses.
+are ainit's: `predict_boot_set` folds them with `ainit.policy.phases`, as the machine itself does.
 
 A boot that took another way (a loader tried twice, a menu entry, a key not ours) differs here.
 

@@ -1,0 +1,67 @@
+"""The line to a machine's control socket: one connection, kept, and given up after a failure.
+
+QEMU lets one client at a time onto the line, and what is said waits there until the guest opens its
+end. So a question is asked once, with a deadline, and never again behind a lost answer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ainit.child.client import Client, VarlinkError
+from ainit.errors import AinosError, DeadlineError
+from lib.process import POLL_S
+
+GET_INFO = "org.varlink.service.GetInfo"
+
+
+class ControlLine:
+    """The line whose end on the host is the Unix socket ``path``."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = str(path)
+        self._client: Client | None = None
+
+    def wait(self, deadline_s: float, is_alive: Callable[[], bool]) -> bool:
+        """Wait for an answer. False at the deadline, or when the machine is not alive any more."""
+        deadline = time.monotonic() + deadline_s
+        while is_alive() and (left := deadline - time.monotonic()) > 0:
+            self.close()
+            try:
+                self._client = Client(self._path, timeout=left)
+                self._client.call(GET_INFO)
+            except DeadlineError:
+                break
+            except AinosError:
+                time.sleep(POLL_S)  # the machine is ending, or its end of the line restarts
+            else:
+                return True
+        self.close()
+        return False
+
+    @contextmanager
+    def client(self, deadline_s: float) -> Iterator[Client]:
+        """The connection, each call on it bounded by the deadline.
+
+        After a failure an answer may still be on its way, and the connection is given up; a reply
+        that is an error is no failure.
+        """
+        if self._client is None:
+            self._client = Client(self._path, timeout=deadline_s)
+        self._client.timeout = deadline_s
+        try:
+            yield self._client
+        except VarlinkError:
+            raise
+        except AinosError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Leave the line to somebody else."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
