@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import pytest
+from lib import policy
+
+from ainit.sched import features
+
+H100 = "NVIDIA H100 80GB HBM3"
+
+
+def test_the_same_build_gives_the_same_bytes(tmp_path: Path) -> None:
+    first = policy.build(tmp_path / "first.onnx").read_bytes()
+    assert policy.build(tmp_path / "second.onnx").read_bytes() == first
+
+
+@pytest.mark.parametrize("mutant", policy.MUTANTS)
+def test_a_mutant_is_another_model_that_says_so(tmp_path: Path, mutant: str) -> None:
+    model = onnx.load(policy.build(tmp_path / "mutant.onnx", mutant))
+    metadata = {each.key: each.value for each in model.metadata_props}
+    assert metadata["ainos.fit"] == f"test: {mutant}"
+
+
+def test_the_model_says_what_it_was_fitted_to(tmp_path: Path) -> None:
+    model = onnx.load(policy.build(tmp_path / "placement.onnx"))
+    metadata = {each.key: each.value for each in model.metadata_props}
+    assert metadata["ainos.schema"] == features.SCHEMA
+    assert H100 in metadata["ainos.boards"].split("\n")
+    assert [each.version for each in model.opset_import] == [17]
+
+
+def test_headroom_of_simple_masks() -> None:
+    """Counted by hand: on a full board nothing fits; with slice 6 free, two profiles of seven fit
+    once, and each of them then leaves nothing.
+    """
+    room = policy.headroom(policy.boards()[H100])
+    assert room[0xFF] == 0.0
+    assert room[0xFF & ~(1 << 6)] == pytest.approx(2 / 7)
+    assert room[0xFF & ~(1 << 7)] == 0.0
+    assert max(room) == room[0]
