@@ -15,7 +15,7 @@ from typing import Any
 
 from rich.console import Console
 
-from ainit.attest.directory import save, save_record
+from ainit.attest.directory import save
 from ainit.attest.enrol import enrol
 from ainit.attest.golden import parse_manifest
 from ainit.attest.verdict import Facts, Finding, Scope, Verdict
@@ -85,8 +85,7 @@ def attest(machine: Machine, directory: Path | None = None) -> Verdict:
         finding = Finding(Scope.EVIDENCE, "no-evidence", "the machine", str(error))
         return Verdict((finding,), Facts())
     if directory is not None:
-        save(enrolment.evidence, directory)
-        save_record(directory, enrolment)
+        save(directory, enrolment)
     trust = Trust(
         golden=golden,
         manufacturers=machine.tpm_root.read_bytes(),
