@@ -25,6 +25,7 @@ def spawn(command: Sequence[str], log: Path, *, piped: bool = False) -> subproce
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE if piped else output,
             stderr=output,
+            process_group=0,  # Ctrl-C is for the script, which then ends its children in order
         )
 
 
