@@ -9,6 +9,8 @@ import click
 
 from ..errors import ConfigError, Finding
 from ..policy import config
+from ..policy.assembly import assemble
+from ..policy.compile import locate
 from ..policy.plan import Unit
 from ..policy.toml import parse
 from . import render
@@ -87,7 +89,7 @@ def _check(files: list[Path], kind: str | None, *, together: bool) -> list[Findi
         findings += wrong
     if together and units and not findings:
         try:
-            config.assemble(units, machine)
+            assemble(units, machine, locate=locate)
         except ConfigError as error:
             findings += error.findings
     return findings

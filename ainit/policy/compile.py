@@ -19,8 +19,9 @@ from pathlib import Path
 from ..constants import AGENTS
 from ..errors import ConfigError, Finding
 from ..wire.codec import dumps, loads
-from . import config
+from . import assembly, config
 from .plan import Plan, Unit
+from .toml import parse
 
 
 def _read(path: Path) -> str:
@@ -52,6 +53,14 @@ def _base(path: Path) -> list[tuple[Unit, str]]:
     return [(unit, str(path)) for unit in Plan.from_record(record).units]
 
 
+def locate(file: str, table: str, key: str) -> int:
+    """The line of a key in a file; 1 in what is no TOML, such as a compiled plan."""
+    try:
+        return parse(_read(Path(file)), file).table(table).line(key)
+    except ConfigError:
+        return 1
+
+
 def compile_plan(
     machine: Path,
     *,
@@ -71,7 +80,7 @@ def compile_plan(
     findings += wrong
     if findings:
         raise ConfigError(findings)
-    return config.assemble(found, settings)
+    return assembly.assemble(found, settings, file=str(machine), locate=locate)
 
 
 def write_atomically(path: Path, text: str) -> None:

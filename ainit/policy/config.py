@@ -1,7 +1,8 @@
-"""Units, agent manifests and machine configuration: TOML text in, a Plan or every finding out.
+"""Units, agent manifests and machine configuration: TOML text in, records and every finding out.
 
 The same code runs when the image is built, so that a bad unit breaks the build, and on the machine
-when it has a configuration of its own. Leaves out: reading files (``ainit.policy.compile`` does).
+when it has a configuration of its own. Leaves out: what files say about each
+other (``assembly``), and reading them (``compile``).
 
 >>> unit('[service]\\nexec = ["/bin/true"]\\n', "a.toml", "a")[1]
 []
@@ -13,9 +14,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from ..errors import ConfigError, Finding
-from . import graph, plan
+from . import plan
 from .network import network
-from .plan import Plan, Unit
+from .plan import Unit
 from .toml import Document, Table, parse
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,31}\Z")
@@ -25,7 +26,6 @@ _PROFILE = re.compile(r"\d+g\.\d+gb(\+me)?\Z")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _SIZE = re.compile(r"(\d+)([KMGT]?)\Z")
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-AGENT_UID_FIRST = 61184  # the range that systemd's documentation gives to dynamic users
 
 # A check turns a TOML value into the plan's, or raises ValueError with what it should have been.
 Check = Callable[[object], object]
@@ -148,6 +148,13 @@ _GPU: dict[str, tuple[str, Check]] = {
     "profile": ("gpu_profile", _matching(_PROFILE, 'a MIG profile such as "1g.10gb"')),
 }
 
+# Table of the machine configuration → its one key.
+_MACHINE: dict[str, tuple[str, Check]] = {
+    "machine": ("hostname", _matching(_HOSTNAME, "a host name")),
+    "policy": ("without_tpm", _one_of(("refuse", "start"))),
+    "units": ("disabled", _names),
+}
+
 
 def _fill(table: Table, keys: Mapping[str, tuple[str, Check]], unit: Unit) -> list[Finding]:
     """Set the fields of ``unit`` that ``table`` gives; a finding for each wrong or unknown key."""
@@ -173,11 +180,14 @@ def _unit(text: str, file: str, name: str, kind: str) -> tuple[Unit, list[Findin
         sections = {main: keys, "backoff": _BACKOFF, "resources": _RESOURCES}
         if kind == plan.AGENT:
             sections["gpu"] = _GPU
-        findings = _unknown_tables(document, sections)
-        for section, known in sections.items():
-            findings += _fill(document.table(section), known, unit)
     except ConfigError as error:
         return unit, list(error.findings)
+    findings = _unknown_tables(document, sections)
+    for section, known in sections.items():
+        try:
+            findings += _fill(document.table(section), known, unit)
+        except ConfigError as error:
+            findings += error.findings
     if main not in document.values:
         findings.append(Finding(file, 1, f"the table [{main}] is missing"))
     elif not unit.exec and not findings:
@@ -214,73 +224,25 @@ def machine(text: str, file: str) -> tuple[dict[str, object], list[Finding]]:
     result: dict[str, object] = {"hostname": "ainos", "without_tpm": "refuse", "disabled": []}
     try:
         document = parse(text, file)
-        sections = ("machine", "network", "policy", "units")
-        findings = _unknown_tables(document, dict.fromkeys(sections))
-        for section, key, check in (
-            ("machine", "hostname", _matching(_HOSTNAME, "a host name")),
-            ("policy", "without_tpm", _one_of(("refuse", "start"))),
-            ("units", "disabled", _names),
-        ):
+    except ConfigError as error:
+        return result, list(error.findings)
+    findings = _unknown_tables(document, dict.fromkeys((*_MACHINE, "network")))
+    for section, (key, check) in _MACHINE.items():
+        try:
             table = document.table(section)
+        except ConfigError as error:
+            findings += error.findings
+            continue
+        try:
             for unknown in sorted(set(table.values) - {key}):
                 findings.append(table.finding(unknown, f"unknown key {unknown} (known: {key})"))
             if key in table.values:
-                try:
-                    result[key] = check(table.values[key])
-                except ValueError as error:
-                    findings.append(table.finding(key, f"{key} {error}"))
-        tables, found = network(document.table("network"))
-        result["network"] = tables
-        return result, [*findings, *found]
+                result[key] = check(table.values[key])
+        except ValueError as error:
+            findings.append(table.finding(key, f"{key} {error}"))
+    try:
+        result["network"], found = network(document.table("network"))
+        findings += found
     except ConfigError as error:
-        return result, list(error.findings)
-
-
-def assemble(units: Sequence[tuple[Unit, str]], machine: Mapping[str, object]) -> Plan:
-    """The plan of checked units, each with the file it came from.
-
-    Raises ConfigError for names used twice, unknown references and cycles (the whole cycle named).
-    """
-    disabled = machine.get("disabled")
-    off = set(disabled) if isinstance(disabled, list) else set()
-    active = [(unit, file) for unit, file in units if unit.name not in off]
-    findings = _references(active)
-    findings += [
-        Finding("machine configuration", 1, f"disabled names no unit: {name}")
-        for name in sorted(off - {unit.name for unit, _ in units})
-    ]
-    edges = graph.predecessors(unit for unit, _ in active)
-    ordered = graph.order(edges)
-    if edges and not ordered:
-        files = {unit.name: file for unit, file in active}
-        loop = graph.cycle(edges)
-        findings.append(Finding(files[loop[0]], 1, "dependency cycle: " + " → ".join(loop)))
-    if findings:
-        raise ConfigError(findings)
-    by_name = {unit.name: unit for unit, _ in active}
-    agents = sorted(unit.name for unit, _ in active if unit.kind == plan.AGENT)
-    for index, name in enumerate(agents):
-        by_name[name].user = AGENT_UID_FIRST + index
-    return Plan([by_name[name] for name in ordered], dict(machine))
-
-
-def _references(units: Sequence[tuple[Unit, str]]) -> list[Finding]:
-    findings = []
-    seen: dict[str, str] = {}
-    provided: dict[str, str] = {}
-    for unit, file in units:
-        if unit.name in seen:
-            findings.append(Finding(file, 1, f"{unit.name} is also defined in {seen[unit.name]}"))
-        seen[unit.name] = file
-        for interface in unit.provides:
-            if interface in provided:
-                other = provided[interface]
-                findings.append(Finding(file, 1, f"{interface} is also provided by {other}"))
-            provided[interface] = unit.name
-    for unit, file in units:
-        findings += [
-            Finding(file, 1, f"{unit.name} requires {name}, which is no unit")
-            for name in unit.requires
-            if name not in seen
-        ]
-    return findings
+        findings += error.findings
+    return result, findings

@@ -134,7 +134,7 @@ class State:
     @classmethod
     def from_record(cls, record: Record) -> State:
         """The state of a JSON form. Raises KeyError for a missing field."""
-        state = cls.__new__(cls)
+        state = cls("")
         for slot in cls.__slots__:
             setattr(state, slot, record[slot])
         return state
@@ -171,13 +171,9 @@ def step(unit: Unit, state: State, event: Event, now: float) -> list[str]:
 
 
 def delay(unit: Unit, failures: int) -> float:
-    """Seconds to wait after ``failures`` failures in a row (at least one): exponential, bounded.
-
-    The exponent is bounded too, so that no number of failures overflows.
-    """
-    return float(
-        min(unit.backoff_first * unit.backoff_factor ** min(failures - 1, 64), unit.backoff_max)
-    )
+    """Seconds to wait after ``failures`` failures in a row (at least one): exponential, bounded."""
+    exponent = min(failures - 1, 64)  # no number of failures overflows
+    return float(min(unit.backoff_first * unit.backoff_factor**exponent, unit.backoff_max))
 
 
 def _enter(state: State, name: str, now: float, reason: str = "", deadline: float = 0.0) -> None:
@@ -201,10 +197,7 @@ def _stop(unit: Unit, state: State, now: float) -> list[str]:
     state.desired = DOWN
     state.again = False
     if state.pid:
-        if state.state == STOPPING:
-            return []
-        _enter(state, STOPPING, now, "stopped on request", now + unit.stop_timeout)
-        return [TERMINATE]
+        return _terminate(unit, state, "stopped on request", now)
     _enter(state, INACTIVE, now)
     return _release(state)
 
@@ -216,9 +209,13 @@ def _restart(unit: Unit, state: State, now: float) -> list[str]:
         _enter(state, WAITING, now)
         return []
     state.again = True
+    return _terminate(unit, state, "restarted on request", now)
+
+
+def _terminate(unit: Unit, state: State, reason: str, now: float) -> list[str]:
     if state.state == STOPPING:
         return []
-    _enter(state, STOPPING, now, "restarted on request", now + unit.stop_timeout)
+    _enter(state, STOPPING, now, reason, now + unit.stop_timeout)
     return [TERMINATE]
 
 
@@ -234,21 +231,17 @@ def _go(unit: Unit, state: State, now: float) -> list[str]:
 def _starting(unit: Unit, state: State, event: Event, now: float) -> list[str]:
     if event.kind == SPAWNED:
         state.pid, state.started = event.pid, event.started
-        if unit.type == plan.SIMPLE:
-            _become_ready(state, now)
-    elif event.kind == NOTIFIED_READY and unit.type == plan.NOTIFY and state.pid:
-        _become_ready(state, now)
+    says_so = plan.NOTIFY if event.kind == NOTIFIED_READY else plan.SIMPLE
+    if event.kind in (SPAWNED, NOTIFIED_READY):
+        if state.pid and unit.type == says_so:
+            _enter(state, READY, now)
+            state.ready_at = now
     elif event.kind == NOT_SPAWNED:
         return _fail(unit, state, event.reason, now)
     elif event.kind == DENIED:
         _enter(state, REFUSED, now, event.reason)
         return _release(state)
     return []
-
-
-def _become_ready(state: State, now: float) -> None:
-    _enter(state, READY, now)
-    state.ready_at = now
 
 
 def _deadline(unit: Unit, state: State, now: float) -> list[str]:
@@ -269,8 +262,7 @@ def _deadline(unit: Unit, state: State, now: float) -> list[str]:
 def _exit(unit: Unit, state: State, event: Event, now: float) -> list[str]:
     """The main process is gone; whatever it left in its cgroup goes too."""
     previous, state.pid, state.started, state.status = state.state, 0, 0, event.status
-    stable = previous == READY and now - state.ready_at >= unit.backoff_max * STABLE_FACTOR
-    if stable:
+    if previous == READY and now - state.ready_at >= unit.backoff_max * STABLE_FACTOR:
         state.failures = 0
     reason = state.killed or event.reason
     state.killed = ""
@@ -283,20 +275,19 @@ def _exit(unit: Unit, state: State, event: Event, now: float) -> list[str]:
         _enter(state, INACTIVE, now, reason if event.status else "")
         return [KILL, *_release(state)]
     clean = event.status == 0 and reason == event.reason
-    if unit.type == plan.ONESHOT and clean:
+    if clean and (unit.type == plan.ONESHOT or unit.restart != plan.ALWAYS):
         _enter(state, EXITED, now)
-        return [KILL, *_release(state)]
-    if unit.restart == plan.NEVER or (unit.restart == plan.ON_FAILURE and clean):
-        _enter(state, EXITED if clean else FAILED, now, reason)
         return [KILL, *_release(state)]
     return [KILL, *_fail(unit, state, reason, now)]
 
 
 def _fail(unit: Unit, state: State, reason: str, now: float) -> list[str]:
     state.failures += 1
-    if unit.restart == plan.NEVER or (unit.backoff_limit and state.failures > unit.backoff_limit):
-        held = f"{reason}; held after {state.failures} failures in a row"
-        _enter(state, FAILED, now, held)
+    if unit.restart == plan.NEVER:
+        _enter(state, FAILED, now, reason)
+        return _release(state)
+    if unit.backoff_limit and state.failures > unit.backoff_limit:
+        _enter(state, FAILED, now, f"{reason}; held after {state.failures} failures in a row")
         return _release(state)
     state.restarts += 1
     _enter(state, BACKOFF, now, reason, now + delay(unit, state.failures))
@@ -304,7 +295,5 @@ def _fail(unit: Unit, state: State, reason: str, now: float) -> list[str]:
 
 
 def _release(state: State) -> list[str]:
-    if state.gpu is None:
-        return []
-    state.gpu = None
-    return [RELEASE]
+    held, state.gpu = state.gpu, None
+    return [] if held is None else [RELEASE]

@@ -18,6 +18,14 @@ _KEY = re.compile(
     r"\s*((?:[A-Za-z0-9_-]+|\"[^\"]*\"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|\"[^\"]*\"|'[^']*'))*)\s*="
 )
 _PART = re.compile(r"[A-Za-z0-9_-]+|\"[^\"]*\"|'[^']*'")
+# Up to the end of a string: a backslash escapes in basic strings only, and up to two more quotes
+# may precede the three that close a multi-line string.
+_CLOSING = {
+    '"': re.compile(r'(?:[^"\\]|\\.)*"'),
+    "'": re.compile(r"[^']*'"),
+    '"""': re.compile(r'(?:[^"\\]|\\.|\\$|"(?!""))*"{3,5}'),
+    "'''": re.compile(r"(?:[^']|'(?!''))*'{3,5}"),
+}
 _AT_LINE = re.compile(r"at line (\d+)")
 
 Path = tuple[str | int, ...]
@@ -75,7 +83,9 @@ def parse(text: str, file: str) -> Document:
     """The document in ``text``. Raises ConfigError with the line when it is not TOML."""
     try:
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError:
+        raise ConfigError([Finding(file, 1, "not TOML: nested too deeply")]) from None
+    except ValueError as error:  # TOMLDecodeError, or a number with too many digits
         found = _AT_LINE.search(str(error))
         line = int(found.group(1)) if found else text.count("\n") + 1
         message = re.sub(r"\s*\(at .*\)$", "", str(error))
@@ -89,21 +99,30 @@ def _index(text: str) -> dict[Path, int]:
     table: Path = ()
     depth = 0
     quote = ""
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not quote and depth == 0:
             if header := _HEADER.match(line):
                 table = _parts(header.group(2))
                 if header.group(1) == "[[":
+                    inner = [path for path in arrays if path[: len(table)] == table != path]
+                    for path in inner:
+                        del arrays[path]  # an array inside starts anew in each element
                     arrays[table] = arrays.get(table, -1) + 1
                 table = _resolve(table, arrays)
-                lines.setdefault(table, number)
+                _note(lines, table, 0, number)
                 continue
             if key := _KEY.match(line):
-                lines.setdefault((*table, *_parts(key.group(1))), number)
+                _note(lines, (*table, *_parts(key.group(1))), len(table), number)
                 depth, quote = _nesting(line[key.end() :], depth, quote)
                 continue
         depth, quote = _nesting(line, depth, quote)
     return lines
+
+
+def _note(lines: dict[Path, int], path: Path, known: int, number: int) -> None:
+    """The line of ``path``, and of each table on the way to it that has not been seen yet."""
+    for end in range(known + 1, len(path) + 1):
+        lines.setdefault(path[:end], number)
 
 
 def _parts(dotted: str) -> Path:
@@ -125,13 +144,10 @@ def _nesting(line: str, depth: int, quote: str) -> tuple[int, str]:
     position = 0
     while position < len(line):
         if quote:
-            end = line.find(quote, position)
-            if end < 0:
+            closed = _CLOSING[quote].match(line, position)
+            if not closed:
                 return depth, quote if len(quote) == 3 else ""
-            if quote == '"' and line[end - 1] == "\\":
-                position = end + 1
-                continue
-            position, quote = end + len(quote), ""
+            position, quote = closed.end(), ""
             continue
         character = line[position]
         if character in "\"'":
