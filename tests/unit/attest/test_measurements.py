@@ -92,3 +92,10 @@ def test_what_nobody_predicted(event: Event) -> None:
 def test_findings_are_sentences(events: list[Event], words: str) -> None:
     (fact,) = measurements.compare(measurements.read(write_log(events)), [WANTED])
     assert words in measurements.describe(fact)
+
+
+def test_an_extra_model_is_named_with_its_digest() -> None:
+    (fact,) = measurements.compare(measurements.read(write_log([OTHER])), [])
+    assert measurements.describe(fact) == (
+        f"model magika was measured ({digest('9')}) and is no part of the build"
+    )

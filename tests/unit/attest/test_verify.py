@@ -7,6 +7,7 @@ anew, so that only that rule can catch it.
 from __future__ import annotations
 
 import datetime
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -181,6 +182,45 @@ def test_a_wrong_structure_is_refused_whoever_signed_it(
     verdict = honest[0].judge(forger.forger(**wrong).forge(honest[1]))
     assert (code, subject) in pairs(verdict)
     assert not verdict.genuine
+
+
+def test_a_missing_attribute_is_named_with_its_danger(honest: Honest) -> None:
+    verdict = honest[0].judge(forger.forger(attributes=0x00040472).forge(honest[1]))
+    assert [finding.message for finding in verdict.findings] == [
+        "the AK lacks the attribute restricted: it would also sign quotes that no TPM made"
+    ]
+
+
+def test_a_storage_key_in_place_of_the_ak(honest: Honest) -> None:
+    forging = forger.forger()
+    forged = forging.forge(honest[1])
+    evidence = forging.seal(replace(forged.evidence, ak_pub=forged.evidence.ek_pub))
+    verdict = honest[0].judge(replace(forged, evidence=evidence))
+    assert ("malformed", "ak.pub") in pairs(verdict)
+
+
+def test_a_list_of_digests_signed_by_a_quote_over_pcrs(honest: Honest) -> None:
+    """A quote for a nonce of the forger's choice must not count as a signed list."""
+    forging = forger.forger()
+    forged = forging.forge(honest[1])
+    sums = forged.evidence.sums
+    message = forging.attest(hashlib.sha256(sums).digest(), bytes(32))
+    sums_quote = forger.sized(message) + forging.sign(message)
+    evidence = replace(forged.evidence, sums_quote=sums_quote)
+    verdict = honest[0].judge(replace(forged, evidence=evidence))
+    assert pairs(verdict) == {("binding", "SHA256SUMS.quote")}
+
+
+def test_an_ek_of_another_template(honest: Honest) -> None:
+    """The certificate covers the key only; with other attributes the challenge proves less."""
+    forging = forger.forger()
+    forged = forging.forge(honest[1])
+    ek_pub = forged.evidence.ek_pub.replace(b"\x00\x03\x00\xb2", b"\x00\x02\x00\xb2", 1)
+    assert ek_pub != forged.evidence.ek_pub
+    evidence = forging.seal(replace(forged.evidence, ek_pub=ek_pub))
+    granted = replace(forged.activation, ek_pub=ek_pub)
+    verdict = honest[0].judge(Enrolment(evidence, forged.nonce, granted))
+    assert pairs(verdict) == {("malformed", "ek.pub")}
 
 
 def test_a_quote_that_another_key_signed(honest: Honest) -> None:
