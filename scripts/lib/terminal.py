@@ -1,7 +1,4 @@
-"""This terminal, joined to a machine's shell port: every key goes there, until Ctrl-].
-
-attach(machine.socket("shell"))
-"""
+"""Connect this terminal to a Unix socket with a shell behind it, until Ctrl-] or its end."""
 
 from __future__ import annotations
 
@@ -11,62 +8,42 @@ import socket
 import sys
 import termios
 import tty
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from lib.host import HostError
-
-ESCAPE = b"\x1d"  # Ctrl-]
-CHUNK = 1 << 16
+LEAVE = b"\x1d"
+_CHUNK = 65536
 
 
-def attach(path: Path, hint: str = "Ctrl-] leaves") -> None:
-    """Join standard input and output to a Unix socket until Ctrl-], or until either side ends.
-
-    Raises HostError when nobody listens there.
-    """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+def connect(path: Path) -> None:
+    """Pass bytes both ways. The terminal is raw meanwhile and restored afterwards."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
+        channel.connect(str(path))
+        keyboard = sys.stdin.fileno()
+        saved = termios.tcgetattr(keyboard) if os.isatty(keyboard) else None
+        print("connected; Ctrl-] leaves", file=sys.stderr)
         try:
-            line.connect(str(path))
-        except OSError as error:
-            raise HostError(f"{path}: {error.strerror}; is the machine running?") from error
-        print(f"[{hint}]", file=sys.stderr)
-        with _raw(sys.stdin.fileno()):
-            relay(sys.stdin.fileno(), sys.stdout.fileno(), line)
+            if saved is not None:
+                tty.setraw(keyboard)
+            channel.sendall(b"\n")
+            _pump(keyboard, channel)
+        finally:
+            if saved is not None:
+                termios.tcsetattr(keyboard, termios.TCSADRAIN, saved)
+            print("\nleft", file=sys.stderr)
 
 
-def relay(source: int, sink: int, line: socket.socket) -> None:
-    """Copy both ways until the escape key, or the end of the line. The end of a source that is no
-    terminal ends only what is sent: the answers are still to come."""
-    sources: list[int | socket.socket] = [source, line]
-    while True:
+def _pump(keyboard: int, channel: socket.socket) -> None:
+    sources = [keyboard, channel.fileno()]
+    while channel.fileno() in sources:
         readable, _, _ = select.select(sources, [], [])
-        if line in readable:
-            data = line.recv(CHUNK)
+        if channel.fileno() in readable:
+            data = channel.recv(_CHUNK)
             if not data:
                 return
-            os.write(sink, data)
-        if source in readable:
-            data = os.read(source, CHUNK)
-            line.sendall(data.split(ESCAPE)[0])
-            if ESCAPE in data:
+            os.write(sys.stdout.fileno(), data)
+        if keyboard in readable:
+            data = os.read(keyboard, _CHUNK)
+            before, leave, _ = data.partition(LEAVE)
+            channel.sendall(before)
+            if leave or not data:
                 return
-            if not data:
-                line.shutdown(socket.SHUT_WR)
-                sources.remove(source)
-
-
-@contextmanager
-def _raw(descriptor: int) -> Iterator[None]:
-    """Let a terminal pass on each key as it is pressed, Ctrl-C included."""
-    if not os.isatty(descriptor):
-        yield
-        return
-    before = termios.tcgetattr(descriptor)
-    tty.setraw(descriptor)
-    try:
-        yield
-    finally:
-        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
-        print()
