@@ -31,8 +31,9 @@ from ainit.sched import features
 from ainit.sched.place import Device, Instance, Profile, candidates, check, mask
 
 OUTPUT = BUILD / "models" / "placement" / "placement.onnx"
+MUTANTS_OUTPUT = BUILD / "policy-mutants"
 BOARDS = REPOSITORY / "ainit" / "sched" / "boards.json"
-MUTANTS = ("nan", "overlap", "late")
+MUTANTS = ("nan", "overlap", "late")  # what each does is in `_ending`
 HIDDEN = 96
 SEED = 20_240_917
 RIDGE = 1e-3

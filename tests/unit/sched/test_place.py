@@ -11,7 +11,6 @@ from ainit.sched.place import Device, Instance, Proposal
 from tests.unit.sched.fake_nvml import board
 
 BOARDS = ("A100-40GB", "H100-80GB", "H200-141GB", "A30-24GB")
-SMALLEST = {"A100-40GB": "1g.5gb", "H100-80GB": "1g.10gb", "A30-24GB": "1g.6gb"}
 
 
 def holding(device: Device, *placements: tuple[str, int]) -> Device:
