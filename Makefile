@@ -13,7 +13,7 @@ run: ## build, boot in QEMU, attest, report (TAMPER=WHAT shows a fault, GPU=PCI_
 test: ## install what the tests need and run them all: lint, types, unit, contract, pidns, qemu
 	@scripts/test
 
-image: ## build build/image/ only (RELEASE=1: no shell, no development keys)
+image: ## build build/image/ only (RELEASE=1: build/image-release/, without a shell)
 	@scripts/image $(if $(RELEASE),--release)
 
 shell: ## a console in the machine that runs now (development images only)
