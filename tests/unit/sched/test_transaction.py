@@ -1,9 +1,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from ainit.sched import place
 from ainit.sched.errors import GpuBusyError, GpuError, NoRoomError
 from ainit.sched.journal import Journal, Record
 from ainit.sched.place import Instance, Proposal
@@ -13,6 +17,7 @@ from tests.unit.sched.fake_nvml import FakeNvml, ProcessDeath
 PROPOSAL = Proposal(0, "2g.20gb", 2, 2)
 CREATION = ("create_gpu_instance", "create_compute_instance")
 DESTRUCTION = ("destroy_compute_instances", "destroy_gpu_instance")
+WHEN = ("before", "after")
 
 
 class DyingJournal(Journal):
@@ -66,7 +71,7 @@ def test_a_creation_ends_in_an_assignment(gpus: FakeNvml, path: str) -> None:
     assert assert_consistent(gpus, path).held_by("agent") == made
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("when", WHEN)
 @pytest.mark.parametrize("call", CREATION)
 def test_death_in_a_creation_strands_nothing(
     gpus: FakeNvml, path: str, call: str, when: str
@@ -80,7 +85,7 @@ def test_death_in_a_creation_strands_nothing(
     Ledger(gpus, Journal(path)).create("agent", PROPOSAL)
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("when", WHEN)
 @pytest.mark.parametrize("save", [1, 2, 3, 4])
 def test_death_at_any_entry_of_a_creation_strands_nothing(
     gpus: FakeNvml, path: str, save: int, when: str
@@ -91,7 +96,7 @@ def test_death_at_any_entry_of_a_creation_strands_nothing(
     assert len(ledger.assignments) == (1 if (save, when) == (4, "after") else 0)
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("when", WHEN)
 @pytest.mark.parametrize("call", DESTRUCTION)
 def test_death_in_a_destruction_is_finished(
     gpus: FakeNvml, path: str, call: str, when: str
@@ -104,7 +109,7 @@ def test_death_in_a_destruction_is_finished(
     assert assert_consistent(gpus, path).assignments == ()
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("when", WHEN)
 @pytest.mark.parametrize("save", [1, 2])
 def test_death_at_any_entry_of_a_destruction_strands_nothing(
     gpus: FakeNvml, path: str, save: int, when: str
@@ -199,3 +204,34 @@ def test_recovery_drops_what_a_reset_took(gpus: FakeNvml, path: str) -> None:
     [note] = ledger.recover()
     assert "agent lost its 2g.20gb" in note
     assert ledger.assignments == ()
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["a", "b", "c"]),
+            st.sampled_from(["1g.10gb", "2g.20gb", "4g.40gb", None]),  # None: the agent lets go
+            st.none() | st.tuples(st.sampled_from(CREATION + DESTRUCTION), st.sampled_from(WHEN)),
+        ),
+        max_size=12,
+    )
+)
+def test_no_sequence_of_changes_and_deaths_strands_an_instance(
+    steps: list[tuple[str, str | None, tuple[str, str] | None]],
+) -> None:
+    gpus = FakeNvml("H100-80GB")
+    with TemporaryDirectory(dir="/dev/shm") as folder:  # a tmpfs, as on the machine
+        path = f"{folder}/journal.json"
+        for agent, profile, death in steps:
+            ledger = assert_consistent(gpus, path)
+            gpus.crash = death
+            try:
+                if profile is None:
+                    ledger.destroy(agent)
+                elif ledger.held_by(agent) is None:
+                    proposal = place.best(profile, gpus.devices())
+                    if proposal is not None:
+                        ledger.create(agent, proposal)
+            except ProcessDeath:
+                continue
+        assert_consistent(gpus, path)
