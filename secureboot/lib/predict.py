@@ -41,8 +41,10 @@ BOOT_ACTION = b"Calling EFI Application from Boot Option"
 # contents (src/fundamental/uki.c). Signatures over PCR 11 (.pcrsig) cannot be part of it.
 STUB_SECTIONS = (
     *(".linux", ".osrel", ".cmdline", ".initrd", ".ucode", ".splash", ".dtb", ".uname", ".sbat"),
-    *(".pcrpkey", ".profile", ".dtbauto", ".hwids", ".efifw"),
+    *(".pcrpkey", ".profile"),
 )
+# Which of these the stub takes, and measures, depends on the machine.
+MACHINE_SECTIONS = frozenset({".dtbauto", ".hwids", ".efifw"})
 
 
 def predict_boot(
@@ -129,6 +131,8 @@ def stub_events(sections: Mapping[str, bytes]) -> list[bytes]:
     """PCR 11: name (with its NUL) and contents of every section of the UKI that counts."""
     if missing := {".linux", ".cmdline"} - sections.keys():
         raise HostError(f"the UKI has no {' and no '.join(sorted(missing))} section")
+    if varying := MACHINE_SECTIONS & sections.keys():
+        raise HostError(f"{', '.join(sorted(varying))} in the UKI: PCR 11 depends on the machine")
     return [
         _sha256(data)
         for name in STUB_SECTIONS
