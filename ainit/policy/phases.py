@@ -146,9 +146,11 @@ def parse(record: Mapping[str, object], number: int) -> Event:
         raise MeasurementError(f"record {number}: event {kind} belongs to no PCR")
     event = Event(pcr, content)
     expected = event.record(number)
-    for field in sorted({*record, *expected}):
+    if set(record) != set(expected):
+        raise MeasurementError(f"record {number}: has other fields than a log record")
+    for field, value in expected.items():
         # Compared in canonical form, which tells 1 from true and from 1.0.
-        if canonical(record.get(field)) != canonical(expected.get(field)):
+        if canonical(record[field]) != canonical(value):
             raise MeasurementError(f"record {number}: its {field} is not that of its content")
     return event
 
