@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,7 +42,7 @@ def test_a_stream_in_any_pieces(cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(STREAM)]
     inbox = Inbox()
     found = []
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         found += inbox.feed(STREAM[start:end])
     assert found == MESSAGES
 

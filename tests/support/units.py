@@ -1,0 +1,16 @@
+"""Units for tests, with round numbers."""
+
+from __future__ import annotations
+
+from ainit.policy import plan
+from ainit.policy.plan import Unit
+
+
+def make_unit(name: str = "u", **fields: object) -> Unit:
+    """A unit with the given fields; an agent when it wants a GPU."""
+    unit = Unit(name, plan.AGENT if fields.get("gpu_profile") else plan.SERVICE)
+    unit.backoff_first, unit.backoff_factor, unit.backoff_max = 1.0, 2.0, 8.0
+    unit.backoff_limit, unit.start_timeout, unit.stop_timeout = 3, 10.0, 5.0
+    for field, value in fields.items():
+        setattr(unit, field, value)
+    return unit

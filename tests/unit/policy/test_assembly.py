@@ -1,0 +1,168 @@
+"""What is wrong between files is found with file and line; what is right becomes a plan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ainit.errors import ConfigError
+from ainit.policy.compile import compile_plan
+from ainit.policy.plan import Plan
+from ainit.wire.codec import dumps, loads
+
+
+class Sources:
+    """Unit files, agents and a machine configuration in a directory."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        (root / "units").mkdir()
+        (root / "agents").mkdir()
+        self.machine = root / "machine.toml"
+        self.machine.write_text("", encoding="utf-8")
+
+    def unit(self, name: str, text: str = "") -> None:
+        path = self.root / f"units/{name}.toml"
+        path.write_text(f'[service]\nexec = ["/bin/{name}"]\n{text}\n', encoding="utf-8")
+
+    def agent(self, name: str, text: str = "") -> None:
+        path = self.root / f"agents/{name}/manifest.toml"
+        path.parent.mkdir()
+        path.write_text(f'[agent]\nexec = ["main"]\n{text}\n', encoding="utf-8")
+
+    def compile(self) -> Plan:
+        return compile_plan(self.machine, units=self.root / "units", agents=self.root / "agents")
+
+    def findings(self) -> list[str]:
+        with pytest.raises(ConfigError) as caught:
+            self.compile()
+        return [str(item).removeprefix(f"{self.root}/") for item in caught.value.findings]
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Sources:
+    return Sources(tmp_path)
+
+
+def test_units_come_in_start_order(sources: Sources) -> None:
+    sources.unit("a", 'requires = ["c"]')
+    sources.unit("b")
+    sources.unit("c", 'after = ["b", "not-there"]')
+    sources.unit("d", 'wants = ["a", "not-there"]')
+    assert [unit.name for unit in sources.compile().units] == ["b", "c", "a", "d"]
+
+
+def test_an_unknown_requirement(sources: Sources) -> None:
+    sources.unit("a", 'requires = ["nobody"]')
+    assert sources.findings() == ["units/a.toml:3: a requires nobody, which is no unit"]
+
+
+def test_a_disabled_unit_is_gone_and_missed(sources: Sources) -> None:
+    sources.unit("a", '\nrequires = ["b"]')
+    sources.unit("b")
+    sources.machine.write_text('[units]\ndisabled = ["b"]\n', encoding="utf-8")
+    assert sources.findings() == ["units/a.toml:4: a requires b, which is no unit"]
+
+
+def test_disabling_what_is_no_unit(sources: Sources) -> None:
+    sources.machine.write_text('\n[units]\n\ndisabled = ["nobody"]\n', encoding="utf-8")
+    assert sources.findings() == ["machine.toml:4: disabled names no unit: nobody"]
+
+
+def test_a_cycle_is_named_whole(sources: Sources) -> None:
+    sources.unit("a", 'wants = ["d"]\nafter = ["b"]')
+    sources.unit("b", 'requires = ["c"]')
+    sources.unit("c", 'wants = ["a"]')
+    sources.unit("d")
+    assert sources.findings() == ["units/a.toml:4: dependency cycle: a → b → c → a"]
+
+
+def test_a_unit_after_itself(sources: Sources) -> None:
+    sources.unit("a", '\n\nafter = ["a"]')
+    assert sources.findings() == ["units/a.toml:5: dependency cycle: a → a"]
+
+
+def test_a_name_used_twice(sources: Sources) -> None:
+    sources.unit("a")
+    sources.agent("a")
+    assert sources.findings() == [
+        f"agents/a/manifest.toml:1: a is also defined in {sources.root}/units/a.toml"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("interface", "other"),
+    [
+        ("org.ainos.X", "a"),
+        ("org.ainos.Control", "PID 1"),
+        ("org.varlink.service", "PID 1"),
+    ],
+)
+def test_an_interface_provided_twice(sources: Sources, interface: str, other: str) -> None:
+    sources.unit("a", 'provides = ["org.ainos.X"]')
+    sources.unit("b", f'provides = ["{interface}"]')
+    assert sources.findings() == [f"units/b.toml:3: {interface} is also provided by {other}"]
+
+
+def test_findings_of_all_files_come_at_once(sources: Sources) -> None:
+    sources.unit("a", "colour = 1")
+    sources.agent("b", "colour = 2")
+    sources.machine.write_text("colour = 3\n", encoding="utf-8")
+    assert [finding.partition(" unknown")[0] for finding in sources.findings()] == [
+        "units/a.toml:3:",
+        "agents/b/manifest.toml:3:",
+        "machine.toml:1:",
+    ]
+
+
+def test_a_file_that_is_no_text(sources: Sources) -> None:
+    (sources.root / "units/a.toml").write_bytes(b"\xff")
+    with pytest.raises(ConfigError, match=r"units/a\.toml:1: cannot be read: "):
+        sources.compile()
+
+
+def test_each_agent_has_a_user_of_its_own(sources: Sources) -> None:
+    for name in ("zeta", "alpha", "mid"):
+        sources.agent(name)
+    sources.unit("service")
+    users = {unit.name: unit.user for unit in sources.compile().units}
+    assert users == {"alpha": 61184, "mid": 61185, "zeta": 61186, "service": 0}
+
+
+def test_who_wants_a_gpu_comes_after_who_gives_it(sources: Sources) -> None:
+    sources.unit("zgpu", 'provides = ["org.ainos.Gpu"]')
+    sources.agent("worker", '[gpu]\nprofile = "1g.10gb"')
+    sources.agent("idle")
+    units = {unit.name: unit for unit in sources.compile().units}
+    assert units["worker"].after == ["zgpu"]
+    assert units["idle"].after == []
+
+
+def test_a_plan_survives_its_json_form_and_a_second_compilation(sources: Sources) -> None:
+    sources.unit("a", 'requires = ["b"]\nenvironment = { A = "ü" }')
+    sources.agent("b", '[gpu]\nprofile = "1g.10gb"\n[resources]\nmemory_max = "1G"')
+    plan = sources.compile()
+    text = dumps(plan.to_record())
+    record = loads(text)
+    assert isinstance(record, dict)
+    assert dumps(Plan.from_record(record).to_record()) == text
+    base = sources.root / "plan.json"
+    base.write_text(text, encoding="ascii")
+    assert dumps(compile_plan(sources.machine, base=base).to_record()) == text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"schema": 2},
+        {"units": {}},
+        {"machine": []},
+        {"units": [{"name": "a"}]},
+    ],
+)
+def test_what_is_no_plan_is_refused(sources: Sources, change: dict[str, object]) -> None:
+    sources.unit("a")
+    record = {**sources.compile().to_record(), **change}
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        Plan.from_record(record)
