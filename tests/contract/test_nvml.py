@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pynvml
@@ -208,6 +209,21 @@ def test_switching_the_mode_needs_an_idle_board(gpu: Any) -> None:
     assert pynvml.nvmlDeviceSetMigMode(gpu, 0) == pynvml.NVML_SUCCESS
     assert pynvml.nvmlDeviceGetMigMode(gpu) == [0, 0]
     fails(pynvml.NVML_ERROR_INVALID_ARGUMENT, pynvml.nvmlDeviceSetMigMode, gpu, 2)
+
+
+@pytest.mark.parametrize(
+    ("board", "status", "mode"),
+    [("A100-40GB", pynvml.NVML_ERROR_RESET_REQUIRED, [0, 1]), ("H100-80GB", 0, [1, 1])],
+)
+def test_where_no_reset_is_possible_only_hopper_switches(
+    state: Path, monkeypatch: pytest.MonkeyPatch, board: str, status: int, mode: list[int]
+) -> None:
+    nvml_emulator.configure(monkeypatch, state, board, mig="0")
+    state.with_name("state.inject").write_text("no-reset\n")
+    with nvml_emulator.started():
+        gpu = pynvml.nvmlDeviceGetHandleByIndex(0)
+        assert pynvml.nvmlDeviceSetMigMode(gpu, 1) == status
+        assert pynvml.nvmlDeviceGetMigMode(gpu) == mode
 
 
 def test_without_mig_there_are_profiles_and_no_instances(gpu: Any) -> None:
@@ -592,23 +608,26 @@ def test_processes_that_race_never_overlap(gpu: Any, state: Path) -> None:
     )
 
 
-def test_who_may_not_write_may_only_look(gpu: Any, state: Path, tmp_path: Path) -> None:
-    instance = place(gpu, ONE, 0, 1)
-    for directory in (tmp_path, *tmp_path.parents[:3]):
-        if directory.stat().st_uid == os.getuid() and directory != Path("/tmp"):
-            directory.chmod(0o755)
-    state.chmod(0o444)
-    codes = _as_somebody_else(
-        lambda: [
-            _code(listed, gpu, ONE),
-            _code(place, gpu, ONE, 1, 1),
-            _code(pynvml.nvmlDeviceCreateGpuInstance, gpu, ONE),
-            _code(pynvml.nvmlGpuInstanceDestroy, instance),
-            _code(pynvml.nvmlGpuInstanceCreateComputeInstance, instance, 0),
-            _code(pynvml.nvmlDeviceSetMigMode, gpu, 0),
-            len(listed(gpu, ONE)),
-        ]
-    )
+def test_who_may_not_write_may_only_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    with TemporaryDirectory(prefix="ainos-") as folder:  # pytest's own are closed to others
+        Path(folder).chmod(0o755)
+        state = Path(folder, "state")
+        nvml_emulator.configure(monkeypatch, state)
+        with nvml_emulator.started():
+            gpu = pynvml.nvmlDeviceGetHandleByIndex(0)
+            instance = place(gpu, ONE, 0, 1)
+            state.chmod(0o444)
+            codes = _as_somebody_else(
+                lambda: [
+                    _code(listed, gpu, ONE),
+                    _code(place, gpu, ONE, 1, 1),
+                    _code(pynvml.nvmlDeviceCreateGpuInstance, gpu, ONE),
+                    _code(pynvml.nvmlGpuInstanceDestroy, instance),
+                    _code(pynvml.nvmlGpuInstanceCreateComputeInstance, instance, 0),
+                    _code(pynvml.nvmlDeviceSetMigMode, gpu, 0),
+                    len(listed(gpu, ONE)),
+                ]
+            )
     refused = pynvml.NVML_ERROR_NO_PERMISSION
     assert codes == [0, refused, refused, refused, refused, refused, 1]
 

@@ -5,6 +5,8 @@
  * Injection: the file `<state>.inject`, when it is there, holds one directive a line:
  *   process <gpu> <gpu instance> <compute instance> <pid> <bytes>   while that process lives
  *   die-before-commit                 the next change kills its process before it takes effect
+ *   no-reset                          boards cannot be reset (a guest's pass-through GPU), so that a
+ *                                     MIG mode which needs a reset stays pending
  */
 #include <errno.h>
 #include <signal.h>
