@@ -30,11 +30,14 @@ class Qmp:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self._socket.connect(str(path))
+            self._receive(time.monotonic() + COMMAND_DEADLINE_S)  # the greeting
+            self.execute("qmp_capabilities")
         except OSError as error:
-            self._socket.close()
+            self.close()
             raise QmpError(f"{path}: {error.strerror or error}") from error
-        self._receive(time.monotonic() + COMMAND_DEADLINE_S)  # the greeting
-        self.execute("qmp_capabilities")
+        except QmpError:
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
