@@ -13,7 +13,6 @@ import datetime
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from .tpms import MalformedError
 
@@ -33,8 +32,6 @@ def load(der: bytes) -> x509.Certificate:
     try:
         certificate = x509.load_der_x509_certificate(der)
         _read_all(certificate)
-        if certificate.public_bytes(Encoding.DER) != der:
-            raise ValueError("other bytes follow it")
     except _UNREADABLE as error:
         raise MalformedError(f"not a certificate: {error}") from error
     return certificate

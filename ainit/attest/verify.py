@@ -7,9 +7,9 @@ quoted ones; both logs lead to these values (``firmware``, ``measurements``); an
 artefacts are those that the build predicts.
 
 Leaves out revocation, and whether the TPM sits in the machine one means: pin
-``facts.ek_fingerprint`` for that. clockInfo.safe is a fact, and a finding only where clocks are
-compared (``previous``): the nonce, not the clock, makes a quote fresh, and an honest machine that
-lost power reports an unsafe clock for seconds.
+``facts.ek_fingerprint`` for that. clockInfo.safe is a fact, not a finding: it is "no" for some
+seconds after an honest machine lost power, and freshness rests on the nonce. An unsafe clock is not
+compared with an earlier one.
 """
 
 from __future__ import annotations
@@ -184,12 +184,10 @@ def _check_clock(clock: Clock, previous: bytes, findings: Findings) -> None:
     except MalformedError as error:
         findings.evidence("malformed", "previous quote", str(error))
         return
-    if not clock.safe:
-        text = "the TPM's clock may have gone back (clockInfo.safe is no)"
-        findings.evidence("clock", "quote.msg", text)
     then = before.resets, before.restarts if before.resets == clock.resets else 0
     now = clock.resets, clock.restarts if before.resets == clock.resets else 0
-    if now < then or clock.milliseconds < before.milliseconds:
+    is_back = clock.safe and clock.milliseconds < before.milliseconds
+    if now < then or is_back:
         text = (
             "the TPM's counters went back since the earlier evidence: another TPM, or a cleared one"
         )

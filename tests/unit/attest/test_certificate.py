@@ -121,6 +121,11 @@ def test_noise_is_no_certificate(change: bytes) -> None:
         certificate.load(change)
 
 
+def test_bytes_after_a_certificate_are_refused() -> None:
+    with pytest.raises(MalformedError):
+        certificate.load(der(Issue().make()) + b"\0")
+
+
 def test_every_cut_and_change_is_read_or_refused(honest: tuple[Machine, Enrolment]) -> None:
     data = honest[1].evidence.ek_crt
     trusted = certificate.load_trusted(honest[0].tpm.manufacturers)

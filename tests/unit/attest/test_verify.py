@@ -325,7 +325,8 @@ def test_without_a_nonce_freshness_is_not_judged(honest: Honest) -> None:
         ({"resets": 6}, True),  # the counter went back
         ({"resets": 7, "restarts": 0}, True),
         ({"resets": 7, "restarts": 2, "clock": 99_999}, True),
-        ({"resets": 7, "restarts": 1, "clock": 200_000, "safe": 0}, True),
+        ({"resets": 6, "restarts": 1, "clock": 200_000, "safe": 0}, True),
+        ({"resets": 7, "restarts": 2, "clock": 99_999, "safe": 0}, False),  # after a power cut
         ({"resets": 7, "restarts": 1, "clock": 100_000}, False),
         ({"resets": 8, "restarts": 0, "clock": 100_000}, False),
     ],
