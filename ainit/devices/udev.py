@@ -1,0 +1,63 @@
+"""The kernel's device events and sysfs, through pyudev. There is no udevd."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+
+import pyudev
+
+from .records import ATTRIBUTES, Device, classify
+
+BUFFER_BYTES = 1 << 20  # a thousand events at once, as when a shelf of disks appears
+
+
+class Kernel:
+    """Devices and events of this machine. Listening starts at once, so nothing falls in between."""
+
+    def __init__(self) -> None:
+        self._context = pyudev.Context()
+        self._monitor = pyudev.Monitor.from_netlink(self._context, source="kernel")
+        for subsystem in ATTRIBUTES:
+            self._monitor.filter_by(subsystem)
+        self._monitor.set_receive_buffer_size(BUFFER_BYTES)
+        self._monitor.start()
+
+    def fileno(self) -> int:
+        """Readable when there are events."""
+        return int(self._monitor.fileno())
+
+    def coldplug(self) -> Iterator[Device]:
+        """Every device there is now."""
+        for subsystem in ATTRIBUTES:
+            for found in self._context.list_devices(subsystem=subsystem):
+                device = _device(found)
+                if device is not None:
+                    yield device
+
+    def events(self) -> Iterator[tuple[str, str, Device | None]]:
+        """(action, path, device) of each event that waits; never blocks.
+
+        Raises OverflowError when the kernel had to drop some: then only ``coldplug`` knows.
+        """
+        try:
+            while (found := self._monitor.poll(timeout=0)) is not None:
+                yield found.action, found.device_path, _device(found)
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:
+                raise
+            raise OverflowError("the kernel dropped device events") from error
+
+
+def _device(found: pyudev.Device) -> Device | None:
+    attributes = {}
+    for name in ATTRIBUTES.get(found.subsystem, ()):
+        try:
+            value = found.attributes.get(name)
+        except OSError:  # the device went away while it was looked at
+            continue
+        if value is not None:
+            attributes[name] = value.decode("utf-8", "replace").strip()
+    if found.driver:
+        attributes["driver"] = found.driver
+    return classify(found.subsystem, found.device_path, attributes)
