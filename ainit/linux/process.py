@@ -78,17 +78,17 @@ def spawn(child: Child) -> int:
 
 def _become(child: Child) -> None:
     os.setsid()
-    if child.cgroup_procs:
-        descriptor = os.open(child.cgroup_procs, os.O_WRONLY | os.O_CLOEXEC)
-        os.write(descriptor, b"0")
-        os.close(descriptor)
     null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
     # First above everything that is in the way, then down to 3, 4, …
     lifted = [_lift(descriptor, 3 + len(child.descriptors)) for descriptor in child.descriptors]
     output = _lift(child.output, 3 + len(child.descriptors))
     os.dup2(null, 0)
     os.dup2(output, 1)
-    os.dup2(output, 2)
+    os.dup2(output, 2)  # from here on, an error is in the service's log
+    if child.cgroup_procs:
+        descriptor = os.open(child.cgroup_procs, os.O_WRONLY | os.O_CLOEXEC)
+        os.write(descriptor, b"0")
+        os.close(descriptor)
     for target, descriptor in enumerate(lifted, start=3):
         os.dup2(descriptor, target)
     _close_from(3 + len(lifted))
