@@ -19,7 +19,7 @@ class _Code(IntEnum):
 
 
 class PcrBank:
-    """Give ``transmit`` to ``ainit.linux.tpm.Tpm``. ``code`` is the error of the next answers, if any."""
+    """Give ``transmit`` to ``ainit.linux.tpm.Tpm``. ``code`` is the error it answers."""
 
     def __init__(self) -> None:
         self.values = {pcr: bytes(32) for pcr in range(24)}
@@ -31,10 +31,10 @@ class PcrBank:
         self.commands.append(command)
         if self.code or int.from_bytes(command[2:6], "big") != len(command):
             return _response(b"", self.code or _BAD_COMMAND)
-        match int.from_bytes(command[6:10], "big"):
-            case _Code.EXTEND:
+        match int.from_bytes(command[6:10], "big"), len(command):
+            case _Code.EXTEND, 65:
                 return self._extend(command)
-            case _Code.READ:
+            case _Code.READ, 20:
                 return self._read(command)
             case _:
                 return _response(b"", _BAD_COMMAND)

@@ -1,0 +1,203 @@
+"""Children: what they inherit, where they run, how they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ainit.linux import process
+from ainit.linux.process import Child
+from tests.support.wait import wait_for
+
+PYTHON = "/usr/bin/python3"
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    reader, writer = os.pipe()
+    yield reader, writer
+    for descriptor in (reader, writer):
+        try:
+            os.close(descriptor)
+        except OSError:
+            pass
+
+
+def finish(pid: int, pipe: tuple[int, int]) -> tuple[int, str]:
+    """The exit status of a child and what it printed."""
+    os.close(pipe[1])
+    output = b""
+    while part := os.read(pipe[0], 65536):
+        output += part
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return status, output.decode()
+
+
+def run(pipe: tuple[int, int], code: str, **keys: object) -> tuple[int, str]:
+    child = Child([PYTHON, "-I", "-c", code], {"A": "b"}, output=pipe[1])
+    for key, value in keys.items():
+        setattr(child, key, value)
+    return finish(process.spawn(child), pipe)
+
+
+def test_output_status_environment_and_directory(pipe: tuple[int, int], tmp_path: Path) -> None:
+    code = """
+import json, os, sys
+print(json.dumps([os.getcwd(), os.environ["A"], os.environ["LISTEN_PID"] == str(os.getpid()),
+                  os.getsid(0) == os.getpid(), os.read(0, 1).decode()]), flush=True)
+print("error", file=sys.stderr)
+sys.exit(5)
+"""
+    status, output = run(pipe, code, directory=str(tmp_path))
+    assert status == 5
+    first, second = output.splitlines()
+    assert json.loads(first) == [str(tmp_path), "b", True, True, ""]
+    assert second == "error"
+
+
+def test_descriptors_arrive_in_order_and_no_others(pipe: tuple[int, int], tmp_path: Path) -> None:
+    files = []
+    for name in ("three", "four", "five"):
+        (tmp_path / name).write_text(name)
+        files.append(os.open(tmp_path / name, os.O_RDONLY))
+    os.set_inheritable(files[0], True)
+    code = """
+import os
+print([os.read(n, 9).decode() for n in (3, 4, 5)])
+print(sorted(int(n) for n in os.listdir("/proc/self/fd"))[:-1])
+"""
+    # Handed over crosswise, so that a descriptor's own number is another one's target.
+    status, output = run(pipe, code, descriptors=[files[2], files[0], files[1]])
+    for descriptor in files:
+        os.close(descriptor)
+    assert status == 0
+    assert output.splitlines() == ["['five', 'three', 'four']", "[0, 1, 2, 3, 4, 5]"]
+
+
+def test_signals_are_as_if_pid_1_had_never_touched_them(pipe: tuple[int, int]) -> None:
+    code = """
+import signal
+print(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+print([n for n in range(1, 32) if n not in (9, 19) and signal.getsignal(n) == signal.SIG_IGN])
+"""
+    before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
+    try:
+        status, output = run(pipe, code)
+        assert signal.SIGUSR2 in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGUSR1, before)
+    assert status == 0
+    # The interpreter itself ignores SIGPIPE and SIGXFSZ.
+    assert output.splitlines() == ["set()", str([int(signal.SIGPIPE), int(signal.SIGXFSZ)])]
+
+
+def test_a_signal_to_a_child_just_born_ends_it_and_reaches_nobody_else() -> None:
+    """Between fork and exec the child still has its parent's handlers and wake-up pipe."""
+    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    null = os.open("/dev/null", os.O_WRONLY)
+    handler = signal.signal(signal.SIGTERM, lambda number, frame: None)
+    wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    try:
+        for _ in range(50):
+            pid = process.spawn(Child(["/bin/sleep", "3600"], {}, output=null))
+            os.kill(pid, signal.SIGTERM)
+            ended = os.pidfd_open(pid)
+            poll = select.poll()
+            poll.register(ended, select.POLLIN)
+            if not poll.poll(30_000):
+                os.kill(pid, signal.SIGKILL)
+            os.close(ended)
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGTERM
+        with pytest.raises(BlockingIOError):
+            os.read(reader, 1)
+    finally:
+        signal.set_wakeup_fd(wakeup)
+        signal.signal(signal.SIGTERM, handler)
+        for descriptor in (reader, writer, null):
+            os.close(descriptor)
+
+
+def test_a_user_of_its_own(pipe: tuple[int, int]) -> None:
+    code = """
+import os
+print(os.getresuid(), os.getresgid(), os.getgroups())
+print([line.split()[1] for line in open("/proc/self/status") if line.startswith("NoNewPrivs")])
+"""
+    status, output = run(pipe, code, user=61184)
+    user = "(61184, 61184, 61184)"
+    assert (status, output.splitlines()) == (0, [f"{user} {user} []", "['1']"])
+
+
+@pytest.mark.parametrize(
+    ("argv", "directory", "procs"),
+    [
+        (["/nonexistent"], "/", ""),
+        (["/bin/true"], "/nonexistent", ""),
+        (["/etc/passwd"], "/", ""),
+        (["/bin/true"], "/", "/nonexistent/cgroup.procs"),
+    ],
+)
+def test_what_cannot_start_says_why(
+    pipe: tuple[int, int], argv: list[str], directory: str, procs: str
+) -> None:
+    child = Child(argv, {}, output=pipe[1], directory=directory, cgroup_procs=procs)
+    status, output = finish(process.spawn(child), pipe)
+    assert status == process.EXEC_FAILED
+    assert output.startswith(f"cannot start {argv[0]}: ")
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (0, "exited with status 0"),
+        (3, "exited with status 3"),
+        (-9, "killed by signal 9"),
+        (203, "could not be executed"),
+    ],
+)
+def test_a_status_in_words(status: int, words: str) -> None:
+    assert process.describe(status) == words
+
+
+def test_reap_tells_exits_from_signals_and_ends() -> None:
+    """In a process of its own, because it would take pytest's children."""
+    code = f"""
+import os, signal, sys
+sys.path.insert(0, {str(Path(__file__).resolve().parents[3])!r})
+from ainit.linux import process
+assert process.reap() is None
+exits = os.spawnv(os.P_NOWAIT, "/bin/sh", ["sh", "-c", "exit 7"])
+dies = os.spawnv(os.P_NOWAIT, "/bin/sh", ["sh", "-c", "kill -9 $$"])
+for pid in (exits, dies):
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+assert {{process.reap(), process.reap()}} == {{(exits, 7), (dies, -9)}}
+lives = os.spawnv(os.P_NOWAIT, "/bin/sleep", ["sleep", "3600"])
+assert process.reap() is None
+os.kill(lives, signal.SIGKILL)
+os.waitid(os.P_PID, lives, os.WEXITED | os.WNOWAIT)
+assert process.reap() == (lives, -9)
+"""
+    subprocess.run([sys.executable, "-I", "-c", code], check=True)
+
+
+def test_what_proc_says_of_a_process() -> None:
+    child = subprocess.Popen(["/bin/sleep", "3600"])
+    try:
+        assert process.start_time(child.pid) >= process.start_time(os.getpid()) > 0
+        assert process.cgroup_of(child.pid) == process.cgroup_of(os.getpid())
+    finally:
+        child.kill()
+        child.wait()
+    wait_for(lambda: not process.start_time(child.pid), "the process to be gone")
+    assert process.cgroup_of(child.pid) == ""
+    assert process.peak_memory() > 1 << 20
