@@ -38,14 +38,14 @@ def lay(tree: Path, *, release: bool, python: Path | None = None) -> None:
     for path in MOUNT_POINTS:
         (tree / path).mkdir(parents=True, exist_ok=True)
     left_out = development_only() if release else frozenset()
-    for path in sources("rootfs-overlay"):
-        inside = path.relative_to(OVERLAY)
+    for source in sources("rootfs-overlay"):
+        inside = source.relative_to(OVERLAY)
         if str(inside) not in left_out:
-            _copy(path, tree / inside)
-    for path in sources("ainit"):
-        inside = path.relative_to(REPOSITORY)
+            _copy(source, tree / inside)
+    for source in sources("ainit"):
+        inside = source.relative_to(REPOSITORY)
         if not str(inside).startswith(NOT_PACKAGED):
-            _copy(path, tree / PACKAGE / inside)
+            _copy(source, tree / PACKAGE / inside)
     (tree / "usr/lib/python3/dist-packages/ainit.pth").write_text(f"/{PACKAGE}\n")
     (tree / "usr/lib/os-release").write_text(os_release(release=release))
     _link(tree / "etc/os-release", "../usr/lib/os-release")

@@ -1,0 +1,41 @@
+"""The layout that updates can never change: these numbers are promises to machines in the field."""
+
+import uuid
+
+import pytest
+from lib.layout import MIB, PARTITIONS, TYPE_ROOT, TYPE_VERITY, slot_uuids
+
+
+def test_the_layout_is_the_one_that_machines_in_the_field_have() -> None:
+    assert {name: partition.size // MIB for name, partition in PARTITIONS.items()} == {
+        "esp": 1024,
+        "root_a": 1024,
+        "verity_a": 16,
+        "root_b": 1024,
+        "verity_b": 16,
+        "state": 512,
+    }
+    assert {str(partition.uuid) for partition in PARTITIONS.values()} == {
+        "32e3310a-5968-57b7-ba69-f84d13931c4e",
+        "b548cd85-6d91-54ff-ac25-e1aa675f9f96",
+        "2fa4786c-7afe-597f-9ed2-193fb316601f",
+        "f6f9dca7-03a3-5c2a-91f2-8e04ab90cfbf",
+        "3e76ab6e-1ca6-5e19-a051-3962ac3996bd",
+        "15a8e4b5-2bb0-5d20-996c-3192e9d9f8e4",
+    }
+
+
+def test_slots_have_the_types_of_the_discoverable_partitions_specification() -> None:
+    assert PARTITIONS["root_a"].type == PARTITIONS["root_b"].type == TYPE_ROOT
+    assert PARTITIONS["verity_a"].type == PARTITIONS["verity_b"].type == TYPE_VERITY
+
+
+def test_a_slot_is_named_by_the_halves_of_its_root_hash() -> None:
+    root, verity = slot_uuids("00112233445566778899aabbccddeeff" + "f" * 32)
+    assert root == uuid.UUID("00112233-4455-6677-8899-aabbccddeeff")
+    assert verity == uuid.UUID("ffffffff-ffff-ffff-ffff-ffffffffffff")
+
+
+def test_what_is_no_root_hash_names_no_slot() -> None:
+    with pytest.raises(ValueError, match="not a SHA-256 root hash"):
+        slot_uuids("abc")
