@@ -221,9 +221,9 @@ def _choose(scores: str, where: list[str], choice: str) -> list[Any]:
 
 
 def _endless(constants: list[Any]) -> list[Any]:
-    """A loop that would take hours."""
+    """A loop that takes minutes."""
     constants += [
-        numpy_helper.from_array(np.array(10**12, dtype=np.int64), "rounds"),
+        numpy_helper.from_array(np.array(10**8, dtype=np.int64), "rounds"),
         numpy_helper.from_array(np.array(True), "always"),
     ]
     body = helper.make_graph(

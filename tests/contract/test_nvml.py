@@ -578,17 +578,19 @@ def test_a_state_of_another_geometry_is_a_version_mismatch(gpu: Any, state: Path
     fails(pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH, pynvml.nvmlDeviceGetCount)
 
 
-def test_processes_that_race_never_overlap(gpu: Any, state: Path) -> None:
+def test_processes_that_race_lose_no_change(gpu: Any, state: Path) -> None:
+    """Each racer makes and destroys an instance of its own. A lost change would make a handle dead
+    or an instance come back, and end a racer with an error.
+    """
     library = nvml_emulator.load()
     code = (
-        "import pynvml\npynvml.nvmlInit()\nmade = 0\n"
-        "for index in range(2):\n"
-        "    gpu = pynvml.nvmlDeviceGetHandleByIndex(index)\n"
-        "    try:\n"
-        "        for _ in range(30):\n"
-        "            pynvml.nvmlDeviceCreateGpuInstance(gpu, 19); made += 1\n"
-        "    except pynvml.NVMLError_InsufficientResources: pass\n"
-        "print(made)\n"
+        "import ctypes, pynvml, sys\npynvml.nvmlInit()\n"
+        "gpu = pynvml.nvmlDeviceGetHandleByIndex(0)\n"
+        "at = ctypes.byref(pynvml.c_nvmlGpuInstancePlacement_t(int(sys.argv[1]), 1))\n"
+        "make = lambda: pynvml.nvmlDeviceCreateGpuInstanceWithPlacement(gpu, 19, at)\n"
+        "print(flush=True); sys.stdin.readline()\n"
+        "for _ in range(1000): pynvml.nvmlGpuInstanceDestroy(make())\n"
+        "make()\n"
     )
     environment = {
         **os.environ,
@@ -597,15 +599,30 @@ def test_processes_that_race_never_overlap(gpu: Any, state: Path) -> None:
     }
     racers = [
         subprocess.Popen(
-            [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", code, str(start)],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
-        for _ in range(4)
+        for start in range(4)
     ]
-    made = [int(racer.communicate(timeout=60)[0]) for racer in racers]
-    assert sum(made) == 14
-    assert [start for _, start, _ in sorted(listed(gpu, ONE), key=lambda each: each[1])] == list(
-        range(7)
-    )
+    for racer in racers:
+        assert racer.stdout is not None
+        racer.stdout.readline()
+    said = [racer.communicate(timeout=120)[0] for racer in _started(racers)]
+    assert said == [""] * 4
+    assert sorted(start for _, start, _ in listed(gpu, ONE)) == [0, 1, 2, 3]
+
+
+def _started(racers: list[subprocess.Popen[str]]) -> list[subprocess.Popen[str]]:
+    """All at once: none is waited for before the last one runs."""
+    for racer in racers:
+        assert racer.stdin is not None
+        racer.stdin.write("go\n")
+        racer.stdin.flush()
+    return racers
 
 
 def test_who_may_not_write_may_only_look(monkeypatch: pytest.MonkeyPatch) -> None:
