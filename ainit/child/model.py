@@ -24,9 +24,8 @@ def content(name: str) -> bytes:
     Raises UnavailableError when it was not handed over, OSError when a page does not match what was
     measured (fs-verity).
     """
-    path = os.environ.get(variable(name), "")
-    number = path.removeprefix("/proc/self/fd/")
-    if not number.isdecimal():
+    folder, _, number = os.environ.get(variable(name), "").rpartition("/")
+    if folder != "/proc/self/fd" or not number.isdecimal():
         raise UnavailableError(f"model {name} was not handed over")
     descriptor = int(number)
     size = os.fstat(descriptor).st_size

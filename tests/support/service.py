@@ -14,6 +14,7 @@ from typing import Self
 
 from ainit.child.client import Client
 from ainit.constants import LISTEN_FD
+from tests.support.idl import Interface
 from tests.support.wait import DEADLINE_SECONDS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -118,9 +119,13 @@ class Service:
             os.close(ended)
 
     def call(self, method: str, **parameters: object) -> dict[str, object]:
-        """The reply of one call."""
+        """The reply of one call, which must be as its interface declares."""
         with Client(str(self._path), timeout=DEADLINE_SECONDS) as client:
-            return client.call(method, parameters)
+            reply = client.call(method, parameters)
+        interface, _, member = method.rpartition(".")
+        wrong = Interface.named(interface).wrong_reply(member, reply)
+        assert not wrong, f"{method}: {wrong}"
+        return reply
 
     def output(self) -> str:
         """What the service wrote so far."""
