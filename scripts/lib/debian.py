@@ -5,7 +5,6 @@ verified with the Debian archive keyring) resolves package names to exact files.
 ``scripts/debian.lock``, which names files by their place in the pool and by SHA-256, never by host.
 Builds read the lock only: they need no index, and take the same bytes until ``make relock``.
 
-Mirrors come from the host's apt configuration, or from DEBIAN_MIRROR and DEBIAN_SECURITY_MIRROR.
 Files travel through apt's own downloader, so the host's proxy and credentials apply.
 
     entries = [entry for entry in Archive.lock_read() if entry.group == "root"]
@@ -19,11 +18,12 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from lib.host import CACHE, REPOSITORY, CommandError, HostError, published, run, sha256_file
+from lib.mirrors import Mirrors, discover_mirrors
 from lib.progress import Progress, step
 
 SUITE = "trixie"
@@ -34,8 +34,6 @@ LISTS = REPOSITORY / "scripts" / "packages"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 APT_HELPER = "/usr/lib/apt/apt-helper"
 DOWNLOAD_DEADLINE_S = 1800
-# The security archive, and only it, keeps its files under this part of the pool.
-SECURITY_POOL = "pool/updates/"
 
 
 class ArchiveError(HostError):
@@ -62,51 +60,6 @@ class Entry:
     def basename(self) -> str:
         """The file's own name, such as ``libc6_2.41-12_amd64.deb``."""
         return self.filename.rsplit("/", 1)[1]
-
-
-@dataclass(frozen=True, slots=True)
-class Mirrors:
-    """Base addresses of the main and the security archive, without a final slash."""
-
-    main: str
-    security: str
-
-    def uri(self, filename: str) -> str:
-        """Return the address of a file of the pool."""
-        base = self.security if filename.startswith(SECURITY_POOL) else self.main
-        # apt would only link to a file of a local mirror; the cache must hold the bytes.
-        return re.sub("^file:", "copy:", f"{base}/{filename}")
-
-
-def discover_mirrors(targets: str, environment: Mapping[str, str]) -> Mirrors:
-    """Choose mirrors from ``apt-get indextargets`` lines ``<origin>|<release>|<repository>``.
-
-    The environment wins; then a source whose verified Origin is Debian; then, on a host that has
-    never updated its lists, one whose path ends like Debian's. Raises ArchiveError.
-    """
-    found: dict[bool, tuple[int, str]] = {}
-    for line in targets.splitlines():
-        origin, release, uri = line.strip().split("|")
-        base = uri.rstrip("/")
-        security = "-security" in release or "/" in release
-        if origin == "Debian":
-            rank = 0
-        elif not origin and re.search(r"/debian(-security)?$", base):
-            rank = 1
-        else:
-            continue
-        if security not in found or rank < found[security][0]:
-            found[security] = (rank, base)
-    main = environment.get("DEBIAN_MIRROR", "").rstrip("/")
-    main = main or (found[False][1] if False in found else "")
-    if not main:
-        raise ArchiveError(
-            "no Debian mirror in this host's apt configuration; set DEBIAN_MIRROR "
-            "(and DEBIAN_SECURITY_MIRROR) to the address of one"
-        )
-    security_base = environment.get("DEBIAN_SECURITY_MIRROR", "").rstrip("/")
-    security_base = security_base or (found[True][1] if True in found else f"{main}-security")
-    return Mirrors(main, security_base)
 
 
 def parse_lock(text: str, name: str) -> list[Entry]:

@@ -104,7 +104,7 @@ def install_packages(missing: list[str]) -> None:
 
 
 def create_environment() -> None:
-    """Make ``build/venv`` with exactly the wheels that are pinned. Raises SetupError."""
+    """Make ``build/venv`` with the wheels that are pinned. Raises SetupError."""
     requirements = REQUIREMENTS.read_bytes() if REQUIREMENTS.exists() else b""
     version = run([str(PYTHON), "-c", "import sys; print(*sys.version_info[:3], sep='.')"]).strip()
     if tuple(map(int, version.split(".")[:2])) < PYTHON_MINIMUM:
@@ -114,7 +114,10 @@ def create_environment() -> None:
     if stamp.exists() and stamp.read_text() == digest and (VENV / "bin" / "python").exists():
         return
     with step("python environment") as progress:
-        run([str(PYTHON), "-m", "venv", "--clear", str(VENV)])
+        # One that was complete is brought up to date where it is; anything else is made anew.
+        fresh = [] if stamp.exists() else ["--clear"]
+        stamp.unlink(missing_ok=True)
+        run([str(PYTHON), "-m", "venv", *fresh, str(VENV)])
         if requirements:
             command = [str(VENV / "bin" / "python"), "-m", "pip", "install"]
             command += ["--require-hashes", "--no-deps", "--disable-pip-version-check"]
