@@ -14,7 +14,7 @@ from ainit.sched.journal import Journal
 from ainit.sched.onnx import Policy
 from ainit.sched.service import DECISIONS_KEPT, Scheduler
 from tests.support.idl import Interface
-from tests.unit.sched.fake_nvml import FakeNvml
+from tests.unit.sched.fake_nvml import FakeNvml, ProcessDeath
 from tests.unit.sched.policies import path_of
 
 GPU = Interface.named("org.ainos.Gpu")
@@ -133,6 +133,18 @@ def test_assignments_survive_a_restart_of_the_service(bench: Bench) -> None:
     bench.restart()
     assert bench.held() == {"filetype": before["uuid"]}
     assert bench.call("Allocate", agent="filetype", profile="1g.10gb") == before
+
+
+def test_a_restart_repairs_what_a_death_left(bench: Bench) -> None:
+    bench.gpus.crash = ("create_compute_instance", "before")
+    with pytest.raises(ProcessDeath):
+        bench.call("Allocate", agent="filetype", profile="1g.10gb")
+    assert sum(len(device.instances) for device in bench.gpus.devices()) == 1
+    bench.restart()
+    status = bench.status()
+    assert [device["instances"] for device in status["devices"]] == [[], []]
+    assert status["pending"] == []
+    assert "was removed" in status["notes"][0]
 
 
 def test_after_a_reset_the_agent_gets_a_new_instance(bench: Bench) -> None:
