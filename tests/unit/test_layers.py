@@ -35,7 +35,6 @@ RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row}
 OWNERS: dict[str, tuple[str, ...]] = {
     "click": ("ainit.cli",),
     "cryptography": ("ainit.attest", "ainit.store"),
-    "model_signing": ("ainit.store",),
     "numpy": ("ainit.sched.onnx",),
     "onnxruntime": ("ainit.sched.onnx",),
     "pynvml": ("ainit.sched.nvml",),
