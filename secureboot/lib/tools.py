@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 
 from lib.host import VENV, HostError, published, run
@@ -56,9 +57,9 @@ def read_variables(store: Path) -> dict[str, bytes]:
 
     Raises HostError when two of them share a name, which would make the answer ambiguous.
     """
-    with published(store.with_suffix(".json")) as temporary:
-        run([str(VIRT_FW_VARS), "--input", str(store), "--output-json", str(temporary)], timeout=60)
-        listed = json.loads(temporary.read_text())["variables"]
+    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        run([str(VIRT_FW_VARS), "--input", str(store), "--output-json", file.name], timeout=60)
+        listed = json.load(file)["variables"]
     variables: dict[str, bytes] = {}
     for variable in listed:
         if variable["name"] in variables:
