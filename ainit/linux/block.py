@@ -1,7 +1,7 @@
-"""Block devices as sysfs shows them: which disk holds the verified root, and what else is on it.
+"""Block devices: which disk holds the verified root, and what else is on it.
 
-The kernel gives each partition's number, name and UUID in its ``uevent``. ``sysfs`` is a parameter,
-so that tests can lay out a machine in a directory.
+Sysfs says which partitions there are, their GPTs what they are called. ``sysfs`` and ``dev`` are
+parameters, so that tests can lay out a machine in a directory.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 
 from ..errors import RefusedError
+from . import gpt
 
 ROOT_DEVICE = "dm-0"
+_SECTOR = 512
 
 
 class Partition:
@@ -25,22 +27,38 @@ class Partition:
         self.uuid = uuid
 
 
-def partitions(sysfs: str = "/sys") -> list[Partition]:
-    """Every partition of the machine."""
+def partitions(sysfs: str = "/sys", dev: str = "/dev") -> list[Partition]:
+    """Every partition of the machine. One whose GPT cannot be read has neither label nor UUID."""
     found = []
+    tables: dict[str, dict[int, gpt.Entry]] = {}
     base = f"{sysfs}/class/block"
     for name in sorted(os.listdir(base)):
-        if not os.path.exists(f"{base}/{name}/partition"):
+        number = _number(f"{base}/{name}/partition")
+        if not number:
             continue
-        fields = {}
-        with open(f"{base}/{name}/uevent", encoding="utf-8", errors="replace") as file:
-            for line in file:
-                key, _, value = line.strip().partition("=")
-                fields[key] = value
         disk = os.path.basename(os.path.dirname(os.path.realpath(f"{base}/{name}")))
-        label, uuid = fields.get("PARTNAME", ""), fields.get("PARTUUID", "").lower()
+        if disk not in tables:
+            tables[disk] = _table(f"{base}/{disk}", f"{dev}/{disk}")
+        entry = tables[disk].get(number)
+        label, uuid = (entry.name, entry.uuid) if entry else ("", "")
         found.append(Partition(name, disk, label, uuid))
     return found
+
+
+def _table(directory: str, device: str) -> dict[int, gpt.Entry]:
+    sector = _number(f"{directory}/queue/logical_block_size") or _SECTOR
+    try:
+        return {entry.number: entry for entry in gpt.read_disk(device, sector)}
+    except OSError:
+        return {}
+
+
+def _number(path: str) -> int:
+    try:
+        with open(path, encoding="ascii") as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return 0
 
 
 def root_members(sysfs: str = "/sys", device: str = ROOT_DEVICE) -> list[str]:

@@ -83,9 +83,9 @@ class Methods:
 
     def health(self) -> tuple[str, list[str]]:
         """``starting``, ``healthy``, ``degraded`` or ``refused``, and what is in the way."""
-        findings = [*self._facts.problems, *self._supervisor.findings()]
         if self._supervisor.rescue:
-            return "refused", findings
+            return "refused", list(self._facts.problems)
+        findings = [*self._facts.problems, *self._supervisor.findings()]
         if not self._supervisor.settled:
             return "starting", findings
         return ("degraded" if findings else "healthy"), findings

@@ -1,7 +1,8 @@
-"""The one disk, on machines laid out in a directory as sysfs shows them."""
+"""The one disk, on machines laid out in a directory as sysfs shows them, with GPTs by sgdisk."""
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from ainit.errors import RefusedError
 from ainit.linux import block
 
-ROOT, VERITY, STATE, ESP = "1111", "2222", "3333", "4444"
+ROOT, VERITY, STATE, ESP = (f"{digit * 8}-1111-4222-8333-444444444444" for digit in "1234")
+DISK_BYTES = 8 << 20
 IMAGE = {"esp": ESP, "root_a": ROOT, "verity_a": VERITY, "state": STATE}
 
 
@@ -20,6 +22,8 @@ class Sysfs:
         self.path = str(root)
         self._root = root
         (root / "class/block").mkdir(parents=True)
+        self.dev = root / "dev"
+        self.dev.mkdir()
 
     def disk(self, disk: str, partitions: dict[str, str], separator: str = "") -> None:
         """A disk with partitions (label → UUID), numbered from 1."""
@@ -27,13 +31,18 @@ class Sysfs:
         device.mkdir(parents=True)
         (device / "uevent").write_text(f"DEVNAME={disk}\n")
         (self._root / f"class/block/{disk}").symlink_to(device)
+        commands = ["sgdisk", "--clear", "--set-alignment=1"]
         for number, (label, uuid) in enumerate(partitions.items(), start=1):
             name = f"{disk}{separator}{number}"
             part = device / name
             part.mkdir()
             (part / "partition").write_text(f"{number}\n")
-            (part / "uevent").write_text(f"PARTN={number}\nPARTNAME={label}\nPARTUUID={uuid}\n")
             (self._root / f"class/block/{name}").symlink_to(part)
+            commands += [f"--new={number}:0:+64K", f"--change-name={number}:{label}"]
+            commands += [f"--partition-guid={number}:{uuid}"]
+        with (self.dev / disk).open("wb") as file:
+            file.truncate(DISK_BYTES)
+        subprocess.run([*commands, str(self.dev / disk)], check=True, capture_output=True)
 
     def verity(self, *members: str) -> None:
         """The verified root over these partitions."""
@@ -44,7 +53,11 @@ class Sysfs:
 
     def system_disk(self, loader: str = ESP) -> str:
         """What the product makes of it."""
-        return block.system_disk(block.partitions(self.path), block.root_members(self.path), loader)
+        return block.system_disk(self.partitions(), block.root_members(self.path), loader)
+
+    def partitions(self) -> list[block.Partition]:
+        """What the product sees."""
+        return block.partitions(self.path, str(self.dev))
 
 
 @pytest.fixture
@@ -56,15 +69,15 @@ def test_one_disk(sysfs: Sysfs) -> None:
     sysfs.disk("vda", IMAGE)
     sysfs.verity("vda2", "vda3")
     assert sysfs.system_disk() == "vda"
-    assert block.labelled(block.partitions(sysfs.path), "vda", "state") == "/dev/vda4"
-    assert block.labelled(block.partitions(sysfs.path), "vda", "other") == ""
+    assert block.labelled(sysfs.partitions(), "vda", "state") == "/dev/vda4"
+    assert block.labelled(sysfs.partitions(), "vda", "other") == ""
 
 
 def test_the_names_of_nvme_partitions(sysfs: Sysfs) -> None:
     sysfs.disk("nvme0n1", {label: uuid.upper() for label, uuid in IMAGE.items()}, separator="p")
     sysfs.verity("nvme0n1p2", "nvme0n1p3")
     assert sysfs.system_disk() == "nvme0n1"
-    assert block.labelled(block.partitions(sysfs.path), "nvme0n1", "state") == "/dev/nvme0n1p4"
+    assert block.labelled(sysfs.partitions(), "nvme0n1", "state") == "/dev/nvme0n1p4"
 
 
 def test_a_foreign_disk_is_no_matter(sysfs: Sysfs) -> None:
@@ -72,7 +85,7 @@ def test_a_foreign_disk_is_no_matter(sysfs: Sysfs) -> None:
     sysfs.disk("vdb", {"data": "9999", "state": "8888", "unnamed": ""})
     sysfs.verity("vda2", "vda3")
     assert sysfs.system_disk() == "vda"
-    assert block.labelled(block.partitions(sysfs.path), "vda", "state") == "/dev/vda4"
+    assert block.labelled(sysfs.partitions(), "vda", "state") == "/dev/vda4"
 
 
 @pytest.mark.parametrize("members", [("vda2", "vda3"), ("vdb2", "vdb3")])
@@ -119,3 +132,28 @@ def test_no_verified_root(sysfs: Sysfs) -> None:
     sysfs.disk("vda", IMAGE)
     with pytest.raises(RefusedError, match="not a verified partition"):
         sysfs.system_disk()
+
+
+def test_a_damaged_primary_table_is_read_from_its_backup(sysfs: Sysfs) -> None:
+    sysfs.disk("vda", IMAGE)
+    before = [(part.name, part.label, part.uuid) for part in sysfs.partitions()]
+    with (sysfs.dev / "vda").open("r+b") as file:
+        file.seek(512)
+        file.write(bytes(512))
+    assert [(part.name, part.label, part.uuid) for part in sysfs.partitions()] == before
+
+
+@pytest.mark.parametrize("offset", [512 + 16, 512 + 40, 1024 + 16, 1024 + 56])
+def test_an_altered_table_is_not_believed(sysfs: Sysfs, offset: int) -> None:
+    sysfs.disk("vda", IMAGE)
+    before = [(part.label, part.uuid) for part in sysfs.partitions()]
+    with (sysfs.dev / "vda").open("r+b") as file:
+        file.seek(offset)
+        byte = file.read(1)
+        file.seek(offset)
+        file.write(bytes((byte[0] ^ 1,)))
+    assert [(part.label, part.uuid) for part in sysfs.partitions()] == before
+    with (sysfs.dev / "vda").open("r+b") as file:
+        file.seek(DISK_BYTES - 512)
+        file.write(bytes(512))
+    assert all(not part.uuid for part in sysfs.partitions())
