@@ -143,7 +143,7 @@ def build_uki(inputs: Inputs, command_line: str, out: Path) -> None:
     with published(out) as temporary:
         command = [*tools.ukify(), "build", f"--linux={inputs.kernel}", f"--stub={stub}"]
         command += [f"--cmdline={command_line}", f"--os-release=@{release}"]
-        command += [f"--output={temporary}"]
+        command += [f"--uname={sbom.kernel_release(inputs.kernel)}", f"--output={temporary}"]
         run(command, env={"SOURCE_DATE_EPOCH": str(epoch())})
 
 

@@ -114,14 +114,19 @@ def model(path: Path, record: Record, sources: Mapping[str, Distribution]) -> Co
     )
 
 
-def kernel(image: Path) -> Component:
-    """Describe the kernel by the version in its image (x86 boot protocol, offset 0x20e)."""
+def kernel_release(image: Path) -> str:
+    """Return what ``uname -r`` will say (x86 boot protocol, offset 0x20e). Raises HostError."""
     with image.open("rb") as file:
         header = file.read(0x10000)
     if header[0x202:0x206] != b"HdrS":
         raise HostError(f"{image} is not a bzImage")
     (offset,) = struct.unpack_from("<H", header, 0x20E)
-    release = header[offset + 0x200 :].split(b" ", 1)[0].decode("ascii")
+    return header[offset + 0x200 :].split(b" ", 1)[0].decode("ascii")
+
+
+def kernel(image: Path) -> Component:
+    """Describe the kernel by the version in its image."""
+    release = kernel_release(image)
     purl = f"pkg:generic/linux@{_quoted(release)}"
     return _component(
         "operating-system",

@@ -80,7 +80,7 @@ def test_a_debian_package_is_named_as_package_urls_demand(tree: Path) -> None:
     found = sbom.debian(ENTRY, tree)
     assert found["purl"] == "pkg:deb/debian/libc6@2.41-12%2Bb1?arch=amd64"
     assert found["hashes"] == [{"alg": "SHA-256", "content": "ab" * 32}]
-    names = [licence["license"]["name"] for licence in found["licenses"]]  # type: ignore[index,attr-defined,call-overload]
+    names = [licence["license"]["name"] for licence in found["licenses"]]  # type: ignore[attr-defined]
     assert names == ["BSD-3-Clause", "LGPL-2.1+"]
 
 
