@@ -6,17 +6,21 @@ port is watched edge-triggered: a change wakes the proxy, the absence of a host 
 the host goes, its peer is closed and everything under way is dropped; the next host starts clean,
 with a peer of its own.
 
-A host that leaves and returns between two turns of the loop is taken for the same one: the kernel
-keeps no count. Nothing is under way then, unless the host left in the middle of an exchange.
+Data and comings and goings reach the kernel on different queues, in no order that means anything:
+the call of a new host may be read before the news that the old one is gone. So a host counts as
+gone only after ``GRACE_SECONDS`` without one. Whoever connects sooner goes on with the peer of the
+one before, which has nothing under way then, unless that one left in the middle of an exchange.
 """
 
 from __future__ import annotations
 
 import os
 import select
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+GRACE_SECONDS = 0.1
 _CHUNK = 32 * 1024  # what the driver takes in one write
 _WRITE_SECONDS = 10.0
 
@@ -36,6 +40,7 @@ class Proxy:
         self._port = port
         self._connect = connect
         self._peer: Peer | None = None
+        self._gone_at: float | None = None
         self._to_port = bytearray()
         self._poll = select.epoll()
         edges = select.EPOLLIN | select.EPOLLOUT | select.EPOLLHUP | select.EPOLLET
@@ -56,21 +61,38 @@ class Proxy:
 
         Raises OSError when the port is gone for good.
         """
-        events = self._poll.poll(seconds)
-        for descriptor, event in events:
+        events = self._poll.poll(self._timeout(seconds))
+        for descriptor, _ in events:
             if descriptor == self._port:
-                self._turn_port(host_is_gone=bool(event & select.EPOLLHUP))
+                self._turn_port()
             elif self._peer is not None and descriptor == self._peer.descriptor:
                 self._read_peer()
+        if self._gone_at is not None and self._timeout(None) == 0:
+            self._gone_at = None
+            if not self._is_host_here():
+                self._leave()
         return bool(events)
 
-    def _turn_port(self, *, host_is_gone: bool) -> None:
-        if not host_is_gone:
+    def _timeout(self, seconds: float | None) -> float | None:
+        """The time until the next turn is due: when ``seconds`` are over, or the grace."""
+        if self._gone_at is None:
+            return seconds
+        grace = max(0.0, self._gone_at + GRACE_SECONDS - time.monotonic())
+        return grace if seconds is None else min(grace, seconds)
+
+    def _turn_port(self) -> None:
+        self._read_port()
+        if self._is_host_here():
+            self._gone_at = None
             self._meet()
             self._flush()
-        self._read_port()
-        if host_is_gone:
-            self._leave()
+        elif self._gone_at is None:
+            self._gone_at = time.monotonic()
+
+    def _is_host_here(self) -> bool:
+        state = select.poll()
+        state.register(self._port, 0)
+        return not any(event & select.POLLHUP for _, event in state.poll(0))
 
     def _meet(self) -> Peer:
         if self._peer is None:

@@ -228,6 +228,8 @@ def _identity(links: list[Link]) -> set[tuple[int, str, bool]]:
 
 
 def _state(link: Link, entry: Interface | None, lease: Lease | None, problems: list[str]) -> str:
+    if link.master and not problems:
+        return "member"
     if entry is None and not link.is_loopback:
         return "unmanaged"
     if problems:

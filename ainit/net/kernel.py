@@ -90,6 +90,11 @@ class Netlink:
                         link=operation.other,
                         vlan_id=operation.number,
                     )
+                case Verb.SET_BOND_MODE:
+                    mode = _BOND_MODES[operation.value]
+                    await route.link(
+                        "set", index=index, kind="bond", bond_mode=mode, bond_miimon=MIIMON_MS
+                    )
                 case Verb.SET_MTU:
                     await route.link("set", index=index, mtu=operation.number)
                 case Verb.TAKE_DOWN:
@@ -142,6 +147,12 @@ _BOND_MODES = {
 }
 
 
+def _bond_mode(info: Any) -> str:
+    data = info.get("data") if info and info.get("kind") == "bond" else None
+    number = data.get("bond_mode") if data else None
+    return next((name for name, mode in _BOND_MODES.items() if mode == number), "")
+
+
 def _link(
     message: Any, addresses: Mapping[int, set[str]], gateways: Mapping[int, set[str]]
 ) -> Link:
@@ -157,6 +168,7 @@ def _link(
         is_up=bool(flags & IFF_UP),
         has_carrier=bool(flags & IFF_LOWER_UP),
         master=message.get("master") or 0,
+        bond_mode=_bond_mode(info),
         addresses=frozenset(addresses.get(message["index"], ())),
         gateways=frozenset(gateways.get(message["index"], ())),
     )

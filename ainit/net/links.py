@@ -33,6 +33,7 @@ class Link:
     is_up: bool = False
     has_carrier: bool = False
     master: int = 0
+    bond_mode: str = ""
     addresses: frozenset[str] = frozenset()
     gateways: frozenset[str] = frozenset()
 
@@ -42,6 +43,7 @@ class Verb(StrEnum):
 
     CREATE_BOND = "create bond"
     CREATE_VLAN = "create vlan"
+    SET_BOND_MODE = "set bond mode"
     SET_MTU = "set mtu"
     TAKE_DOWN = "take down"
     ENSLAVE = "enslave"
@@ -123,6 +125,8 @@ def _enslavements(plan: NetworkPlan, links: dict[str, Link]) -> Iterator[Operati
         bond = links.get(entry.name)
         if entry.kind is not Kind.BOND or bond is None:
             continue
+        if bond.bond_mode != entry.bond_mode:  # the driver makes a bond0 of its own when it starts
+            yield Operation(Verb.SET_BOND_MODE, bond.name, bond.index, entry.bond_mode)
         for name in entry.bond_members:
             member = links.get(name)
             if member is not None and member.master != bond.index:

@@ -216,6 +216,9 @@ def _opened(path: str) -> Iterator[int]:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise RefusedError(f"{os.path.basename(path)} is no regular file")
         yield descriptor
+    except OSError as error:
+        error.filename = error.filename or path  # what goes wrong at a descriptor names no file
+        raise
     finally:
         os.close(descriptor)
 

@@ -47,7 +47,7 @@ class FakeLinks:
 
     def _create(self, operation: Operation, kind: str) -> None:
         index = max(link.index for link in self.links.values()) + 1
-        self.set(Link(index, operation.name, kind))
+        self.set(Link(index, operation.name, kind, bond_mode=operation.value))
 
     async def remove_address(self, index: int, address: str) -> None:
         for link in list(self.links.values()):
@@ -65,6 +65,8 @@ def _changed(link: Link, operation: Operation) -> Link:
     """The interface after an operation. Raises UnavailableError where the kernel would."""
     value = operation.value
     match operation.verb:
+        case Verb.SET_BOND_MODE:
+            return replace(link, bond_mode=value)
         case Verb.SET_MTU:
             return replace(link, mtu=operation.number)
         case Verb.TAKE_DOWN:

@@ -152,6 +152,25 @@ def test_the_next_host_starts_clean(rig: Rig) -> None:
     os.close(second)
 
 
+def test_a_host_that_follows_at_once_gets_its_answer(rig: Rig) -> None:
+    """However the news of the change and the new host's call overtake each other."""
+    for number in range(20):
+        host = rig.host()
+        os.write(host, b"call %d\0" % number)
+        answer = bytearray()
+
+        def answered(host: int = host, answer: bytearray = answer) -> bool:
+            for peer in rig.peers:
+                if data := receive(peer):
+                    peer.send(data)
+            answer.extend(read(host))
+            return answer.endswith(b"\0")
+
+        rig.until(answered, f"answer {number}")
+        assert answer == b"call %d\0" % number
+        os.close(host)
+
+
 def test_an_answer_that_comes_too_late_reaches_nobody(rig: Rig) -> None:
     first = rig.host()
     os.write(first, b"call\0")

@@ -80,6 +80,13 @@ def test_a_vlan_on_a_bond_whose_members_were_up() -> None:
     ]
 
 
+def test_a_bond_that_the_driver_made_gets_its_mode_before_its_members() -> None:
+    bond = Link(2, "uplink", "bond", bond_mode="balance-rr")
+    done = converge(BONDED, FakeLinks(bond, Link(3, "eth0"), Link(4, "eth1")))
+    assert done.index("uplink: set bond mode 802.3ad") < done.index("eth0: enslave uplink")
+    assert "uplink: create bond 802.3ad" not in done
+
+
 def test_a_member_that_comes_later_joins() -> None:
     links = FakeLinks(Link(2, "eth0"))
     converge(BONDED, links)

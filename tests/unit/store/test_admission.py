@@ -205,7 +205,7 @@ def note(key: str, value: object) -> Callable[[Verdict, Path], None]:
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (page, "altered: a page of the file does not match its fs-verity digest"),
+        (page, "altered: a page of model.onnx does not match its fs-verity digest"),
         (exchanged, "not covered by fs-verity"),
         (gone, "altered: model.onnx is missing"),
         (note("object", "0" * 64), "altered: model.onnx is missing"),
