@@ -1,0 +1,177 @@
+"""What the store says is believed only as far as it has the right form and the right digest."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ainit.errors import RefusedError, TpmError
+from ainit.linux import fsverity
+from ainit.linux.cgroup import Tree
+from ainit.linux.tpm import Tpm
+from ainit.pid1.launch import Launcher
+from ainit.pid1.logs import Logs
+from ainit.pid1.loop import Loop
+from ainit.pid1.measure import Measurements
+from ainit.policy import plan
+from tests.support.tpm import PcrBank
+from tests.support.units import make_unit
+
+
+class Bench:
+    """A launcher over a directory; cgroups are plain directories there."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.admitted = directory / "admitted.json"
+        self.bank = PcrBank()
+        self.loop = Loop()
+        self.logs = Logs(self.loop)
+        self.measurements = Measurements(
+            lambda: Tpm(transmit=self.bank.transmit), str(directory / "log"), str(directory)
+        )
+        self.launcher = self.make(self.measurements)
+
+    def make(self, measurements: Measurements, without_tpm: str = "refuse") -> Launcher:
+        return Launcher(
+            measurements,
+            Tree(str(self.directory / "cgroup")),
+            self.logs,
+            without_tpm=without_tpm,
+            admitted=str(self.admitted),
+            runtime_sockets=str(self.directory),
+            notify="/nonexistent",
+        )
+
+    def entry(self, name: str, /, **changes: object) -> dict[str, object]:
+        path = self.directory / name
+        path.write_text(name)
+        digest = fsverity.text(fsverity.digest_file(str(path)))
+        entry = {"name": name, "kind": "model", "path": str(path), "digest": digest}
+        return {**entry, "state": "admitted", "reason": "", "signer": "", **changes}
+
+    def publish(self, *entries: object) -> None:
+        self.admitted.write_text(json.dumps({"models": entries}))
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    (tmp_path / "cgroup").mkdir()
+    return Bench(tmp_path)
+
+
+def test_well_formed_entries_are_read(bench: Bench) -> None:
+    bench.publish(bench.entry("a"), bench.entry("b", kind="policy"))
+    assert sorted(bench.launcher.admitted()) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "3", "null", "{}", '{"models": 3}', '{"models": {}}', '{"models": [3, null]}',
+     '{"models": [{"name": "a"}]}', "\ud800".encode("utf-8", "surrogatepass").decode("latin-1"),
+     "[" * 100_000],
+    ids=lambda text: text[:20],
+)  # fmt: skip
+def test_a_malformed_file_admits_nothing(bench: Bench, text: str) -> None:
+    bench.admitted.write_text(text)
+    assert bench.launcher.admitted() == {}
+    assert bench.launcher.boot_events([]) == ([], [])
+
+
+@pytest.mark.parametrize("field", ["name", "kind", "path", "digest", "state", "reason"])
+def test_an_entry_without_a_field_is_passed_over(bench: Bench, field: str) -> None:
+    broken = bench.entry("a")
+    del broken[field]
+    bench.publish(broken, bench.entry("b"))
+    assert list(bench.launcher.admitted()) == ["b"]
+
+
+@pytest.mark.parametrize("kind", ["agent", "cap", "", None, [], {}])
+def test_an_entry_of_another_kind_is_passed_over(bench: Bench, kind: object) -> None:
+    bench.publish(bench.entry("a", kind=kind))
+    assert bench.launcher.admitted() == {}
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.dictionaries(
+        st.sampled_from(["name", "kind", "path", "digest", "state", "reason"]),
+        st.none() | st.integers() | st.text() | st.lists(st.text()) | st.just("model"),
+    )
+)
+def test_no_entry_disturbs_the_boot_set(bench: Bench, changes: dict[str, object]) -> None:
+    bench.publish(bench.entry("good"), bench.entry("a", **changes))
+    models, _ = bench.launcher.boot_events([])
+    assert "good" in {event.content["name"] for event in models} or changes.get("name") == "good"
+
+
+def test_events_of_the_boot_set(bench: Bench) -> None:
+    altered = bench.entry("altered")
+    (bench.directory / "altered").write_text("other")
+    refused = bench.entry("refused", state="refused", reason="no signature")
+    gone = bench.entry("gone")
+    (bench.directory / "gone").unlink()
+    link = bench.entry("link")
+    (bench.directory / "link").unlink()
+    (bench.directory / "link").symlink_to(bench.directory / "good")
+    bench.publish(bench.entry("good"), altered, refused, gone, link)
+    agent = make_unit("agent", kind=plan.AGENT, bundle=str(bench.directory / "good"))
+    missing = make_unit("missing", kind=plan.AGENT, bundle="/nonexistent")
+    models, agents = bench.launcher.boot_events([agent, missing, make_unit("service")])
+    types = {str(event.content["name"]): str(event.content["type"]) for event in models}
+    assert types == {
+        "good": "model",
+        "altered": "refusal",
+        "refused": "refusal",
+        "gone": "refusal",
+        "link": "refusal",
+    }
+    assert [(event.content["type"], event.content["name"]) for event in agents] == [
+        ("agent", "agent"),
+        ("refusal", "missing"),
+    ]
+    assert bench.bank.commands == []  # these are plans; the supervisor's measure carries them out
+
+
+def descriptors() -> set[str]:
+    return set(os.listdir("/proc/self/fd"))
+
+
+@pytest.mark.parametrize("case", ["unknown", "refused", "altered"])
+def test_a_refused_model_starts_nothing_and_leaks_nothing(bench: Bench, case: str) -> None:
+    entry = bench.entry("m", **({"state": "refused", "reason": "bad"} if case == "refused" else {}))
+    if case == "altered":
+        (bench.directory / "m").write_text("other")
+    bench.publish(*([] if case == "unknown" else [entry]))
+    unit = make_unit("u", exec=["/bin/false"], models=["m"])
+    before = descriptors()
+    with pytest.raises(RefusedError, match="model m: "):
+        bench.launcher.spawn(unit, None)
+    assert descriptors() == before
+    assert bench.bank.commands == []
+
+
+def agent(bench: Bench, **fields: object) -> plan.Unit:
+    return make_unit("u", exec=["/bin/false"], measurement=plan.REQUIRED, models=["m"], **fields)
+
+
+def test_without_a_tpm_nothing_that_must_be_measured_starts(bench: Bench) -> None:
+    def none() -> Tpm:
+        raise TpmError("no TPM: gone")
+
+    bench.publish(bench.entry("m"))
+    launcher = bench.make(Measurements(none, str(bench.directory / "l"), str(bench.directory)))
+    with pytest.raises(RefusedError, match=r"must be measured, and no TPM: gone"):
+        launcher.spawn(agent(bench), None)
+
+
+def test_a_tpm_lost_over_its_own_measurement_starts_nothing(bench: Bench) -> None:
+    bench.publish(bench.entry("m"))
+    bench.bank.code = 0x101
+    with pytest.raises(RefusedError, match=r"must be measured, and extend of PCR 13"):
+        bench.launcher.spawn(agent(bench), None)
