@@ -60,7 +60,7 @@ AGENTS_MAY_USE = ("ainit.child", "ainit.errors", "ainit.wire")
 # machine: add one only with a measurement of what it costs.
 PID1_STDLIB = {
     "__future__", "_collections", "_collections_abc", "_ctypes", "_json", "_sha256", "_socket",
-    "_stat", "_struct", "ctypes", "ctypes._endian", "errno", "fcntl", "genericpath", "os",
+    "_stat", "_struct", "binascii", "ctypes", "ctypes._endian", "errno", "fcntl", "genericpath", "os",
     "os.path", "posixpath", "select", "stat", "struct", "types",
 }  # fmt: skip
 PID1_NEVER = {
