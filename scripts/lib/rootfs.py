@@ -30,7 +30,7 @@ def destination(*, release: bool) -> Path:
     return BUILD / ("root-release" if release else "root")
 
 
-def base(entries: list[Entry]) -> Path:
+def base(entries: list[Entry], cache: Path = CACHE / "root") -> Path:
     """Return the directory of the tree below the product, made when it is not in the cache.
 
     It holds ``tree`` and the software bill of materials of what is in it.
@@ -38,7 +38,7 @@ def base(entries: list[Entry]) -> Path:
     digest = hashlib.sha256("".join(entry.sha256 for entry in entries).encode())
     for path in (PRUNE, WHEELS, *(Path(__file__).with_name(name) for name in RECIPE)):
         digest.update(path.read_bytes())
-    folder = CACHE / "root" / digest.hexdigest()[:16]
+    folder = cache / digest.hexdigest()[:16]
     if folder.exists():
         return folder
     debs = Archive().download(entries)
@@ -60,14 +60,14 @@ def base(entries: list[Entry]) -> Path:
     return folder
 
 
-def build(*, release: bool, target: Path | None = None) -> Path:
+def build(*, release: bool, target: Path | None = None, cache: Path = CACHE / "root") -> Path:
     """Build the tree of a development image or of a release, and return where it is."""
     target = target or destination(release=release)
     with exclusive("rootfs"):
         entries = Archive.lock_read(group="root")
         if not release:
             entries += Archive.lock_read(group="shell")
-        cached = base(entries)
+        cached = base(entries, cache)
         with step("root tree"), published_tree(target) as temporary:
             run(["cp", "--archive", "--reflink=auto", f"{cached}/tree/.", str(temporary)])
             components = json.loads((cached / COMPONENTS).read_text())
