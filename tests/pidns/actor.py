@@ -44,7 +44,7 @@ def ready() -> None:
 
 
 def ready_from_grandchild() -> None:
-    detached(lambda: (notify(b"READY=1"), forever())[0])
+    detached(ready)
     forever()
 
 

@@ -77,12 +77,13 @@ class Machine:
         where = "machine.toml" if image else "state/config/machine.toml"
         (self.directory / where).write_text(text, encoding="utf-8")
 
-    def unit(self, name: str, *verb: str, command: list[str] | None = None, **keys: object) -> None:
-        """A service that runs a verb of the actor, or ``command``.
+    def unit(self, name: str, *verb: str, **keys: object) -> None:
+        """A service that runs a verb of the actor, or ``command`` (a list) when given.
 
         ``backoff`` and ``resources`` are tables, the other keys are those of [service].
         """
-        service = {"exec": command or [*ACTOR, *verb], "stop_timeout_s": 30, **keys}
+        command = keys.pop("command", [*ACTOR, *verb])
+        service = {"exec": command, "stop_timeout_s": 30, **keys}
         sections: dict[str, Section] = {}
         for table in ("backoff", "resources"):
             if table in keys:

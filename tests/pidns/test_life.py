@@ -15,6 +15,12 @@ def running(machine: Machine, pid: int) -> Process | None:
     return next((one for one in machine.processes() if one.pid == pid and one.state != "Z"), None)
 
 
+def ready_pid(machine: Machine, name: str, others_than: set[int]) -> int | None:
+    unit = machine.describe(name)
+    pid = unit["pid"] if unit["state"] == "ready" else None
+    return pid if isinstance(pid, int) and pid not in others_than else None
+
+
 def no_zombie(machine: Machine) -> bool:
     return not [one for one in machine.processes() if one.state == "Z"]
 
@@ -27,8 +33,7 @@ def test_killed_twenty_times_is_held_as_failed_and_others_are_untouched(machine:
     seen: set[int] = set()
 
     def next_incarnation() -> int | None:
-        unit = machine.describe("victim")
-        return unit["pid"] if unit["state"] == "ready" and unit["pid"] not in seen else None
+        return ready_pid(machine, "victim", seen)
 
     for killed in range(20):
         pid = wait_for(next_incarnation, f"incarnation {killed + 1}")
@@ -174,11 +179,7 @@ def test_start_stop_and_restart(machine: Machine) -> None:
     first = machine.pid("service")
     machine.call("Restart", name="service")
 
-    def replaced() -> int | None:
-        unit = machine.describe("service")
-        return unit["pid"] if unit["state"] == "ready" and unit["pid"] != first else None
-
-    second = wait_for(replaced, "the service to be replaced")
+    second = wait_for(lambda: ready_pid(machine, "service", {first}), "the service to be replaced")
     assert running(machine, first) is None
     machine.call("Stop", name="service")
     assert machine.wait_state("service", "inactive")["desired"] == "down"

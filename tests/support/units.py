@@ -6,7 +6,7 @@ from ainit.policy import plan
 from ainit.policy.plan import Unit
 
 
-def make_unit(name: str = "u", **fields: object) -> Unit:
+def make_unit(name: str = "u", /, **fields: object) -> Unit:
     """A unit with the given fields; an agent when it wants a GPU."""
     unit = Unit(name, plan.AGENT if fields.get("gpu_profile") else plan.SERVICE)
     unit.backoff_first, unit.backoff_factor, unit.backoff_max = 1.0, 2.0, 8.0

