@@ -5,9 +5,11 @@ one. The comparison leaves signatures out (sbsign writes the time) and takes in 
 """
 
 import json
+import os
 import shutil
 import struct
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from lib import assembly, disk, erofs, sbom, verity
 from lib.assembly import Inputs
 from lib.host import HostError
 from lib.layout import DISK_UUID, MIB, PARTITIONS, SECTOR, STATE_UUID, fixed_uuid, slot_uuids
+from lib.release import epoch
 
 from ainit.linux import fsverity
 
@@ -163,13 +166,31 @@ def test_esp_and_state_are_the_same_when_built_again(parts: disk.Parts, tmp_path
         assert done.returncode == 0, name
 
 
+def test_the_esp_carries_fixed_times_only(parts: disk.Parts) -> None:
+    image = parts.esp.read_bytes()[: 8 * MIB]
+    reserved, tables, sectors = struct.unpack_from("<HB19xI", image, 14)[:3]
+    at = (reserved + tables * sectors) * SECTOR
+    label, folder = (struct.unpack_from("<H", image, at + entry * 32 + 24)[0] for entry in (0, 1))
+
+    def packed(day: datetime) -> int:
+        return (day.year - 1980) << 9 | day.month << 5 | day.day
+
+    assert folder == packed(datetime.fromtimestamp(epoch(), UTC))
+    assert label == packed(datetime(2015, 3, 14, tzinfo=UTC))  # mkfs.vfat --invariant
+
+
 def test_the_state_partition_can_hold_verified_files(parts: disk.Parts) -> None:
     show = ["dumpe2fs", "-h", str(parts.state)]
-    header = subprocess.run(show, check=True, capture_output=True, text=True).stdout
+    environment = {**os.environ, "TZ": "UTC", "LC_ALL": "C"}
+    header = subprocess.run(
+        show, check=True, capture_output=True, text=True, env=environment
+    ).stdout
     fields = dict(line.split(":", 1) for line in header.splitlines() if ":" in line)
     assert "verity" in fields["Filesystem features"].split()
     assert fields["Block size"].strip() == "4096"
     assert fields["Filesystem UUID"].strip() == str(STATE_UUID)
+    created = fields["Filesystem created"].strip()
+    assert datetime.strptime(created, "%c").replace(tzinfo=UTC).timestamp() == epoch()
     listed = subprocess.run(
         ["debugfs", "-R", "stat /models/incoming/one/model.onnx", str(parts.state)],
         check=True,
