@@ -14,8 +14,9 @@ from lib import tools
 from lib.host import published, run
 from lib.release import epoch
 
-# lz4 decompresses at memory speed, which start-up lives on; 64-KiB clusters are the best trade of
-# size against what one page fault reads (see docs for the measurement against zstd).
+# lz4 decompresses at memory speed, which start-up lives on. The root: lz4hc 81 MiB in 14 s, zstd
+# level 3 70 MiB in 29 s, level 9 66 MiB in 55 s; without compression 192 MiB. 64-KiB clusters save
+# 5 MiB against 16 KiB.
 COMPRESSION = "lz4hc,12"
 CLUSTER = 65536
 
