@@ -76,6 +76,23 @@ def test_orphans_are_reaped(machine: Machine) -> None:
     wait_for(lambda: {one.pid for one in machine.processes()} == {1, parent}, "orphans to be gone")
 
 
+def test_many_deaths_at_one_blow_are_all_reaped(machine: Machine) -> None:
+    """Signals do not queue: however many children died, PID 1 may hear of it once."""
+    names = [f"victim-{number}" for number in range(5)]
+    for name in names:
+        machine.unit(name, "pause", restart="never")
+    machine.boot()
+    pids = [machine.pid(name) for name in names]
+    machine.kill(1, signal.SIGSTOP)
+    for pid in pids:
+        machine.kill(pid)
+    wait_for(lambda: all(not running(machine, pid) for pid in pids), "all to be dead")
+    machine.kill(1, signal.SIGCONT)
+    for name in names:
+        assert machine.wait_state(name, "failed")["reason"] == "killed by signal 9"
+    wait_for(lambda: no_zombie(machine), "no zombie")
+
+
 def test_what_ignores_sigterm_is_killed_with_its_detached_children(machine: Machine) -> None:
     machine.unit("stubborn", "stubborn", stop_timeout_s=0.2)
     machine.boot()

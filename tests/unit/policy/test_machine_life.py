@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from ainit.policy import machine, plan
 from ainit.policy.machine import Event, State
@@ -30,13 +30,12 @@ class Life(RuleBasedStateMachine):
         self.held: bool = False
         self.asked = 0
 
-    @rule(
+    @initialize(
         type=st.sampled_from(plan.TYPES),
         restart=st.sampled_from(plan.RESTARTS),
         limit=st.integers(0, 3),
         gpu=st.booleans(),
     )
-    @precondition(lambda self: self.state.state == machine.INACTIVE and not self.asked)
     def choose(self, type: str, restart: str, limit: int, gpu: bool) -> None:  # noqa: A002
         profile = "1g.10gb" if gpu else ""
         self.unit = make_unit(type=type, restart=restart, backoff_limit=limit, gpu_profile=profile)
@@ -78,6 +77,20 @@ class Life(RuleBasedStateMachine):
     )
     def request(self, kind: str) -> None:
         self.feed(Event(kind))
+
+    @rule(status=st.sampled_from([0, 1, -9]), late=st.booleans())
+    def go_on(self, status: int, late: bool) -> None:
+        """What a working world would do next, so that no state is out of reach."""
+        if self.asked and not late:
+            self.gpu_answer(given=True)
+        elif self.alive:
+            self.feed(Event(machine.NOTIFIED_READY))
+            self.exit(status)
+        elif self.state.deadline:
+            self.now = self.state.deadline
+            self.feed(Event(machine.DEADLINE))
+        else:
+            self.feed(Event(machine.GO if self.state.state == machine.WAITING else machine.START))
 
     @rule(given=st.booleans())
     @precondition(lambda self: self.asked > 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from ainit.errors import MeasurementError
 from ainit.policy import phases
 
+DATA = Path(__file__).resolve().parents[2] / "data"
 HEX = "sha256:" + "ab" * 32
 
 
@@ -90,9 +92,10 @@ def test_prediction_and_replay_agree_with_hashlib() -> None:
     assert phases.predict([]) == phases.replay([]) == {pcr: bytes(32) for pcr in (12, 13, 14)}
 
 
-def test_the_prediction_of_a_known_log_never_changes() -> None:
-    """A golden value: what a machine in the field recorded must replay for ever."""
-    assert phases.replay(log())[13].hex() == GOLDEN_PCR_13
+def test_a_log_that_a_machine_recorded_once_replays_for_ever() -> None:
+    lines = (DATA / "measurements.cel").read_text(encoding="ascii").splitlines()
+    assert phases.replay([json.loads(line) for line in lines])[13].hex() == GOLDEN_PCR_13
+    assert [json.loads(line) for line in lines] == log()
 
 
 GOLDEN_PCR_13 = "7022c525a8d840be838a5eb4ef25e4286827c51a2c7aade0f07d407e6b0ab1d2"
