@@ -21,8 +21,8 @@ __all__ = ["Client", "VarlinkError"]
 
 
 class Client:
-    """One connection. ``timeout`` bounds each call as a whole, in seconds; None waits for ever. It may
-    be changed between two calls.
+    """One connection. ``timeout`` bounds each call as a whole, in seconds, and may be changed between
+    two calls; None waits for ever.
 
     Raises UnavailableError when nobody answers there, DeadlineError when the answer is late,
     WireError when it is not varlink, and VarlinkError when it is an error reply.
@@ -58,7 +58,15 @@ class Client:
 
     def call(self, method: str, parameters: Mapping[str, object] | None = None) -> Message:
         """The reply's parameters of one call."""
+        self.request(method, parameters)
+        return self.reply()
+
+    def request(self, method: str, parameters: Mapping[str, object] | None = None) -> None:
+        """Send a call and leave its reply for later; replies come in the order of the calls."""
         self._send(protocol.call(method, parameters or {}))
+
+    def reply(self) -> Message:
+        """The next reply's parameters. After a DeadlineError it may be asked for again."""
         return _parameters(self._receive())
 
     def more(

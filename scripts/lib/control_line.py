@@ -15,6 +15,7 @@ from ainit.child.client import Client, VarlinkError
 from ainit.errors import AinosError, DeadlineError
 from lib.process import POLL_S
 
+LOOK_S = 0.5
 GET_INFO = "org.varlink.service.GetInfo"
 
 
@@ -27,15 +28,18 @@ class ControlLine:
 
     def wait(self, deadline_s: float, is_alive: Callable[[], bool]) -> bool:
         """Wait for an answer. False at the deadline, or when the machine is not alive any more."""
+        self.close()
         deadline = time.monotonic() + deadline_s
-        while is_alive() and (left := deadline - time.monotonic()) > 0:
-            self.close()
+        while is_alive() and time.monotonic() < deadline:
             try:
-                self._client = Client(self._path, timeout=left)
-                self._client.call(GET_INFO)
+                if self._client is None:
+                    self._client = Client(self._path, timeout=LOOK_S)
+                    self._client.request(GET_INFO)
+                self._client.reply()
             except DeadlineError:
-                break
+                continue  # time to look whether the machine is alive
             except AinosError:
+                self.close()
                 time.sleep(POLL_S)  # the machine is ending, or its end of the line restarts
             else:
                 return True

@@ -51,6 +51,8 @@ BOOT_MARKS = {
     "kernel": r"Linux version \d",
     "ainit": r"Run /\S+ as init process",
 }
+# What the firmware says when it found nothing that it may start, or when a loader crashed.
+GIVEN_UP = r"BdsDxe: No bootable option|!!!! X64 Exception Type"
 
 
 class MachineError(HostError):
@@ -203,9 +205,15 @@ class Machine:
             self.kill()
             raise MachineError(f"QEMU did not start: {log.read_text().strip()}") from error
 
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the firmware has given up: it then waits for a key for ever."""
+        return self.console is not None and self.console.first(GIVEN_UP) is not None
+
     def wait_control(self, deadline_s: float) -> bool:
-        """Wait until the control socket answers; False at the deadline or the machine's end."""
-        return self._line.wait(deadline_s, lambda: self.is_running)
+        """Wait until the control socket answers. False when the machine ends or is stuck, and at
+        the deadline."""
+        return self._line.wait(deadline_s, lambda: self.is_running and not self.is_stuck)
 
     def client(self, deadline_s: float = CALL_DEADLINE_S) -> AbstractContextManager[Client]:
         """The one connection to the control socket; each call on it is bounded by the deadline."""
