@@ -21,8 +21,8 @@ __all__ = ["Client", "VarlinkError"]
 
 
 class Client:
-    """One connection. ``timeout`` bounds each call as a whole, in seconds, and may be changed between
-    two calls; None waits for ever.
+    """One connection. ``timeout`` bounds each call as a whole, in seconds; None waits for ever. It
+    may be changed between two calls.
 
     Raises UnavailableError when nobody answers there, DeadlineError when the answer is late,
     WireError when it is not varlink, and VarlinkError when it is an error reply.

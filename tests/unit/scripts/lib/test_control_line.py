@@ -124,13 +124,17 @@ def test_after_a_lost_answer_the_line_is_a_new_one(guest: Guest, line: ControlLi
 
 
 def test_an_error_reply_leaves_the_line_as_it_is(guest: Guest, line: ControlLine) -> None:
-    with pytest.raises(VarlinkError), line.client(60) as client:
-        client.request("org.ainos.Control.Start")
-        guest.hear()
-        guest.answer({"error": "org.ainos.Control.NoSuchUnit", "parameters": {}})
-        client.reply()
+    def fail() -> None:
+        with line.client(60) as client:
+            client.request("org.ainos.Control.Start")
+            guest.hear()
+            guest.answer({"error": "org.ainos.Control.NoSuchUnit", "parameters": {}})
+            client.reply()
+
+    with line.client(60) as before, pytest.raises(VarlinkError):
+        fail()
     with line.client(60) as again:
-        assert again is client
+        assert again is before
 
 
 def test_nobody_there(tmp_path: Path) -> None:
