@@ -64,7 +64,7 @@ class Init:
         self._config_event = config
         without_tpm = str(plan.machine.get("without_tpm", "refuse"))
         self.launcher = Launcher(measurements, self.cgroups, self.logs, without_tpm=without_tpm)
-        self.relay = Relay(self.loop, constants.SOCKETS)
+        self.relay = Relay(self.loop, constants.SOCKETS, self._why_unanswered)
         effects = Effects(
             spawn=self.launcher.spawn,
             signal=_send_signal,
@@ -157,6 +157,13 @@ class Init:
 
         request = protocol.call(f"{_GPU}.Release", {"agent": unit.name})
         self.relay.call(self.providers[_GPU], request, on_reply)
+
+    def _why_unanswered(self, unit: str) -> str:
+        """Why a unit will not answer: it is down for good. One on its way up finds its calls."""
+        state = self.supervisor.states[unit]
+        down = state.state in (machine.INACTIVE, machine.FAILED, machine.REFUSED, machine.EXITED)
+        reason = f": {state.reason}" if state.reason else ""
+        return f"{unit} is {state.state}{reason}" if down else ""
 
     def _watch_signals(self) -> None:
         reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)

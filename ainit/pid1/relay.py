@@ -37,8 +37,11 @@ class Upstream:
 class Relay:
     """Makes calls on behalf of clients and of PID 1 itself."""
 
-    def __init__(self, events: loop.Loop, sockets: str) -> None:
+    def __init__(
+        self, events: loop.Loop, sockets: str, why_not: Callable[[str], str] = lambda unit: ""
+    ) -> None:
         self._loop = events
+        self._why_not = why_not
         self._sockets = sockets
         self._calls: dict[int, Upstream] = {}
         events.hook(self._expire)
@@ -49,6 +52,9 @@ class Relay:
         """Send ``request`` to ``unit``. ``on_reply(message, "")`` for each reply, or
         ``on_reply(None, problem)`` once. Returns a function that abandons the call.
         """
+        if problem := self._why_not(unit):
+            on_reply(None, problem)
+            return lambda: None
         channel = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK)
         upstream = Upstream(channel, request, loop.now() + DEADLINE_SECONDS)
         upstream.on_reply = on_reply

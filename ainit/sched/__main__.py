@@ -26,8 +26,10 @@ def load_decider(path: str | None) -> tuple[Decider, float]:
     """What decides, and the policy's deadline in milliseconds (0 without a policy)."""
     if not path:
         return Decider(None, decide.MISSING, _MISSING), 0.0
-    from . import onnx
-
+    try:
+        from . import onnx
+    except (ImportError, RuntimeError) as error:  # numpy raises the latter on an older processor
+        return Decider(None, decide.REFUSED, f"onnxruntime cannot be loaded: {error}"), 0.0
     try:
         policy = onnx.Policy.load(path)
     except PolicyError as error:

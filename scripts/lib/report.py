@@ -7,7 +7,7 @@ data, so that ``build/run/report.json`` holds exactly what was shown.
 from __future__ import annotations
 
 import base64
-import math
+import wave
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,18 +16,20 @@ from rich.table import Table
 
 from ainit.child.client import VarlinkError
 from ainit.errors import AinosError
+from lib.host import REPOSITORY
 
 Data = dict[str, Any]
 Call = Callable[[str, Mapping[str, object]], Data]
 
 MIB = 1 << 20
+RECORDING = REPOSITORY / "tests/data/speech.wav"
 NONE = "-"
 
 
 def speech_sample() -> bytes:
-    """A second of 16 kHz PCM that is no speech: the answer must be that there is none."""
-    wave = (int(8000 * math.sin(2 * math.pi * 440 * n / 16000)) for n in range(16000))
-    return b"".join(value.to_bytes(2, "little", signed=True) for value in wave)
+    """The samples of a recording in which somebody speaks twice (16 kHz, 16 bit, mono)."""
+    with wave.open(str(RECORDING), "rb") as recording:
+        return recording.readframes(recording.getnframes())
 
 
 # Agent interface, method, parameters: one real inference for each agent that is up.
