@@ -84,7 +84,9 @@ def test_a_library_beside_its_user_is_found_through_the_run_path(
     folder = tree / "usr/lib/app"
     folder.mkdir(parents=True)
     build = ["cc", "-shared", "-nostdlib", "-o"]
-    subprocess.run([*build, str(folder / "liba.so"), "-Wl,-soname,liba.so", str(source)], check=True)
+    subprocess.run(
+        [*build, str(folder / "liba.so"), "-Wl,-soname,liba.so", str(source)], check=True
+    )
     user = [str(folder / "user.so"), str(source), f"-L{folder}", "-Wl,--no-as-needed", "-la"]
     subprocess.run([*build, *user, "-Wl,-rpath,$ORIGIN"], check=True)
     assert unresolved(tree) == []
