@@ -8,7 +8,7 @@ from ..errors import ConfigError, Finding
 from ..policy import phases
 from ..wire import codec
 
-PREDICTED_PCRS = (4, 7, 11, *phases.CAPPED)
+PREDICTED_PCRS = (4, 7, 9, 11, *phases.CAPPED)
 
 
 @dataclass(frozen=True, slots=True)

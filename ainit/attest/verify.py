@@ -31,6 +31,7 @@ from .verdict import ClockFact, Facts, PcrFact, Scope, State, Verdict
 _MEANING = {
     4: "the boot loader or the kernel image",
     7: "the Secure Boot keys or state",
+    9: "the command line that the kernel received",
     11: "the kernel image's parts",
     12: "the machine configuration",
     13: "the models and policies",

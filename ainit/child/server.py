@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import select
 import socket
+import sys
 from collections.abc import Callable, Mapping
 
 from .. import __version__
@@ -133,6 +134,9 @@ class Service:
             answer = protocol.reply(self._dispatch(call))
         except VarlinkError as problem:
             answer = protocol.error(problem.name, problem.parameters)
+        except Exception as fault:  # noqa: BLE001 - no caller may end a service
+            print(f"fault in {call.method}: {fault!r}", file=sys.stderr, flush=True)
+            answer = protocol.error(protocol.FAULT, {"method": call.method})
         return b"" if call.oneway else answer
 
     def _dispatch(self, call: Call) -> Mapping[str, object]:

@@ -122,11 +122,11 @@ class Control:
             return
         channel = socket(fileno=descriptor)
         channel.setblocking(False)
-        if len(self._clients) >= CLIENTS:
-            channel.close()
-            return
         credentials = channel.getsockopt(SOL_SOCKET, SO_PEERCRED, _PEERCRED_BYTES)
         client = Client(channel, int.from_bytes(credentials[4:8], "little"))
+        if len(self._clients) >= access.connections(client.uid):
+            channel.close()
+            return
         self._clients[descriptor] = client
         self._loop.add(descriptor, loop.READ, lambda events: self._turn(client, events))
 

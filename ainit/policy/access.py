@@ -6,6 +6,8 @@ the machine.
 
 from __future__ import annotations
 
+from ..constants import CLIENTS, CLIENTS_RESERVED
+
 AGENTS = "org.ainos.agent."
 _READING = frozenset(("Status", "Describe", "Measurements", "Models", "List"))
 
@@ -19,3 +21,11 @@ def is_allowed(uid: int, interface: str, member: str) -> bool:
     if uid == 0 or interface == "org.varlink.service" or interface.startswith(AGENTS):
         return True
     return interface.startswith("org.ainos.") and member in _READING
+
+
+def connections(uid: int) -> int:
+    """How many connections there may be for one more of this user to be accepted.
+
+    Some are kept for the superuser, so that nobody can lock it out.
+    """
+    return CLIENTS if uid == 0 else CLIENTS - CLIENTS_RESERVED

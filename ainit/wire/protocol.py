@@ -22,6 +22,7 @@ INVALID_PARAMETER = SERVICE + ".InvalidParameter"
 METHOD_NOT_FOUND = SERVICE + ".MethodNotFound"
 INTERFACE_NOT_FOUND = SERVICE + ".InterfaceNotFound"
 PERMISSION_DENIED = SERVICE + ".PermissionDenied"
+FAULT = "org.ainos.Fault"  # the service erred, not the caller; its log says how
 
 Message = dict[str, object]
 

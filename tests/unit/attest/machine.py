@@ -66,7 +66,7 @@ def manifest() -> dict[str, object]:
     return {
         "schema": 1,
         "version": "0.1",
-        "pcrs": {str(pcr): values[pcr].hex() for pcr in (4, 7, 11, 12, 13, 14)},
+        "pcrs": {str(pcr): values[pcr].hex() for pcr in (4, 7, 9, 11, 12, 13, 14)},
         "models": artefacts,
         "agents": [{"name": e.content["name"], "digest": e.content["digest"]} for e in AGENTS],
         "machine_config": {"digest": CONFIG.content["digest"]},

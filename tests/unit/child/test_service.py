@@ -32,11 +32,14 @@ def echo(parameters):
 def fail(parameters):
     raise VarlinkError("{NAME}.Failed", {{"why": "asked to"}})
 
+def fault(parameters):
+    return parameters["absent"]
+
 def large(parameters):
     return {{"text": "x" * 3_000_000}}
 
 text = "interface {NAME}\\nmethod Echo() -> ()\\n"
-Service(text, {{"Echo": echo, "Fail": fail, "Large": large}}).serve()
+Service(text, {{"Echo": echo, "Fail": fail, "Fault": fault, "Large": large}}).serve()
 """
 
 
@@ -88,6 +91,7 @@ def test_calls_and_answers(path: str) -> None:
     ("method", "error"),
     [
         (f"{NAME}.Fail", f"{NAME}.Failed"),
+        (f"{NAME}.Fault", "org.ainos.Fault"),
         (f"{NAME}.Nothing", "org.varlink.service.MethodNotFound"),
         ("org.example.Other.Echo", "org.varlink.service.InterfaceNotFound"),
         ("org.varlink.service.Nothing", "org.varlink.service.MethodNotFound"),

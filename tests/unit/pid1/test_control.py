@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ainit.pid1 import relay
+from ainit.policy import access
 from ainit.wire import protocol
 from tests.unit.pid1.wires import Wires
 
@@ -83,6 +84,25 @@ def test_a_service_that_is_not_there_is_reported(wires: Wires) -> None:
         details = {"interface": ECHO, "reason": "echo cannot be reached: No such file or directory"}
         expected = {"error": "org.ainos.Control.Unavailable", "parameters": details}
         assert [peer.receive(), peer.receive()] == [expected, expected]
+
+
+def test_a_unit_that_is_down_for_good_is_not_waited_for(wires: Wires) -> None:
+    with wires.service("echo"), wires.peer() as peer:
+        wires.down["echo"] = "echo is failed: exited with status 1"
+        peer.send(f"{ECHO}.Echo")
+        details = {"interface": ECHO, "reason": "echo is failed: exited with status 1"}
+        expected = {"error": "org.ainos.Control.Unavailable", "parameters": details}
+        assert peer.receive() == expected
+
+
+def test_a_client_too_many_is_turned_away(wires: Wires, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access, "connections", lambda uid: 1)
+    with wires.peer() as first, wires.peer() as second:
+        first.send(STATUS)
+        assert "parameters" in first.receive()
+        second.wait_closed()
+        first.send(STATUS)
+        assert "parameters" in first.receive()
 
 
 def test_thousands_of_calls_that_fail_at_once_do_not_recurse(wires: Wires) -> None:

@@ -22,7 +22,8 @@ class Wires:
         self.directory = directory
         self.loop = Loop()
         self.loop.hook(lambda now: now + 0.001)  # no turn waits long
-        self.relay = Relay(self.loop, str(directory))
+        self.down: dict[str, str] = {}
+        self.relay = Relay(self.loop, str(directory), lambda unit: self.down.get(unit, ""))
         self.calls: list[str] = []
         methods: dict[str, Callable[[Client, Call], Mapping[str, object] | None]] = {
             "Status": self._status,

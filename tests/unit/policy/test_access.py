@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ainit.policy import access
 from ainit.policy.access import is_allowed
 
 READING = ["Status", "Describe", "Measurements"]
@@ -41,3 +42,7 @@ def test_others_may_not_act(member: str) -> None:
 )
 def test_others_and_units(interface: str, member: str, allowed: bool) -> None:
     assert is_allowed(1000, interface, member) is allowed
+
+
+def test_the_superuser_is_never_locked_out() -> None:
+    assert access.connections(0) > access.connections(1000) > 0
