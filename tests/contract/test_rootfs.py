@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from lib import product, rootfs, sbom
+from lib.host import REPOSITORY
 from lib.tree import program, shells, unresolved
 
 from ainit.policy.plan import Plan
@@ -21,6 +22,7 @@ EROFS_MAGIC = 0xE0F5E1E2
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    subprocess.run([str(REPOSITORY / "secureboot/keys")], check=True, timeout=60)
     return rootfs.build(release=True, target=tmp_path_factory.mktemp("release") / "root")
 
 
