@@ -10,6 +10,7 @@ import hashlib
 import os
 
 from ..errors import ConfigError, Finding
+from ..linux import files
 from ..wire import codec
 from .enrol import Enrolment
 from .evidence import FILE_BYTES, FILES, Evidence, from_files
@@ -24,19 +25,19 @@ Directory = str | os.PathLike[str]
 
 def load(directory: Directory) -> Evidence:
     """The evidence in a directory. Missing files are the verifier's business; else ConfigError."""
-    files: dict[str, bytes] = {}
+    found: dict[str, bytes] = {}
     for name in FILES.values():
         path = os.path.join(directory, name)
         try:
             with open(path, "rb") as file:
-                files[name] = file.read(FILE_BYTES + 1)
+                found[name] = file.read(FILE_BYTES + 1)
         except FileNotFoundError:
             continue
         except OSError as error:
             raise ConfigError([Finding(path, 0, error.strerror or str(error))]) from error
-        if len(files[name]) > FILE_BYTES:
+        if len(found[name]) > FILE_BYTES:
             raise ConfigError([Finding(path, 0, f"longer than {FILE_BYTES} bytes")])
-    return from_files(files)
+    return from_files(found)
 
 
 def save(directory: Directory, enrolment: Enrolment) -> None:
@@ -49,22 +50,7 @@ def save_evidence(directory: Directory, evidence: Evidence) -> None:
     """Write every file. The directory is made when it is missing; OSError when it cannot be."""
     os.makedirs(directory, exist_ok=True)
     for field, name in FILES.items():
-        write_file(os.path.join(directory, name), getattr(evidence, field))
-
-
-def write_file(path: str, data: bytes) -> None:
-    """Write ``data`` so that the file is either as before or complete."""
-    draft = f"{path}.new"
-    with open(draft, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(draft, path)
-    directory = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+        files.replace(os.path.abspath(os.path.join(directory, name)), getattr(evidence, field))
 
 
 def save_record(directory: Directory, enrolment: Enrolment) -> None:
@@ -78,7 +64,8 @@ def save_record(directory: Directory, enrolment: Enrolment) -> None:
         "secret": activation.secret.hex(),
     }
     record["sha256"] = hashlib.sha256(codec.canonical(record)).hexdigest()
-    write_file(os.path.join(directory, RECORD), codec.canonical(record) + b"\n")
+    path = os.path.abspath(os.path.join(directory, RECORD))
+    files.replace(path, codec.canonical(record) + b"\n")
 
 
 def load_record(directory: Directory) -> tuple[bytes, Activation] | None:

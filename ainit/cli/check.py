@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
+from ..child.compile import locate
 from ..errors import ConfigError, Finding
 from ..policy import config
 from ..policy.assembly import assemble
-from ..policy.compile import locate
 from ..policy.plan import Unit
 from ..policy.toml import parse
 from . import render

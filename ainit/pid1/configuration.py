@@ -100,7 +100,7 @@ def _read_plan(path: str) -> Plan:
 
 def _compile() -> str:
     """Compile the machine's plan in a child; returns why it is refused, or nothing."""
-    argv = ["/usr/bin/python3", "-I", "-m", "ainit.policy.compile"]
+    argv = ["/usr/bin/python3", "-I", "-m", "ainit.child.compile"]
     argv += ["--base", constants.PLAN, "--machine", _COPY, "--out", _PLAN]
     reader, writer = os.pipe2(os.O_CLOEXEC)
     try:

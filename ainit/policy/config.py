@@ -1,8 +1,8 @@
 """Units, agent manifests and machine configuration: TOML text in, records and every finding out.
 
 The same code runs when the image is built, so that a bad unit breaks the build, and on the machine
-when it has a configuration of its own. Leaves out: what files say about each
-other (``assembly``), and reading them (``compile``).
+when it has a configuration of its own. Leaves out: what files say about each other (``assembly``),
+and reading them (``ainit.child.compile``).
 
 >>> unit('[service]\\nexec = ["/bin/true"]\\n', "a.toml", "a")[1]
 []

@@ -94,7 +94,7 @@ def os_release(*, release: bool) -> str:
 def compile_plan(tree: Path) -> None:
     """Compile units, manifests and machine configuration; a mistake in them ends the build."""
     folder = tree / LIBRARY
-    command = [sys.executable, "-m", "ainit.policy.compile", "--units", str(folder / "units")]
+    command = [sys.executable, "-m", "ainit.child.compile", "--units", str(folder / "units")]
     command += ["--agents", str(folder / "agents"), "--machine", str(folder / "machine.toml")]
     run([*command, "--out", str(folder / "plan.json")], cwd=REPOSITORY)
 

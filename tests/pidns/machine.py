@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ainit.child.client import Client
+from ainit.child.compile import compile_plan
 from ainit.errors import AinosError
 from ainit.linux import fsverity
-from ainit.policy.compile import compile_plan
 from ainit.wire.codec import dumps
 from tests.support.wait import wait_for
 

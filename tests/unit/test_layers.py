@@ -46,9 +46,8 @@ OWNERS: dict[str, tuple[str, ...]] = {
 
 STDLIB = sys.stdlib_module_names | {"ainit", "_sha2"}  # _sha2: the guest's name of _sha256
 
-# Modules that decide: values in, values out. ``compile`` is policy's one door to the file system.
+# Modules that decide: values in, values out.
 PURE = ("ainit.policy", "ainit.attest.verify", "ainit.sched.place")
-IMPURE_EXCEPTIONS = ("ainit.policy.compile",)
 IMPURE = {
     "asyncio", "ctypes", "io", "os", "pathlib", "random", "secrets", "select", "selectors",
     "shutil", "signal", "socket", "subprocess", "tempfile", "threading", "time", "urllib",
@@ -148,7 +147,7 @@ def test_foreign_packages_have_one_owner(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [name for name in MODULES if within(name, PURE) and not within(name, IMPURE_EXCEPTIONS)],
+    [name for name in MODULES if within(name, PURE)],
 )
 def test_decisions_do_no_input_or_output(name: str) -> None:
     path = MODULES[name]

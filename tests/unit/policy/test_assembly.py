@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from ainit.child.compile import compile_plan
 from ainit.errors import ConfigError
-from ainit.policy.compile import compile_plan
 from ainit.policy.plan import Plan
 from ainit.wire.codec import dumps, loads
 

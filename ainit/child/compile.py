@@ -2,26 +2,26 @@
 
 Run by the image build and, when the machine has a configuration of its own, by PID 1 as a child:
 
-    python3 -m ainit.policy.compile --units DIR --agents DIR --machine FILE --out FILE
+    python3 -m ainit.child.compile --units DIR --agents DIR --machine FILE --out FILE
 
 ``--agents`` holds one directory or mounted bundle per agent; ``--base PLAN`` takes the units from a
 compiled plan instead. Every finding is printed as ``file:line: message``; the exit status is then 1
-and nothing is written. This is the one module of ``policy`` that reads and writes files.
+and nothing is written. The decisions are ``policy``'s; this reads and writes the files.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 from ..constants import AGENTS
 from ..errors import ConfigError, Finding
+from ..linux import files
+from ..policy import assembly, config
+from ..policy.plan import Plan, Unit
+from ..policy.toml import parse
 from ..wire.codec import dumps, loads
-from . import assembly, config
-from .plan import Plan, Unit
-from .toml import parse
 
 
 def _read(path: Path) -> str:
@@ -83,24 +83,9 @@ def compile_plan(
     return assembly.assemble(found, settings, file=str(machine), locate=locate)
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace ``path`` by ``text``: either the old or the new content survives a power cut."""
-    temporary = path.with_name(f".{path.name}.new")
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
-
-
 def main() -> int:
     """The command."""
-    parser = argparse.ArgumentParser(prog="ainit.policy.compile", description="compile a plan")
+    parser = argparse.ArgumentParser(prog="ainit.child.compile", description="compile a plan")
     parser.add_argument("--units", type=Path)
     parser.add_argument("--agents", type=Path)
     parser.add_argument("--base", type=Path)
@@ -116,7 +101,7 @@ def main() -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 1
-    write_atomically(options.out, dumps(plan.to_record()) + "\n")
+    files.replace(str(options.out.absolute()), dumps(plan.to_record()).encode() + b"\n")
     return 0
 
 
