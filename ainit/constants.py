@@ -5,7 +5,6 @@ from __future__ import annotations
 # Paths on the verified root.
 LIBRARY = "/usr/lib/ainos"
 PLAN = LIBRARY + "/plan.json"
-UNITS = LIBRARY + "/units"
 AGENTS = LIBRARY + "/agents"
 DEFAULT_MACHINE = LIBRARY + "/machine.toml"
 PUBLISHER_KEYS = LIBRARY + "/keys"
@@ -38,9 +37,9 @@ TPM_DEVICE = "/dev/tpmrm0"
 LOG_RING_BYTES = 256 * 1024
 LOG_LINE_BYTES = 8 * 1024
 MESSAGE_BYTES = 4 * 1024 * 1024
+MESSAGE_BYTES_OTHERS = 256 * 1024  # from callers that are not the superuser
 CLIENTS = 64
 CLIENTS_RESERVED = 16  # of these, for the superuser
-RESERVED_DESCRIPTORS = 8
 SHUTDOWN_SECONDS = 20.0
-WATCHDOG_SECONDS = 30
+WATCHDOG_SECONDS = 60
 LISTEN_FD = 3

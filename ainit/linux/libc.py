@@ -14,7 +14,6 @@ MS_REMOUNT = 32
 MS_NOATIME = 1024
 MS_REC = 16384
 MS_PRIVATE = 1 << 18
-MNT_DETACH = 2
 
 # Commands of reboot(2).
 RB_AUTOBOOT = 0x01234567
@@ -23,7 +22,6 @@ RB_DISABLE_CAD = 0
 
 # Options of prctl(2).
 PR_SET_NO_NEW_PRIVS = 38
-PR_SET_CHILD_SUBREAPER = 36
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mount.argtypes = [

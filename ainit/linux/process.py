@@ -132,6 +132,15 @@ def reap() -> tuple[int, int] | None:
     return info.si_pid, status
 
 
+def has_children() -> bool:
+    """Whether any child is left, alive or dead."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
 def describe(status: int) -> str:
     """An exit status in words.
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _DEADLINE_SECONDS = 30.0
 _BYTES_MAX = 1 << 20
+_FINDINGS_BYTES = 16384
 _COPY = constants.RUNTIME + "/machine.toml"
 _PLAN = constants.RUNTIME + "/plan.json"
 NAME = "machine"
@@ -102,12 +103,9 @@ def _compile() -> str:
     """Compile the machine's plan in a child; returns why it is refused, or nothing."""
     argv = ["/usr/bin/python3", "-I", "-m", "ainit.child.compile"]
     argv += ["--base", constants.PLAN, "--machine", _COPY, "--out", _PLAN]
-    reader, writer = os.pipe2(os.O_CLOEXEC)
+    findings = os.memfd_create("findings", os.MFD_CLOEXEC)
     try:
-        pid = process.spawn(process.Child(argv, {"PATH": "/usr/bin"}, output=writer))
-    finally:
-        os.close(writer)
-    try:
+        pid = process.spawn(process.Child(argv, {"PATH": "/usr/bin"}, output=findings))
         ended = os.pidfd_open(pid)
         try:
             poll = select.poll()
@@ -119,9 +117,9 @@ def _compile() -> str:
         finally:
             os.close(ended)
         _, status = os.waitpid(pid, 0)
-        output = os.read(reader, 65536).decode("utf-8", "replace").strip()
+        output = os.pread(findings, _FINDINGS_BYTES, 0).decode("utf-8", "replace").strip()
     finally:
-        os.close(reader)
+        os.close(findings)
     if status:
         kmsg.log(f"machine configuration: {output}", kmsg.ERROR)
         return output.replace(_COPY, constants.MACHINE) or "the compiler died"

@@ -58,7 +58,7 @@ class Client:
     def __init__(self, channel: socket, uid: int) -> None:
         self.socket = channel
         self.uid = uid
-        self.inbox = Inbox()
+        self.inbox = Inbox(access.message_bytes(uid))
         self.outbox = bytearray()
         self.waiting: list[Message] = []
         self.pending = False
@@ -231,14 +231,14 @@ class Control:
         return None
 
     def _pass_on(self, client: Client, call: Call, unit: str, message: Message) -> None:
-        interface = call.interface
+        interface, oneway = call.interface, call.oneway
 
         def on_reply(answer: Message | None, problem: str) -> None:
             if answer is None:
                 details = {"interface": interface, "reason": problem}
                 answer = {"error": UNAVAILABLE, "parameters": details}
             try:
-                data = b"" if call.oneway else protocol.encode(answer)
+                data = b"" if oneway else protocol.encode(answer)
             except WireError:
                 self._drop(client)
                 return

@@ -12,6 +12,7 @@ import os
 import sys
 from _socket import (
     AF_UNIX,
+    CMSG_SPACE,
     SO_PASSCRED,
     SOCK_CLOEXEC,
     SOCK_DGRAM,
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     from ..policy.plan import Record
 
 _GPU = "org.ainos.Gpu"
+_NOTIFICATIONS_A_TURN = 64
+_CREDENTIALS_SPACE = CMSG_SPACE(12)  # and nothing more: descriptors sent along are not taken
 _HANDLED = (_signal.SIGCHLD, _signal.SIGTERM, _signal.SIGINT, _signal.SIGPWR)
 
 
@@ -194,10 +197,14 @@ class Init:
         self.loop.add(channel.fileno(), loop.READ, lambda _: self._on_notify())
 
     def _on_notify(self) -> None:
-        try:
-            data, ancillary, _flags, _address = self._notify.recvmsg(4096, 64)
-        except BlockingIOError:
-            return
+        for _ in range(_NOTIFICATIONS_A_TURN):
+            try:
+                data, ancillary, _flags, _address = self._notify.recvmsg(4096, _CREDENTIALS_SPACE)
+            except BlockingIOError:
+                return
+            self._on_notification(data, ancillary)
+
+    def _on_notification(self, data: bytes, ancillary: list[tuple[int, int, bytes]]) -> None:
         if not ancillary or b"READY=1" not in data.split(b"\n"):
             return
         pid = int.from_bytes(ancillary[0][2][:4], "little")
@@ -222,6 +229,7 @@ def _start(platform: Platform, facts: Facts) -> tuple[Init, bool]:
     platform.find_disk(facts)
     refused = bool(facts.problems)
     plan, config = configuration.load(measurements, facts)
+    measurements.add(config)  # first in the boot set, and before anything of it is used
     platform.name(str(plan.machine.get("hostname", "ainos")))
     init = Init(plan, facts, measurements, config)
     lacking = init.cgroups.prepare()
@@ -239,8 +247,8 @@ def main(platform: Platform | None = None) -> None:
     facts.started = loop.now()
     how = REBOOT
     try:
-        init, refused = _start(platform, facts)
         watchdog = Watchdog(constants.WATCHDOG_SECONDS)
+        init, refused = _start(platform, facts)
 
         def pet(now: float) -> float:
             watchdog.pet()

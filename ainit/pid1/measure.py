@@ -1,7 +1,8 @@
 """Measure, extend, write it down: the TPM, the event log, and what is in them already.
 
 Each distinct (PCR, name, digest) is extended once per boot. The PCR is extended first, then the
-record is appended, so the log never claims more than the TPM holds.
+record is appended. Without a TPM, or after an extend that failed, records are still kept, for
+people; ``has_tpm`` then says that they prove nothing, and what must be measured is refused.
 """
 
 from __future__ import annotations
@@ -77,13 +78,16 @@ class Measurements:
             raise MeasurementError(f"cannot be read: {error.strerror}") from error
 
     def pcrs(self) -> dict[str, str]:
-        """The TPM's values of the PCRs that AINOS uses or relies on; empty without a TPM."""
+        """The TPM's values of the PCRs that AINOS uses or relies on; empty without a TPM.
+
+        A busy TPM answers nothing this time: only a failed extend loses it.
+        """
         if self._tpm is None:
             return {}
         try:
-            values = self._tpm.read((4, 7, 11, *phases.CAPPED))
+            values = self._tpm.read((4, 7, 9, 11, *phases.CAPPED))
         except TpmError as error:
-            self._lose(error)
+            kmsg.log(f"PCRs cannot be read now: {error}", kmsg.WARNING)
             return {}
         return {str(pcr): value.hex() for pcr, value in sorted(values.items())}
 

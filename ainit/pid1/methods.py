@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import __version__
-from ..linux import efi, process
+from ..linux import process
 from ..policy import machine
 from ..policy.machine import Event
 from ..wire import protocol
@@ -30,13 +30,15 @@ REBOOT = "reboot"
 class Facts:
     """What ``main`` found out about the machine on the way up. Times in seconds since boot."""
 
-    __slots__ = ("configuration", "problems", "root", "started", "state")
+    __slots__ = ("configuration", "loader", "problems", "root", "secure_boot", "started", "state")
 
     def __init__(self) -> None:
         self.started = 0.0
         self.root = ""
         self.state = ""
         self.configuration = ""
+        self.secure_boot = "unknown"
+        self.loader: tuple[float, float] | None = None  # seconds in the firmware, in the loader
         self.problems: list[str] = []
 
 
@@ -98,7 +100,7 @@ class Methods:
                 "version": __version__,
                 "health": health,
                 "findings": findings,
-                "secure_boot": efi.secure_boot(),
+                "secure_boot": self._facts.secure_boot,
                 "tpm": self._measurements.tpm_state,
                 "root": self._facts.root,
                 "state": self._facts.state,
@@ -113,12 +115,10 @@ class Methods:
 
     def _phases(self) -> list[dict[str, object]]:
         """How long each phase of the boot took, as far as it is known by now."""
-        loader_start = efi.loader_seconds("LoaderTimeInitUSec")
-        loader_end = efi.loader_seconds("LoaderTimeExecUSec")
         measured, healthy = self._supervisor.measured_at, self._supervisor.healthy_at
         found: list[tuple[str, float]] = []
-        if loader_start is not None and loader_end is not None:
-            found += [("firmware", loader_start), ("loader", loader_end - loader_start)]
+        if self._facts.loader is not None:
+            found += zip(("firmware", "loader"), self._facts.loader, strict=True)
         found.append(("kernel", self._facts.started))
         if measured:
             found.append(("ainit", measured - self._facts.started))

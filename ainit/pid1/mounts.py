@@ -57,7 +57,7 @@ def state(device: str, target: str) -> str:
 
 
 def leave(targets: tuple[str, ...]) -> None:
-    """Unmount on the way down: lazily if somebody still holds on, read-only at the least."""
+    """Unmount on the way down; what is still in use becomes read-only."""
     os.sync()
     for target in targets:
         try:

@@ -6,15 +6,17 @@ Tests that run a real PID 1 inside namespaces give their own.
 from __future__ import annotations
 
 import os
+import time
 
 from .. import constants
 from ..errors import RefusedError
 from ..linux import block, efi, kmsg, libc, process
-from . import mounts
+from . import loop, mounts
 from .measure import Measurements
 from .methods import REBOOT, Facts
 
 _SIGKILL = 9
+_DYING_SECONDS = 5.0
 
 
 class Platform:
@@ -24,6 +26,7 @@ class Platform:
         """The early mounts."""
         for line in mounts.early():
             kmsg.log(f"not mounted: {line}", kmsg.WARNING)
+        libc.reboot(libc.RB_DISABLE_CAD)  # the keys become a signal, and that an orderly reboot
 
     def measurements(self) -> Measurements:
         """The TPM and the event log of this boot."""
@@ -31,6 +34,11 @@ class Platform:
 
     def find_disk(self, facts: Facts) -> None:
         """Find the one disk that may be used, mount its state partition, record what is wrong."""
+        facts.secure_boot = efi.secure_boot()
+        begun = efi.loader_seconds("LoaderTimeInitUSec")
+        left = efi.loader_seconds("LoaderTimeExecUSec")
+        if begun is not None and left is not None:
+            facts.loader = begun, left - begun
         parts = block.partitions()
         members = block.root_members()
         loader = efi.loader_text("LoaderDevicePartUUID").lower()
@@ -57,7 +65,9 @@ class Platform:
             os.kill(-1, _SIGKILL)
         except OSError:
             pass  # nobody is left
-        while process.reap() is not None:
-            pass
+        deadline = loop.now() + _DYING_SECONDS
+        while process.has_children() and loop.now() < deadline:
+            if process.reap() is None:
+                time.sleep(0.01)  # nothing else is left to turn the loop for
         mounts.leave((constants.STATE,))
         libc.reboot(libc.RB_AUTOBOOT if how == REBOOT else libc.RB_POWER_OFF)

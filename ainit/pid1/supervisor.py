@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..linux.cgroup import Tree
     from ..policy.plan import Plan, Record, Unit
 
-MEASURE_DEADLINE_SECONDS = 90.0  # then the boot set is closed with whatever the store admitted
+MEASURE_DEADLINE_SECONDS = 900.0  # early units settle by their own deadlines well before
 
 
 class Effects:

@@ -6,7 +6,7 @@ the machine.
 
 from __future__ import annotations
 
-from ..constants import CLIENTS, CLIENTS_RESERVED
+from ..constants import CLIENTS, CLIENTS_RESERVED, MESSAGE_BYTES, MESSAGE_BYTES_OTHERS
 
 AGENTS = "org.ainos.agent."
 _READING = frozenset(("Status", "Describe", "Measurements", "Models", "List"))
@@ -29,3 +29,8 @@ def connections(uid: int) -> int:
     Some are kept for the superuser, so that nobody can lock it out.
     """
     return CLIENTS if uid == 0 else CLIENTS - CLIENTS_RESERVED
+
+
+def message_bytes(uid: int) -> int:
+    """How long a message of this user may be: parsed, it can take many times that in PID 1."""
+    return MESSAGE_BYTES if uid == 0 else MESSAGE_BYTES_OTHERS

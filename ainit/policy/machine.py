@@ -250,7 +250,9 @@ def _deadline(unit: Unit, state: State, now: float) -> list[str]:
         _enter(state, WAITING, now, state.reason)
     elif state.state == ALLOCATING:
         return _fail(unit, state, f"no GPU instance in {ALLOCATION_SECONDS:g} s", now)
-    elif state.state == STARTING and state.pid:
+    elif state.state == STARTING:
+        if not state.pid:
+            return _fail(unit, state, "was not started", now)
         state.killed = f"not ready in {unit.start_timeout:g} s"
         return [KILL]
     elif state.state == STOPPING:

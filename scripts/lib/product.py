@@ -50,7 +50,7 @@ def lay(tree: Path, *, release: bool, python: Path | None = None) -> None:
     (tree / "usr/lib/os-release").write_text(os_release(release=release))
     _link(tree / "etc/os-release", "../usr/lib/os-release")
     _copy_key(tree, PUBLISHER)
-    if not (tree / LIBRARIES / EMULATOR.name).exists():
+    if not release and not (tree / LIBRARIES / EMULATOR.name).exists():
         _copy_emulator(tree)
     compile_plan(tree)
     compile_python(tree, [PACKAGE], python)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 
@@ -163,6 +164,23 @@ def test_readiness_from_outside_the_machine_is_ignored(machine: Machine) -> None
     machine.call("Restart", name="honest")
     machine.wait_state("honest", "ready")
     assert machine.state("waiting") == "starting"
+
+
+def test_descriptors_sent_along_with_readiness_are_not_taken(machine: Machine) -> None:
+    machine.unit("waiting", "pause", type="notify", start_timeout_s=3600)
+    machine.unit("honest", "ready", type="notify")
+    machine.boot()
+    machine.wait_state("honest", "ready")
+    directory = f"/proc/{machine.init_host_pid}/fd"
+    before = set(os.listdir(directory))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel, open("/dev/null") as null:
+        channel.connect(f"{machine.directory}/run/notify")
+        for _ in range(50):
+            socket.send_fds(channel, [b"READY=1"], [null.fileno()] * 4)
+    machine.call("Restart", name="honest")
+    machine.wait_state("honest", "ready")
+    held = {os.readlink(f"{directory}/{name}") for name in set(os.listdir(directory)) - before}
+    assert "/dev/null" not in held
 
 
 def test_what_is_not_ready_in_time_is_killed_and_tried_again(machine: Machine) -> None:

@@ -92,6 +92,15 @@ def test_a_tpm_lost_midway_is_not_asked_again(bench: Bench) -> None:
     assert bench.measurements.pcrs() == {}
 
 
+def test_a_busy_tpm_is_not_a_lost_one(bench: Bench) -> None:
+    bench.bank.code = 0x922
+    assert bench.measurements.pcrs() == {}
+    bench.bank.code = 0
+    bench.measurements.add(EVENT)
+    assert bench.measurements.has_tpm
+    assert bench.measurements.pcrs()[str(EVENT.pcr)] != "00" * 32
+
+
 def test_a_log_that_cannot_be_written_does_not_extend_twice(bench: Bench) -> None:
     bench.path.mkdir()
     bench.log = list  # type: ignore[method-assign]

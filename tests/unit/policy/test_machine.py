@@ -216,6 +216,14 @@ CASES = [
         [M.RELEASE],
     ),
     Case(
+        "start that never happened",
+        {},
+        (M.STARTING, {"pid": 0, "deadline": NOW}),
+        Event(M.DEADLINE),
+        (M.BACKOFF, {"reason": "was not started", "failures": 1}),
+        [],
+    ),
+    Case(
         "start too slow",
         {},
         (M.STARTING, {"deadline": NOW}),

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from ainit.store import admission
 from ainit.store.records import Verdict
 from tests.support.store import FakeCover, Publisher, deliver, onnx, store
 
@@ -247,17 +246,6 @@ def test_delivering_it_again_repairs_an_object_that_went_bad(root: Path, cover: 
     verdict = admit(root, cover)
     assert Path(verdict.path).read_bytes() == onnx()
     assert run(root, cover)["speech"] == verdict
-
-
-def test_a_large_model_is_taken_by_its_digest(
-    root: Path, cover: FakeCover, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    verdict = admit(root, cover)
-    monkeypatch.setattr(admission, "READ_BYTES_MAX", 4)
-    page(verdict, root)  # the kernel refuses that page when it is used
-    assert run(root, cover)["speech"].state == "admitted"
-    exchanged(verdict, root)
-    assert run(root, cover)["speech"].state == "refused"
 
 
 def test_a_note_that_cannot_be_read_keeps_every_object(root: Path, cover: FakeCover) -> None:
