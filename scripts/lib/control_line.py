@@ -1,7 +1,9 @@
 """The line to a machine's control socket: one connection, kept, and given up after a failure.
 
 QEMU lets one client at a time onto the line, and what is said waits there until the guest opens its
-end. So a question is asked once, with a deadline, and never again behind a lost answer.
+end. So a question is asked once, with a deadline, and never again behind a lost answer. The guest
+needs a moment to see that a client is gone (`ainit.bridge.proxy`): who connects sooner would get
+the answers, or the stream, that the last one left behind.
 """
 
 from __future__ import annotations
@@ -16,15 +18,18 @@ from ainit.errors import AinosError, DeadlineError
 from lib.process import POLL_S
 
 LOOK_S = 0.5
+GONE_S = 1.0  # ten times the guest's own grace
 GET_INFO = "org.varlink.service.GetInfo"
 
 
 class ControlLine:
     """The line whose end on the host is the Unix socket ``path``."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, sleep: Callable[[float], None] = time.sleep) -> None:
         self._path = str(path)
+        self._sleep = sleep
         self._client: Client | None = None
+        self._free_at = 0.0
 
     def wait(self, deadline_s: float, is_alive: Callable[[], bool]) -> bool:
         """Wait for an answer. False at the deadline, or when the machine is not alive any more."""
@@ -33,14 +38,14 @@ class ControlLine:
         while is_alive() and time.monotonic() < deadline:
             try:
                 if self._client is None:
-                    self._client = Client(self._path, timeout=LOOK_S)
+                    self._client = self._connect(LOOK_S)
                     self._client.request(GET_INFO)
                 self._client.reply()
             except DeadlineError:
                 continue  # time to look whether the machine is alive
             except AinosError:
                 self.close()
-                time.sleep(POLL_S)  # the machine is ending, or its end of the line restarts
+                self._sleep(POLL_S)  # the machine is ending, or its end of the line restarts
             else:
                 return True
         self.close()
@@ -54,7 +59,7 @@ class ControlLine:
         that is an error is no failure.
         """
         if self._client is None:
-            self._client = Client(self._path, timeout=deadline_s)
+            self._client = self._connect(deadline_s)
         self._client.timeout = deadline_s
         try:
             yield self._client
@@ -69,3 +74,8 @@ class ControlLine:
         if self._client is not None:
             self._client.close()
             self._client = None
+            self._free_at = time.monotonic() + GONE_S
+
+    def _connect(self, timeout_s: float) -> Client:
+        self._sleep(max(0.0, self._free_at - time.monotonic()))
+        return Client(self._path, timeout=timeout_s)

@@ -59,6 +59,7 @@ def guest(tmp_path: Path) -> Iterator[Guest]:
 @pytest.fixture
 def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ControlLine]:
     monkeypatch.setattr(control_line, "LOOK_S", 0.01)
+    monkeypatch.setattr(control_line, "GONE_S", 0.01)
     line = ControlLine(tmp_path / "control.sock")
     yield line
     line.close()
@@ -121,6 +122,20 @@ def test_after_a_lost_answer_the_line_is_a_new_one(guest: Guest, line: ControlLi
         guest.hear()
         guest.answer({"parameters": {"records": []}})
         assert client.reply() == {"records": []}
+
+
+def test_the_guest_has_time_to_see_that_a_client_is_gone(guest: Guest, tmp_path: Path) -> None:
+    """Or the next client would get what the last one left behind, such as a stream without end."""
+    pauses: list[float] = []
+    line = ControlLine(tmp_path / "control.sock", sleep=pauses.append)
+    with line.client(60):
+        assert pauses == [0.0]
+    line.close()
+    with line.client(60):
+        assert 0.0 < pauses[1] <= control_line.GONE_S
+    with line.client(60):
+        assert len(pauses) == 2
+    line.close()
 
 
 def test_an_error_reply_leaves_the_line_as_it_is(guest: Guest, line: ControlLine) -> None:
