@@ -78,6 +78,10 @@ class Console:
         """When a line with the pattern first began, in seconds since the start."""
         return next((line.seconds for line in self.lines if re.search(pattern, line.text)), None)
 
+    def now(self) -> float:
+        """Seconds since the start, on the clock of the lines."""
+        return time.monotonic() - self._start
+
     def tail(self) -> str:
         """The last lines, for an error message."""
         return "\n".join(str(line) for line in self.lines[-TAIL_LINES:])

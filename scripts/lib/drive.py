@@ -10,16 +10,18 @@ import json
 import re
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from ainit.attest.directory import save
+from ainit.attest.directory import load, load_record, save
 from ainit.attest.enrol import enrol
+from ainit.attest.evidence import FILES
 from ainit.attest.golden import parse_manifest
 from ainit.attest.verdict import Facts, Finding, Scope, Verdict
-from ainit.attest.verify import Trust, verify
+from ainit.attest.verify import Activation, Trust, verify
 from ainit.errors import AinosError
 from lib import report as reports
 from lib.host import BUILD, HostError, published
@@ -36,9 +38,8 @@ RUN = BUILD / "run"
 BOOT_DEADLINE_S = 300.0
 REST_DEADLINE_S = 300.0
 CALL_DEADLINE_S = 60.0
-DOWN_DEADLINE_S = 90.0  # a healthy machine answers well before
+DOWN_DEADLINE_S = 60.0  # after a refusal, in which nothing may come up all the same
 POLL_S = 0.5
-DOWN = ("root", "uki")
 RESTING = ("ready", "exited", "failed", "refused", "inactive", "backoff")
 
 
@@ -77,7 +78,6 @@ def attest(machine: Machine, directory: Path | None = None) -> Verdict:
 
     A machine that cannot give evidence is a verdict, too.
     """
-    golden = parse_manifest((IMAGE / "manifest.json").read_bytes())
     try:
         with machine.client(CALL_DEADLINE_S) as client:
             enrolment = enrol(client)
@@ -86,21 +86,54 @@ def attest(machine: Machine, directory: Path | None = None) -> Verdict:
         return Verdict((finding,), Facts())
     if directory is not None:
         save(directory, enrolment)
-    trust = Trust(
-        golden=golden,
+    return verify(enrolment.evidence, trust_in(machine, enrolment.nonce, enrolment.activation))
+
+
+def trust_in(machine: Machine, nonce: bytes, activation: Activation) -> Trust:
+    """What the host brings to judge this machine's evidence."""
+    return Trust(
+        golden=parse_manifest((IMAGE / "manifest.json").read_bytes()),
         manufacturers=machine.tpm_root.read_bytes(),
         now=datetime.datetime.now(datetime.UTC),
-        nonce=enrolment.nonce,
-        activation=enrolment.activation,
+        nonce=nonce,
+        activation=activation,
     )
-    return verify(enrolment.evidence, trust)
+
+
+def alter_evidence(machine: Machine, directory: Path) -> dict[str, list[str]]:
+    """File → whom the verifier names when one byte in the middle of that file alone is changed."""
+    record = load_record(directory)
+    assert record is not None  # `attest` has just saved it
+    trust = trust_in(machine, *record)
+    evidence = load(directory)
+    named = {}
+    for field, name in FILES.items():
+        data = bytearray(getattr(evidence, field))
+        data[len(data) // 2] ^= 1
+        verdict = verify(replace(evidence, **{field: bytes(data)}), trust)
+        named[name] = [finding.subject for finding in verdict.findings]
+    return named
 
 
 def examine(machine: Machine, directory: Path | None = None) -> Data:
-    """The whole report on a machine that is up."""
+    """The whole report on a machine that is up.
+
+    When the loader began is on the console, and when the kernel did follows from its uptime: the
+    machine itself knows neither, for the loader keeps no time on an emulated processor.
+    """
+    console = machine.console
+    on = console.now() if console else 0.0
+    gathered = reports.gather(machine.call)
+    before_kernel = on - gathered["machine"].get("uptime", on)
+    firmware = machine.boot_marks().get("loader")
+    if firmware is not None and gathered["phases"]:
+        gathered["phases"][:0] = [
+            {"name": "firmware", "seconds": round(firmware, 3)},
+            {"name": "loader", "seconds": round(before_kernel - firmware, 3)},
+        ]
     return {
         **_header(machine),
-        **reports.gather(machine.call),
+        **gathered,
         "attestation": attest(machine, directory).as_json(),
     }
 
@@ -137,10 +170,10 @@ def run(*, tamper: str, gpu: str, keep: bool) -> int:
             file.write_text(json.dumps(report, indent=2) + "\n")
         reports.show(report, console)
         say_verdict(console, report["scenario"])
-        if machine.is_running and keep:
+        if machine.is_running and report["units"] and keep:
             console.print("The machine runs: `make shell` opens a console in it, Ctrl-C ends it.")
             machine.wait_end()
-        elif machine.is_running:
+        elif machine.is_running and report["units"]:
             with step("power off"):
                 machine.power_off()
     return 1 if wrong else 0
@@ -149,17 +182,32 @@ def run(*, tamper: str, gpu: str, keep: bool) -> int:
 def observe(machine: Machine, tamper: str, evidence: Path | None) -> Data:
     """Boot and examine; of a fault that must keep the machine down, see that it does."""
     report = _observe(machine, tamper, evidence)
-    forbidden = TAMPERS[tamper].must_not_print if tamper else ""
     console = machine.console
-    seen = bool(forbidden and console and console.first(re.escape(forbidden)) is not None)
-    return {**report, "foreign_seen": seen}
+    if not tamper or console is None:
+        return report
+    fault = TAMPERS[tamper]
+    if fault.must_not_print:
+        report["foreign_seen"] = console.first(re.escape(fault.must_not_print)) is not None
+    if fault.must_print:
+        report["refusal_seen"] = console.first(fault.must_print) is not None
+    if tamper == "evidence" and evidence is not None and report["attestation"]["genuine"]:
+        report["altered_evidence"] = alter_evidence(machine, evidence)
+    return report
+
+
+def came_up(machine: Machine, refusal: str) -> bool:
+    """Whether the control socket answers. Where a refusal is expected, it is waited for first."""
+    if refusal and machine.console is not None:
+        machine.console.wait_for(refusal, BOOT_DEADLINE_S)
+        return machine.wait_control(DOWN_DEADLINE_S)
+    return machine.wait_control(BOOT_DEADLINE_S)
 
 
 def _observe(machine: Machine, tamper: str, evidence: Path | None) -> Data:
     with step("boot") as progress:
         machine.start()
         progress.note(f"QEMU, {machine.accelerator}")
-        if not machine.wait_control(BOOT_DEADLINE_S if tamper not in DOWN else DOWN_DEADLINE_S):
+        if not came_up(machine, TAMPERS[tamper].must_print if tamper else ""):
             progress.note("the machine did not come up")
             return absent(machine)
     with step("units at rest"):

@@ -80,6 +80,9 @@ def healthy(report: Data) -> list[str]:
     machine = report["machine"]
     wrong = [] if machine.get("health") == "healthy" else [f"health is {machine.get('health')}"]
     wrong += machine.get("findings", [])
+    phases = [phase["name"] for phase in report["phases"]]
+    if phases != ["firmware", "loader", "kernel", "ainit", "agents"]:
+        wrong.append(f"only these phases of the boot were timed: {phases}")
     if machine.get("secure_boot") != "on":
         wrong.append("Secure Boot is not on")
     wrong += [
@@ -126,6 +129,18 @@ def _heuristic(reason: str, *subjects: str) -> Check:
         return wrong
 
     return check
+
+
+def _every_alteration_named(report: Data) -> list[str]:
+    """Each file, altered alone, is refused, and it is the one that is named."""
+    wrong = healthy(report)
+    altered = report.get("altered_evidence", {})
+    if not altered:
+        wrong.append("no evidence was altered")
+    for name, subjects in altered.items():
+        if name not in subjects:
+            wrong.append(f"{name} was altered, and the verifier named {subjects or 'nothing'}")
+    return wrong
 
 
 def _no_tpm(report: Data) -> list[str]:
@@ -186,6 +201,7 @@ SCENARIOS: dict[str, Check] = {
     "policy-missing": _heuristic("missing", "policy placement"),
     "policy-nan": _heuristic("NaN", "policy placement"),
     "policy-overlap": _heuristic("overlap", "policy placement"),
+    "evidence": _every_alteration_named,
     "no-tpm": _no_tpm,
 }
 
@@ -195,4 +211,6 @@ def judge(name: str, report: Data) -> list[str]:
     wrong = SCENARIOS[name](report)
     if report.get("foreign_seen"):
         wrong.append("the console shows that the foreign input ran")
+    if report.get("refusal_seen") is False:
+        wrong.append("the console does not show who refused")
     return wrong

@@ -59,7 +59,7 @@ def debugfs(disk: Path, request: str) -> str:
 
 def model_file(disk: Path, name: str, file: str) -> str:
     """Where a model's file lies: as delivered, or, once admitted, under its digest."""
-    if name in _names(disk, INCOMING):
+    if name in entries(disk, INCOMING):
         return f"{INCOMING}/{name}/{file}"
     note = json.loads(debugfs(disk, f"cat {NAMES}/{name}.json"))
     return f"{OBJECTS}/{note['object']}/{file}"
@@ -93,12 +93,12 @@ def remove(disk: Path, path: str) -> None:
 def remove_model(disk: Path, name: str) -> None:
     """Remove a delivered model with its directory."""
     folder = f"{INCOMING}/{name}"
-    for file in _names(disk, folder):
+    for file in entries(disk, folder):
         remove(disk, f"{folder}/{file}")
     debugfs(disk, f"rmdir {folder}")
 
 
-def _names(disk: Path, folder: str) -> list[str]:
-    """A directory's entries; debugfs prints /inode/mode/uid/gid/name/size/."""
-    entries = [line.split("/") for line in debugfs(disk, f"ls -p {folder}").splitlines() if line]
-    return [entry[5] for entry in entries if entry[5] not in (".", "..")]
+def entries(disk: Path, folder: str) -> list[str]:
+    """The names in a directory; debugfs prints /inode/mode/uid/gid/name/size/."""
+    lines = [line.split("/") for line in debugfs(disk, f"ls -p {folder}").splitlines() if line]
+    return [line[5] for line in lines if line[5] not in (".", "..")]

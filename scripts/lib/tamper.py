@@ -38,7 +38,8 @@ def _same(hardware: Hardware) -> Hardware:
 class Tamper:
     """One fault: what is done and what must come of it, in words; ``edit`` changes the disk.
 
-    ``must_not_print`` is what the console would show if the fault took effect.
+    ``must_not_print`` is what the console would show if the fault took effect, ``must_print`` a
+    pattern for what it shows when the fault is refused.
     """
 
     description: str
@@ -46,6 +47,7 @@ class Tamper:
     edit: Callable[[Path], None] | None = None
     hardware: Callable[[Hardware], Hardware] = _same
     must_not_print: str = ""
+    must_print: str = ""
 
 
 # The root and the boot partition.
@@ -59,7 +61,7 @@ def change_root(disk: Path) -> None:
 def change_uki(disk: Path) -> None:
     """Change one byte of the kernel inside the UKI."""
     with tempfile.TemporaryDirectory() as folder:
-        path, copy = f"::/EFI/Linux/{_uki_name(disk)}", Path(folder) / "uki.efi"
+        path, copy = f"::/EFI/Linux/{uki_name(disk)}", Path(folder) / "uki.efi"
         _mtools("mcopy", disk, path, str(copy))
         data = copy.read_bytes()
         kernel = Image(data).sections[".linux"]
@@ -69,7 +71,7 @@ def change_uki(disk: Path) -> None:
 
 def add_loader_entry(disk: Path, *, options: str = "", foreign_initrd: bool = False) -> None:
     """Make an unsigned boot menu entry that starts our signed UKI the default."""
-    lines = ["title foreign", f"linux /EFI/Linux/{_uki_name(disk)}"]
+    lines = ["title foreign", f"linux /EFI/Linux/{uki_name(disk)}"]
     lines += [f"options {options}"] if options else []
     lines += ["initrd /foreign.img"] if foreign_initrd else []
     with tempfile.TemporaryDirectory() as name:
@@ -84,7 +86,7 @@ def add_loader_entry(disk: Path, *, options: str = "", foreign_initrd: bool = Fa
             _mtools("mcopy", disk, "-o", str(folder / "foreign.img"), "::/")
 
 
-def _uki_name(disk: Path) -> str:
+def uki_name(disk: Path) -> str:
     """The one UKI's name; boot counting changes it at every boot."""
     listed = _mtools("mdir", disk, "-b", "::/EFI/Linux").split()
     if len(listed) != 1:
@@ -144,11 +146,13 @@ TAMPERS: dict[str, Tamper] = {
         "one byte of the root partition is changed",
         "dm-verity refuses the block and the kernel does not come up",
         change_root,
+        must_print="verity.*corrupted",
     ),
     "uki": Tamper(
         "one byte of the kernel inside the UKI is changed",
         "the firmware finds the signature broken and starts nothing",
         change_uki,
+        must_print="Access denied",
     ),
     "cmdline-loader": Tamper(
         "an unsigned boot menu entry adds to the command line",
@@ -185,6 +189,10 @@ TAMPERS: dict[str, Tamper] = {
         "the scheduling policy, signed, proposes an instance that overlaps another",
         "the heuristic places the agents, and it is on record",
         partial(replace_policy, mutant="overlap"),
+    ),
+    "evidence": Tamper(
+        "each file of the evidence is altered, one at a time",
+        "the verifier refuses every time, and names the file",
     ),
     "no-tpm": Tamper(
         "the machine has no TPM",

@@ -108,6 +108,7 @@ def test_early_units_come_before_the_boot_set(machine: Machine) -> None:
     machine.wait_log("early", "paused")
     assert machine.describe("main")["reason"] == "waits for the boot set to be measured"
     records = machine.call("Measurements")["records"]
+    assert isinstance(records, list)
     assert [record["content"]["type"] for record in records] == ["machine-config"]
     machine.call("Stop", name="early")
     machine.wait_state("main", "ready")

@@ -9,11 +9,12 @@ import pytest
 from lib.scenario import SCENARIOS, judge
 from lib.tamper import TAMPERS
 
-FAULTS = sorted(set(SCENARIOS) - {""})
+# Altered evidence is tried on the machine that test_healthy.py boots anyway.
+FAULTS = sorted(set(SCENARIOS) - {"", "evidence"})
 
 
 def test_every_fault_has_a_scenario() -> None:
-    assert set(TAMPERS) == set(FAULTS)
+    assert set(TAMPERS) == set(SCENARIOS) - {""}
 
 
 @pytest.mark.parametrize("fault", FAULTS)

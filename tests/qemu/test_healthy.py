@@ -25,6 +25,14 @@ def test_prediction_covers_the_pcrs_that_matter(attested: tuple[Data, Path]) -> 
     assert [row["pcr"] for row in facts if row["match"]] == [4, 7, 9, 11, 12, 13, 14]
 
 
+def test_any_altered_file_is_refused_and_named(
+    booted: Machine, attested: tuple[Data, Path]
+) -> None:
+    named = drive.alter_evidence(booted, attested[1])
+    assert len(named) >= 10
+    assert [name for name, subjects in named.items() if name not in subjects] == []
+
+
 def test_tpm2_checkquote_accepts_the_evidence(attested: tuple[Data, Path]) -> None:
     _, evidence = attested
     nonce = (evidence / "nonce").read_bytes().hex()
