@@ -34,13 +34,3 @@ class Watchdog:
                 os.write(self._descriptor, b".")
             except OSError:
                 pass
-
-    def disarm(self) -> None:
-        """Stop watching: the magic close."""
-        if self._descriptor >= 0:
-            try:
-                os.write(self._descriptor, b"V")
-            except OSError:
-                pass
-            os.close(self._descriptor)
-            self._descriptor = -1

@@ -9,8 +9,7 @@
 
 ``State`` is the whole run-time state of a unit and has a JSON form, so that PID 1 can hand it over
 to itself. A step changes the state it is given and returns what the caller must do, in order. Times
-are seconds on CLOCK_BOOTTIME. Leaves out: dependencies between units (``pid1.supervisor`` decides
-when a waiting unit may go) and every side effect.
+are seconds on CLOCK_BOOTTIME. Leaves out side effects, and when a waiting unit may go.
 """
 
 from __future__ import annotations
@@ -250,9 +249,9 @@ def _deadline(unit: Unit, state: State, now: float) -> list[str]:
         _enter(state, WAITING, now, state.reason)
     elif state.state == ALLOCATING:
         return _fail(unit, state, f"no GPU instance in {ALLOCATION_SECONDS:g} s", now)
+    elif state.state == STARTING and not state.pid:
+        return _fail(unit, state, "was not started", now)
     elif state.state == STARTING:
-        if not state.pid:
-            return _fail(unit, state, "was not started", now)
         state.killed = f"not ready in {unit.start_timeout:g} s"
         return [KILL]
     elif state.state == STOPPING:
