@@ -52,7 +52,7 @@ def _partition(name: str, size_mib: int, kind: uuid.UUID) -> Partition:
 
 
 # Three UKIs, the loader and signatures fit the ESP; the hash tree of a full slot takes 8.1 MiB.
-# The image ships a small state partition; the machine grows it to the end of its disk.
+# The image ships a small state partition at the end of the disk, where it can grow.
 PARTITIONS = {
     partition.name: partition
     for partition in (
