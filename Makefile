@@ -7,8 +7,8 @@ help: ## this list
 	@echo 'usage: make TARGET [NAME=VALUE]'
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-run: ## build, boot in QEMU, attest, report (TAMPER=WHAT shows a fault, GPU=PCI_ADDRESS passes a GPU through)
-	@scripts/run $(if $(TAMPER),--tamper '$(TAMPER)') $(if $(GPU),--gpu '$(GPU)')
+run: ## build, boot in QEMU, attest, report (TAMPER=WHAT: with a fault; GPU=PCI_ADDRESS: with that GPU; KEEP=1: leave it running)
+	@scripts/run $(if $(TAMPER),--tamper '$(TAMPER)') $(if $(GPU),--gpu '$(GPU)') $(if $(KEEP),--keep)
 
 test: ## install what the tests need and run them all: lint, types, unit, contract, pidns, qemu
 	@scripts/test
