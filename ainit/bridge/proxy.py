@@ -6,6 +6,9 @@ port is watched edge-triggered: a change wakes the proxy, the absence of a host 
 the host goes, its peer is closed and everything under way is dropped; the next host starts clean,
 with a peer of its own.
 
+Asking the port for its state may itself take data in, ahead of the interrupt that would announce it
+and in its place (``port_has_data``). So whoever looks at the port also reads what the look found.
+
 Data and comings and goings reach the kernel on different queues, in no order that means anything:
 the call of a new host may be read before the news that the old one is gone. So a host counts as
 gone only after ``GRACE_SECONDS`` without one. Whoever connects sooner goes on with the peer of the
@@ -69,8 +72,10 @@ class Proxy:
                 self._read_peer()
         if self._gone_at is not None and self._timeout(None) == 0:
             self._gone_at = None
-            if not self._is_host_here():
+            if _look(self._port) & select.POLLHUP:
                 self._leave()
+            else:
+                self._turn_port()
         return bool(events)
 
     def _timeout(self, seconds: float | None) -> float | None:
@@ -82,17 +87,14 @@ class Proxy:
 
     def _turn_port(self) -> None:
         self._read_port()
-        if self._is_host_here():
+        while (state := _look(self._port)) & (select.POLLIN | select.POLLHUP) == select.POLLIN:
+            self._read_port()
+        if not state & select.POLLHUP:
             self._gone_at = None
             self._meet()
             self._flush()
         elif self._gone_at is None:
             self._gone_at = time.monotonic()
-
-    def _is_host_here(self) -> bool:
-        state = select.poll()
-        state.register(self._port, 0)
-        return not any(event & select.POLLHUP for _, event in state.poll(0))
 
     def _meet(self) -> Peer:
         if self._peer is None:
@@ -138,6 +140,13 @@ class Proxy:
         if self._peer is not None:
             wanted = 0 if self._to_port else select.EPOLLIN
             self._poll.modify(self._peer.descriptor, wanted)
+
+
+def _look(port: int) -> int:
+    """POLLIN: something can be read. POLLHUP: no host is here; the port is readable then, too."""
+    state = select.poll()
+    state.register(port, select.POLLIN)
+    return sum(event for _, event in state.poll(0))
 
 
 def _read(port: int) -> bytes:

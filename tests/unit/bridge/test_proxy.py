@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import socket
 import termios
 import tty
@@ -169,6 +170,27 @@ def test_a_host_that_follows_at_once_gets_its_answer(rig: Rig) -> None:
         rig.until(answered, f"answer {number}")
         assert answer == b"call %d\0" % number
         os.close(host)
+
+
+def test_what_a_look_at_the_port_takes_in_is_read(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel then announces it to nobody: the look came before the interrupt."""
+    host = rig.host()
+    look = module._look
+    late = [b"late"]
+
+    def taking(port: int) -> int:
+        if late:
+            os.write(host, late.pop())
+            wait_for(lambda: look(port) & select.POLLIN, "data on the port")
+            assert port in [descriptor for descriptor, _ in rig.proxy._poll.poll(0)]
+        return look(port)
+
+    monkeypatch.setattr(module, "_look", taking)
+    os.write(host, b"early ")
+    rig.arrives(0, b"early late")
+    os.close(host)
 
 
 def test_an_answer_that_comes_too_late_reaches_nobody(rig: Rig) -> None:
