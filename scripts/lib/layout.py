@@ -5,13 +5,15 @@ use, and nothing moves. So every size, name and type here is a promise (docs/adr
 system and its hash tree carry, as partition UUIDs, the two halves of the dm-verity root hash; the
 kernel command line asks for those, and one UKI starts from either slot.
 
-    {name: partition.size for name, partition in PARTITIONS.items()}
+    {name: partition.size for name, partition in partitions(X86_64, SLOT).items()}
 """
 
 from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
+
+from lib.architecture import X86_64, Architecture
 
 MIB = 1 << 20
 SECTOR = 512
@@ -23,8 +25,6 @@ NAMESPACE = uuid.UUID("5b9c1a0e-6b0f-4c55-9d0c-61696e6f7300")
 # Discoverable Partitions Specification (UAPI.2), except "state": its own type for /var demands a
 # UUID derived from a machine ID, which an image cannot have.
 TYPE_ESP = uuid.UUID("c12a7328-f81f-11d2-ba4b-00a0c93ec93b")
-TYPE_ROOT = uuid.UUID("4f68bce3-e8cd-4db1-96e7-fbcaf984b709")
-TYPE_VERITY = uuid.UUID("2c7357ed-ebd2-46d9-aec1-23d437ec2bf5")
 TYPE_LINUX = uuid.UUID("0fc63daf-8483-4772-8e79-3d69d8477de4")
 
 FIRST_OFFSET = 1 * MIB
@@ -47,23 +47,40 @@ class Partition:
     uuid: uuid.UUID
 
 
-def _partition(name: str, size_mib: int, kind: uuid.UUID) -> Partition:
-    return Partition(name, size_mib * MIB, kind, fixed_uuid(f"partition {name}"))
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """The sizes of a slot's two partitions. A full root of 1 GiB has a hash tree of 8.1 MiB."""
+
+    root_mib: int = 1024
+    verity_mib: int = 16
 
 
-# Three UKIs, the loader and signatures fit the ESP; the hash tree of a full slot takes 8.1 MiB.
-# The image ships a small state partition at the end of the disk, where it can grow.
-PARTITIONS = {
-    partition.name: partition
-    for partition in (
-        _partition("esp", 1024, TYPE_ESP),
-        _partition("root_a", 1024, TYPE_ROOT),
-        _partition("verity_a", 16, TYPE_VERITY),
-        _partition("root_b", 1024, TYPE_ROOT),
-        _partition("verity_b", 16, TYPE_VERITY),
-        _partition("state", 512, TYPE_LINUX),
+SLOT = Slot()
+
+
+def partitions(architecture: Architecture, slot: Slot) -> dict[str, Partition]:
+    """Return the partitions of a disk, by name, in their order.
+
+    Three UKIs, the loader and signatures fit the ESP. The image ships a small state partition at
+    the end of the disk, where it can grow.
+    """
+    root, verity = architecture.root_type, architecture.verity_type
+    table = (
+        ("esp", 1024, TYPE_ESP),
+        ("root_a", slot.root_mib, root),
+        ("verity_a", slot.verity_mib, verity),
+        ("root_b", slot.root_mib, root),
+        ("verity_b", slot.verity_mib, verity),
+        ("state", 512, TYPE_LINUX),
     )
-}
+    return {
+        name: Partition(name, size * MIB, kind, fixed_uuid(f"partition {name}"))
+        for name, size, kind in table
+    }
+
+
+# The layout of the default image.
+PARTITIONS = partitions(X86_64, SLOT)
 
 DISK_UUID = fixed_uuid("disk")
 EROFS_UUID = fixed_uuid("root erofs")

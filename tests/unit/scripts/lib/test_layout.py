@@ -3,7 +3,8 @@
 import uuid
 
 import pytest
-from lib.layout import MIB, PARTITIONS, TYPE_ROOT, TYPE_VERITY, slot_uuids
+from lib.architecture import AARCH64, X86_64, Architecture
+from lib.layout import MIB, PARTITIONS, SLOT, Slot, partitions, slot_uuids
 
 
 def test_the_layout_is_the_one_that_machines_in_the_field_have() -> None:
@@ -25,9 +26,26 @@ def test_the_layout_is_the_one_that_machines_in_the_field_have() -> None:
     }
 
 
-def test_slots_have_the_types_of_the_discoverable_partitions_specification() -> None:
-    assert PARTITIONS["root_a"].type == PARTITIONS["root_b"].type == TYPE_ROOT
-    assert PARTITIONS["verity_a"].type == PARTITIONS["verity_b"].type == TYPE_VERITY
+@pytest.mark.parametrize(
+    ("architecture", "root", "verity"),
+    [
+        (X86_64, "4f68bce3-e8cd-4db1-96e7-fbcaf984b709", "2c7357ed-ebd2-46d9-aec1-23d437ec2bf5"),
+        (AARCH64, "b921b045-1df0-41c3-af44-4c6f280d3fae", "df3300ce-d69f-4c92-978c-9bfb0f38d820"),
+    ],
+)
+def test_slots_have_the_types_of_the_discoverable_partitions_specification(
+    architecture: Architecture, root: str, verity: str
+) -> None:
+    found = partitions(architecture, SLOT)
+    assert {str(found[name].type) for name in ("root_a", "root_b")} == {root}
+    assert {str(found[name].type) for name in ("verity_a", "verity_b")} == {verity}
+
+
+def test_a_larger_slot_changes_nothing_but_its_partitions_sizes() -> None:
+    found = partitions(X86_64, Slot(root_mib=2048, verity_mib=32))
+    changed = {name: p.size // MIB for name, p in found.items() if p != PARTITIONS[name]}
+    assert changed == {"root_a": 2048, "verity_a": 32, "root_b": 2048, "verity_b": 32}
+    assert [p.uuid for p in found.values()] == [p.uuid for p in PARTITIONS.values()]
 
 
 def test_a_slot_is_named_by_the_halves_of_its_root_hash() -> None:
