@@ -15,14 +15,13 @@ import tempfile
 from enum import Enum
 from pathlib import Path
 
+from lib.architecture import X86_64, Architecture
 from lib.console import Console
 from lib.host import CACHE, HostError, published
 from lib.process import end, spawn
 
 KVM_DEVICE = Path("/dev/kvm")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-FIRMWARE = Path("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd")
-EMPTY_VARIABLES = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
 TRIAL_DEADLINE_S = 20
 TRIAL_MARK = "BdsDxe:"
 
@@ -33,34 +32,33 @@ class Accelerator(Enum):
     KVM = "kvm"
     TCG = "tcg"
 
-    @property
-    def arguments(self) -> list[str]:
-        """The part of QEMU's command line that selects it.
-
-        Emulated processors go without CMPXCHG16B: QEMU 7.2 now and then corrupts a register when
-        it emulates it in several threads, and the kernel's slab allocator then faults (4 of 12
-        boots, against none of 12 without it). The kernel has another way to do the same.
-        """
+    def arguments(self, architecture: Architecture) -> list[str]:
+        """The part of QEMU's command line that selects it."""
         if self is Accelerator.KVM:
             return ["-accel", "kvm", "-cpu", "host"]
-        return ["-accel", "tcg,thread=multi", "-cpu", "max,-cx16"]
+        return ["-accel", "tcg,thread=multi", "-cpu", architecture.emulated_processor]
 
 
-# Secure Boot's variables are kept by SMM: the operating system cannot write to their flash.
+# Secure Boot's variables are kept by SMM: the operating system cannot write to their flash. Boards
+# for other processors have no such mode; there, this flash is the system's to write to.
 SECURE_FLASH = ("-global", "driver=cfi.pflash01,property=secure,value=on")
 
 
-def firmware_arguments(variables: Path) -> list[str]:
+def firmware_arguments(architecture: Architecture, variables: Path) -> list[str]:
     """QEMU's arguments for the firmware with the variable store ``variables``, which it writes."""
     return [
-        *SECURE_FLASH,
-        *("-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={FIRMWARE}"),
+        *(SECURE_FLASH if architecture is X86_64 else ()),
+        *("-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={architecture.firmware}"),
         *("-drive", f"if=pflash,unit=1,format=raw,file={variables}"),
     ]
 
 
-def choose(cache: Path = CACHE / "accelerator.json") -> Accelerator:
+def choose(
+    architecture: Architecture = X86_64, cache: Path = CACHE / "accelerator.json"
+) -> Accelerator:
     """The accelerator to use on this host. Raises HostError for an unknown override."""
+    if not architecture.runs_here:
+        return Accelerator.TCG
     if override := os.environ.get("AINOS_ACCELERATOR"):
         try:
             return Accelerator(override)
@@ -85,15 +83,16 @@ def _remembered(cache: Path, boot_id: str) -> Accelerator | None:
 
 def is_kvm_usable() -> bool:
     """Whether a guest gets through the firmware under KVM within the deadline."""
+    here = X86_64
     if not os.access(KVM_DEVICE, os.R_OK | os.W_OK):
         return False
     with tempfile.TemporaryDirectory(prefix="ainos-kvm-") as folder:
         variables = Path(folder) / "variables.fd"
-        shutil.copyfile(EMPTY_VARIABLES, variables)
+        shutil.copyfile(here.variables, variables)
         process = spawn(
             [
-                *("qemu-system-x86_64", "-machine", "q35,smm=on", *Accelerator.KVM.arguments),
-                *("-smp", "2", "-m", "512", *firmware_arguments(variables)),
+                *(here.qemu, "-machine", here.board, *Accelerator.KVM.arguments(here)),
+                *("-smp", "2", "-m", "512", *firmware_arguments(here, variables)),
                 *("-nodefaults", "-display", "none", "-serial", "stdio"),
             ],
             Path(os.devnull),

@@ -1,10 +1,11 @@
-"""The processors that an image can be built for: what differs between them, in one table.
+"""The processors an image can be built for: every name that differs between them, in one table.
 
 of("aarch64").kernel_image
 """
 
 from __future__ import annotations
 
+import platform
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +26,10 @@ class Architecture:
     triplet: str
     # The kernel image that the EFI stub is part of, relative to the objects.
     kernel_image: str
-    # The C library's loader of programs, relative to the root.
+    # The C library's loader of programs, relative to the root, and how its cache marks libraries of
+    # this architecture (glibc, sysdeps/generic/ldconfig.h).
     loader: str
+    loader_flags: int
     # Discoverable Partitions Specification (UAPI.2): root and its hash tree.
     root_type: uuid.UUID
     verity_type: uuid.UUID
@@ -48,6 +51,16 @@ class Architecture:
         return f"usr/lib/{self.triplet}"
 
     @property
+    def runs_here(self) -> bool:
+        """Whether this host runs its programs."""
+        return self.name == platform.machine()
+
+    @property
+    def compiler(self) -> str:
+        """What the names of the compiler's programs begin with; empty for this host's own."""
+        return "" if self.runs_here else f"{self.triplet}-"
+
+    @property
     def stub(self) -> str:
         """The UKI stub in systemd's package."""
         return f"usr/lib/systemd/boot/efi/linux{self.efi}.efi.stub"
@@ -56,6 +69,11 @@ class Architecture:
     def boot_loader(self) -> str:
         """The boot loader in systemd's package."""
         return f"usr/lib/systemd/boot/efi/systemd-boot{self.efi}.efi"
+
+    @property
+    def store(self) -> str:
+        """The name of a variable store with our keys, beside the image."""
+        return "OVMF_VARS.fd" if self is X86_64 else "AAVMF_VARS.fd"
 
     @property
     def default_loader(self) -> str:
@@ -71,6 +89,7 @@ X86_64 = Architecture(
     triplet="x86_64-linux-gnu",
     kernel_image="arch/x86/boot/bzImage",
     loader="usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2",
+    loader_flags=0x0303,
     root_type=uuid.UUID("4f68bce3-e8cd-4db1-96e7-fbcaf984b709"),
     verity_type=uuid.UUID("2c7357ed-ebd2-46d9-aec1-23d437ec2bf5"),
     wheel="x86_64",
@@ -93,6 +112,7 @@ AARCH64 = Architecture(
     triplet="aarch64-linux-gnu",
     kernel_image="arch/arm64/boot/Image",
     loader="usr/lib/aarch64-linux-gnu/ld-linux-aarch64.so.1",
+    loader_flags=0x0A03,
     root_type=uuid.UUID("b921b045-1df0-41c3-af44-4c6f280d3fae"),
     verity_type=uuid.UUID("df3300ce-d69f-4c92-978c-9bfb0f38d820"),
     wheel="aarch64",

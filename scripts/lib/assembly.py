@@ -4,10 +4,11 @@
     models, signed → state.ext4                     systemd-boot, signed → ESP ┴→ ainos.img
     all of it → manifest.json (with the PCR values to expect), sbom.cdx.json
 
-Nothing here knows how the tree was made. Equal inputs give equal unsigned parts; only what is
-signed with a time in it (sbsign) differs between two builds, and with it the ESP and the disk.
+Nothing here knows how the tree was made; the target says for what machine. Equal inputs give equal
+unsigned parts; only what is signed with a time in it (sbsign) differs between two builds, and with
+it the ESP and the disk.
 
-    assemble(Inputs(root=tree, kernel=bzimage, models=folders), out)
+    assemble(Inputs(root=tree, kernel=image, models=folders), out)
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from lib.host import KEYS, REPOSITORY, HostError, published, run, sha256_file
 from lib.layout import EROFS_UUID, MIB, slot_uuids
 from lib.progress import step
 from lib.release import epoch, version
+from lib.variant import BOOT_GROUP, DEFAULT, Target
 from lib.verity import HashTree
 
 SECUREBOOT = REPOSITORY / "secureboot"
@@ -34,7 +36,7 @@ DISK = "ainos.img"
 LISTED = ("uki.efi", "uki.unsigned.efi", "root.erofs", "root.verity", SBOM)
 STAMP = ".inputs.json"
 # The modules that decide what comes out.
-RECIPE = ("assembly", "disk", "layout", "release", "sbom", "tools", "verity")
+RECIPE = ("architecture", "assembly", "disk", "layout", "release", "sbom", "tools", "verity")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,17 @@ class Inputs:
     root: Path
     kernel: Path
     models: tuple[Path, ...]
+    target: Target = DEFAULT
+
+    @property
+    def loader(self) -> str:
+        """The name of the signed boot loader among what is made."""
+        return Path(self.target.architecture.boot_loader).name
+
+    @property
+    def variables(self) -> str:
+        """The name of the firmware's variable store among what is made."""
+        return self.target.architecture.store
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +74,8 @@ class Stamps:
         root.update(f"{tools_lock} {epoch()} {tree_digest(inputs.root)}".encode())
         root.update(Path(erofs.__file__).read_bytes())
         whole = root.copy()
+        boot = Archive.lock_read(group=BOOT_GROUP, architecture=inputs.target.architecture)
+        whole.update(f"{inputs.target.options} {[entry.sha256 for entry in boot]}".encode())
         sources = [inputs.kernel, *(Path(__file__).with_name(f"{name}.py") for name in RECIPE)]
         sources += [path for folder in inputs.models for path in sorted(folder.iterdir())]
         if sign:
@@ -115,17 +130,17 @@ def assemble(inputs: Inputs, out: Path, *, sign: bool = True) -> dict[str, objec
     Stamps(stamps.root, "").write(out)
     with step("root.verity") as progress:
         tree = verity.build(root, hashes, version())
-        disk.check_fits(root, hashes)
+        disk.check_fits(root, hashes, inputs.target.layout)
         progress.note(f"{_mib(hashes)}, root hash {tree.root_hash[:16]}…")
     with step("uki.efi") as progress:
-        build_uki(inputs, verity.command_line(tree), uki)
+        build_uki(inputs, command_line(inputs, tree), uki)
         progress.note(_mib(uki))
     with step("sbom"):
         write_sbom(inputs, out / SBOM)
     manifest = describe(inputs, tree)
     if sign:
         _sign_and_install(inputs, tree, uki, out)
-        manifest["pcrs"] = predict(manifest, out)
+        manifest["pcrs"] = predict(inputs, manifest, out)
     listed = [out / name for name in LISTED if (out / name).exists()]
     manifest["files"] = {
         path.name: {"sha256": sha256_file(path), "size": path.stat().st_size} for path in listed
@@ -136,13 +151,20 @@ def assemble(inputs: Inputs, out: Path, *, sign: bool = True) -> dict[str, objec
     return manifest
 
 
-def build_uki(inputs: Inputs, command_line: str, out: Path) -> None:
+def command_line(inputs: Inputs, tree: HashTree) -> str:
+    """Return the kernel command line of an image."""
+    return verity.command_line(tree, inputs.target.architecture)
+
+
+def build_uki(inputs: Inputs, words: str, out: Path) -> None:
     """Put kernel, command line and os-release into one unsigned EFI program. No initrd."""
-    stub = tools.folder() / tools.STUB
+    architecture = inputs.target.architecture
+    stub = tools.boot(architecture) / architecture.stub
     release = inputs.root / "usr/lib/os-release"
     with published(out) as temporary:
         command = [*tools.ukify(), "build", f"--linux={inputs.kernel}", f"--stub={stub}"]
-        command += [f"--cmdline={command_line}", f"--os-release=@{release}"]
+        command += [f"--cmdline={words}", f"--os-release=@{release}"]
+        command += [f"--efi-arch={architecture.efi}"]
         command += [f"--uname={sbom.kernel_release(inputs.kernel)}", f"--output={temporary}"]
         run(command, env={"SOURCE_DATE_EPOCH": str(epoch())})
 
@@ -152,7 +174,7 @@ def write_sbom(inputs: Inputs, out: Path) -> None:
     sources = {name: wheel for name, (_, wheel) in models.distributions().items()}
     components = sbom.read_components(inputs.root / sbom.ROOT_DOCUMENT)
     components += [sbom.model(path, record, sources) for path, record in models.read(inputs.models)]
-    components += [sbom.kernel(inputs.kernel), sbom.boot_loader()]
+    components += [sbom.kernel(inputs.kernel), sbom.boot_loader(inputs.target.architecture)]
     with published(out) as file:
         file.write_text(sbom.document(components))
 
@@ -164,6 +186,8 @@ def describe(inputs: Inputs, tree: HashTree) -> dict[str, object]:
     return {
         "schema": 1,
         "version": version(),
+        "variant": inputs.target.variant.name,
+        "architecture": inputs.target.architecture.name,
         "epoch": epoch(),
         "root": {
             "hash": tree.root_hash,
@@ -171,7 +195,7 @@ def describe(inputs: Inputs, tree: HashTree) -> dict[str, object]:
             "data_blocks": tree.data_blocks,
             "partuuid": {"root": str(root_uuid), "verity": str(verity_uuid)},
         },
-        "cmdline": verity.command_line(tree),
+        "cmdline": command_line(inputs, tree),
         "models": [
             {
                 "name": record.name,
@@ -199,12 +223,12 @@ def fsverity_digest(path: Path) -> str:
     return fsverity.text(fsverity.digest_file(str(path)))
 
 
-def predict(manifest: dict[str, object], out: Path) -> dict[str, str]:
+def predict(inputs: Inputs, manifest: dict[str, object], out: Path) -> dict[str, str]:
     """Return the PCR values to expect from this image under the firmware that `make run` uses."""
     with published(out / ".boot-set.json") as file:
         file.write_text(json.dumps(manifest))
-    command = [str(SECUREBOOT / "predict"), "--loader", str(out / "systemd-bootx64.efi")]
-    command += ["--uki", str(out / "uki.efi"), "--variables", str(out / "OVMF_VARS.fd")]
+    command = [str(SECUREBOOT / "predict"), "--loader", str(out / inputs.loader)]
+    command += ["--uki", str(out / "uki.efi"), "--variables", str(out / inputs.variables)]
     printed = run([*command, "--manifest", str(out / ".boot-set.json")])
     (out / ".boot-set.json").unlink()
     try:
@@ -216,16 +240,19 @@ def predict(manifest: dict[str, object], out: Path) -> dict[str, str]:
 
 def _sign_and_install(inputs: Inputs, tree: HashTree, unsigned: Path, out: Path) -> None:
     """Sign loader and UKI, then make the ESP, the state partition and the disk."""
-    loader, uki = out / "systemd-bootx64.efi", out / "uki.efi"
+    architecture = inputs.target.architecture
+    loader, uki = out / inputs.loader, out / "uki.efi"
+    plain_loader = tools.boot(architecture) / architecture.boot_loader
     with step("sign"):
-        for source, target in ((tools.folder() / tools.BOOT_LOADER, loader), (unsigned, uki)):
-            run([str(SECUREBOOT / "sign"), str(source), str(target)])
-        run([str(SECUREBOOT / "enrol"), str(out / "OVMF_VARS.fd")])
+        for source, signed in ((plain_loader, loader), (unsigned, uki)):
+            run([str(SECUREBOOT / "sign"), str(source), str(signed)])
+        enrol = [str(SECUREBOOT / "enrol"), "--arch", architecture.name]
+        run([*enrol, str(out / inputs.variables)])
     esp, state = out / "esp.fat", out / "state.ext4"
     with step("disk") as progress:
         disk.build_esp(
             {
-                disk.LOADER: loader,
+                architecture.default_loader: loader,
                 disk.entry_name(version()): uki,
                 "loader/loader.conf": disk.LOADER_CONFIGURATION.encode(),
             },
@@ -233,7 +260,7 @@ def _sign_and_install(inputs: Inputs, tree: HashTree, unsigned: Path, out: Path)
         )
         disk.build_state(_state_files(inputs), state)
         parts = disk.Parts(esp, out / "root.erofs", out / "root.verity", state, tree.root_hash)
-        disk.assemble(parts, out / DISK)
+        disk.assemble(parts, inputs.target.layout, out / DISK)
         used = (out / DISK).stat().st_blocks * 512
         progress.note(f"{_mib(out / 'ainos.img')}, {used / MIB:.0f} MiB on disk")
     for part in (esp, state):

@@ -1,9 +1,10 @@
 """Debian's archive, read without touching the host's own package state.
 
-A second apt configuration under ``build/cache/apt`` (own sources, lists and caches; indexes
-verified with the Debian archive keyring) resolves package names to exact files. The result is in
-``scripts/debian.lock``, which names files by their place in the pool and by SHA-256, never by host.
-Builds read the lock only: they need no index, and take the same bytes until ``make relock``.
+A second apt configuration for each architecture, under ``build/cache/apt-<architecture>`` (own
+sources, lists and caches; indexes verified with the Debian archive keyring), resolves package names
+to exact files. The result is in ``scripts/debian.lock``, which names files by their place in the
+pool and by SHA-256, never by host. Builds read the lock only: they need no index, and take the same
+bytes until ``make relock``.
 
 Files travel through apt's own downloader, so the host's proxy and credentials apply.
 
@@ -22,13 +23,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from lib.architecture import X86_64, Architecture
 from lib.host import CACHE, REPOSITORY, CommandError, HostError, published, run, sha256_file
 from lib.mirrors import Mirrors, discover_mirrors
 from lib.progress import Progress, step
 
 SUITE = "trixie"
-COMPONENTS = ("main",)
-ARCHITECTURE = "amd64"
+# All that a list may name from. Where a package lies shows in its pool path, which the lock holds.
+COMPONENTS = ("main", "contrib", "non-free", "non-free-firmware")
+# What Debian calls a package that is the same on every architecture.
+ANY = "all"
 LOCK = REPOSITORY / "scripts" / "debian.lock"
 LISTS = REPOSITORY / "scripts" / "packages"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -60,6 +64,11 @@ class Entry:
     def basename(self) -> str:
         """The file's own name, such as ``libc6_2.41-12_amd64.deb``."""
         return self.filename.rsplit("/", 1)[1]
+
+    @property
+    def component(self) -> str:
+        """The part of the archive that holds it, such as ``main``; its licence decides that."""
+        return self.filename.removeprefix("pool/").removeprefix("updates/").split("/", 1)[0]
 
 
 def parse_lock(text: str, name: str) -> list[Entry]:
@@ -128,12 +137,16 @@ def parse_records(text: str, group: str) -> list[Entry]:
 
 
 class Archive:
-    """Debian trixie, with its updates and its security archive."""
+    """Debian trixie for one architecture, with its updates and its security archive."""
 
-    def __init__(self, cache: Path = CACHE, components: Sequence[str] = COMPONENTS) -> None:
+    def __init__(self, cache: Path = CACHE, architecture: Architecture = X86_64) -> None:
         self._cache = cache
-        self._components = tuple(components)
+        self._architecture = architecture
         self._mirrors: Mirrors | None = None
+
+    @property
+    def _folder(self) -> str:
+        return f"apt-{self._architecture.debian}"
 
     @property
     def mirrors(self) -> Mirrors:
@@ -146,7 +159,7 @@ class Archive:
 
     def update(self) -> None:
         """Fetch the indexes. Raises ArchiveError when the mirrors do not answer."""
-        root = self._cache / "apt"
+        root = self._cache / self._folder
         for part in ("lists/partial", "cache/archives/partial"):
             (root / part).mkdir(parents=True, exist_ok=True)
         (root / "status").touch()
@@ -156,8 +169,8 @@ class Archive:
             file.write_text(
                 "\n".join(
                     f"Types: deb\nURIs: {uri}\nSuites: {names}\n"
-                    f"Components: {' '.join(self._components)}\n"
-                    f"Architectures: {ARCHITECTURE}\nSigned-By: {KEYRING}\n"
+                    f"Components: {' '.join(COMPONENTS)}\n"
+                    f"Architectures: {self._architecture.debian}\nSigned-By: {KEYRING}\n"
                     for uri, names in suites
                 )
             )
@@ -217,12 +230,22 @@ class Archive:
         return paths
 
     @staticmethod
-    def lock_read(path: Path = LOCK, group: str | None = None) -> list[Entry]:
-        """Return the locked entries, of one group if it is named. Raises LockError."""
+    def lock_read(
+        path: Path = LOCK, group: str | None = None, architecture: Architecture = X86_64
+    ) -> list[Entry]:
+        """Return the locked entries: all, or those of one group for one architecture.
+
+        Raises LockError.
+        """
         if not path.exists():
             raise LockError(f"{path} is missing; `make relock` writes it")
         entries = parse_lock(path.read_text(), str(path))
-        return [entry for entry in entries if group is None or entry.group == group]
+        if group is None:
+            return entries
+        fitting = (architecture.debian, ANY)
+        return [
+            entry for entry in entries if entry.group == group and entry.architecture in fitting
+        ]
 
     @staticmethod
     def lock_write(entries: Iterable[Entry], path: Path = LOCK) -> None:
@@ -276,7 +299,7 @@ class Archive:
 
     def _apt(self, tool: str, *arguments: str) -> str:
         """Run an apt tool on our own sources, lists and (empty) installed state."""
-        root = self._cache.resolve() / "apt"
+        root = self._cache.resolve() / self._folder
         options = {
             "Dir::Etc::SourceList": root / "debian.sources",
             "Dir::Etc::SourceParts": "-",
@@ -286,8 +309,8 @@ class Archive:
             "Dir::State::Status": root / "status",
             "Dir::State::Extended_States": root / "extended_states",
             "Dir::Cache": root / "cache",
-            "APT::Architecture": ARCHITECTURE,
-            "APT::Architectures": ARCHITECTURE,
+            "APT::Architecture": self._architecture.debian,
+            "APT::Architectures": self._architecture.debian,
             "APT::Sandbox::User": "root",
             "APT::Get::List-Cleanup": "true",
             "Acquire::Languages": "none",

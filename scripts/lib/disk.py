@@ -3,7 +3,7 @@
 Everything is written without loop devices and without rights: mkfs.vfat and mtools fill the ESP,
 mke2fs the state partition, genimage puts the parts together.
 
-    assemble(Parts(esp, root, verity, state, root_hash), out)
+    assemble(Parts(esp, root, verity, state, root_hash), target.layout, out)
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from lib.layout import (
     STATE_HASH_SEED,
     STATE_LABEL,
     STATE_UUID,
+    Layout,
     slot_uuids,
 )
 from lib.release import epoch
 
-LOADER = "EFI/BOOT/BOOTX64.EFI"
 LOADER_CONFIGURATION = "timeout 0\neditor no\n"
 # Tries that a fresh entry has; systemd-boot counts them down, ainit gives them back once healthy.
 TRIES = 3
@@ -107,16 +107,16 @@ def build_state(files: Mapping[str, Path], out: Path) -> None:
         run(tools.as_root(arguments), env=environment)
 
 
-def check_fits(root: Path, verity: Path) -> None:
+def check_fits(root: Path, verity: Path, layout: Layout) -> None:
     """Raise HostError when a root or its hash tree is larger than a slot."""
-    for path, partition in ((root, PARTITIONS["root_a"]), (verity, PARTITIONS["verity_a"])):
+    for path, partition in ((root, layout["root_a"]), (verity, layout["verity_a"])):
         size = path.stat().st_size
         if size > partition.size:
             room = partition.size // MIB
             raise HostError(f"{path} takes {size / MIB:.1f} MiB, the partition has {room}")
 
 
-def configuration(parts: Parts) -> str:
+def configuration(parts: Parts, layout: Layout) -> str:
     """Return genimage's description of the disk. Slot B exists and is empty."""
     root, verity = slot_uuids(parts.root_hash)
     images = {
@@ -126,7 +126,7 @@ def configuration(parts: Parts) -> str:
     lines = ["image ainos.img {", "  hdimage {", "    partition-table-type = gpt"]
     lines += [f"    disk-uuid = {DISK_UUID}", f"    align = {MIB}", "  }"]
     offset = FIRST_OFFSET
-    for name, partition in PARTITIONS.items():
+    for name, partition in layout.items():
         identity: uuid.UUID = slots.get(name, partition.uuid)
         lines += [f"  partition {name} {{", f"    partition-type-uuid = {partition.type}"]
         lines += [f"    partition-uuid = {identity}", f"    offset = {offset}"]
@@ -138,14 +138,14 @@ def configuration(parts: Parts) -> str:
     return "\n".join([*lines, "}", ""])
 
 
-def assemble(parts: Parts, out: Path) -> None:
+def assemble(parts: Parts, layout: Layout, out: Path) -> None:
     """Put the parts together into one disk image, sparse where there is nothing."""
-    check_fits(parts.root, parts.verity)
+    check_fits(parts.root, parts.verity, layout)
     with published(out) as temporary, tempfile.TemporaryDirectory(dir=out.parent) as name:
         work = Path(name)
         for folder in ("root", "input", "output", "tmp"):
             (work / folder).mkdir()
-        (work / "genimage.cfg").write_text(configuration(parts))
+        (work / "genimage.cfg").write_text(configuration(parts, layout))
         command = ["genimage", "--config", str(work / "genimage.cfg")]
         command += ["--rootpath", str(work / "root"), "--inputpath", str(work / "input")]
         command += ["--outputpath", str(work / "output"), "--tmppath", str(work / "tmp")]

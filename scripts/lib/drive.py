@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import re
 import shutil
 import time
@@ -33,7 +34,8 @@ from lib.tamper import TAMPERS
 Data = dict[str, Any]
 
 FAULTS = tuple(TAMPERS)
-IMAGE = BUILD / "image"
+# AINOS_IMAGE drives another image than the default one, such as one that Buildroot made.
+IMAGE = Path(os.environ.get("AINOS_IMAGE") or BUILD / "image").absolute()
 RUN = BUILD / "run"
 BOOT_DEADLINE_S = 300.0
 REST_DEADLINE_S = 300.0

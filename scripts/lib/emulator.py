@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .architecture import X86_64, Architecture
 from .host import BUILD, REPOSITORY, HostError, exclusive, published, run
 
 SOURCES = REPOSITORY / "ainit" / "sched" / "emulator"
@@ -36,13 +37,13 @@ SLICES_MAX = 8  # the occupancy of a GPU is one 8-bit mask
 Record = Mapping[str, Any]
 
 
-def build(*, sanitize: bool = False) -> Path:
+def build(architecture: Architecture = X86_64, *, sanitize: bool = False) -> Path:
     """Return the library, made from the sources as they are now; ``sanitize`` adds run-time checks.
 
     Raises HostError when the geometry is not sound or the compiler refuses.
     """
-    directory = OUTPUT / "sanitized" if sanitize else OUTPUT
-    library = directory / SONAME
+    library = place(architecture, sanitize=sanitize)
+    directory = library.parent
     stamp = directory / "inputs.sha256"
     flags = [*FLAGS, *(SANITIZE if sanitize else HARDENING)]
     sources = sorted(SOURCES.glob("*.c"))
@@ -57,12 +58,19 @@ def build(*, sanitize: bool = False) -> Path:
         with published(library) as temporary:
             files = [os.path.relpath(path, REPOSITORY) for path in [*sources, geometry]]
             include = os.path.relpath(SOURCES, REPOSITORY)
-            command = ["gcc", *flags, f"-I{include}", *LINK, "-o", str(temporary), *files]
+            compiler = f"{architecture.compiler}gcc"
+            command = [compiler, *flags, f"-I{include}", *LINK, "-o", str(temporary), *files]
             run(command, cwd=REPOSITORY, timeout=300)
             temporary.chmod(0o755)
         with published(stamp) as temporary:
             temporary.write_text(inputs)
     return library
+
+
+def place(architecture: Architecture, *, sanitize: bool = False) -> Path:
+    """Return where the library for an architecture is made."""
+    directory = OUTPUT if architecture is X86_64 else OUTPUT / architecture.name
+    return (directory / "sanitized" if sanitize else directory) / SONAME
 
 
 def geometry_source(document: Record) -> str:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-ASSIGNMENT = re.compile(r'(CONFIG_[A-Za-z0-9_]+)=(y|n|-?\d+|0x[0-9a-fA-F]+|"[^"]*")')
+ASSIGNMENT = re.compile(r'(CONFIG_[A-Za-z0-9_]+)=(y|m|n|-?\d+|0x[0-9a-fA-F]+|"[^"]*")')
 UNSET = re.compile(r"# (CONFIG_[A-Za-z0-9_]+) is not set")
 
 
@@ -32,15 +32,17 @@ def _parse_line(line: str) -> tuple[str, str] | None:
     return None
 
 
-def merge_fragments(fragments: Iterable[tuple[str, str]]) -> tuple[dict[str, Option], list[str]]:
-    """Merge ``(file name, text)`` pairs; return the options by name and every finding.
+def merge_fragments(
+    fragments: Iterable[tuple[str, str, bool]],
+) -> tuple[dict[str, Option], list[str]]:
+    """Merge ``(file name, text, may have modules)``; return options by name and every finding.
 
-    Modules (``=m``) are a finding: what the image needs to boot is built in. So is an option that
-    two fragments ask for, because then neither can be changed alone.
+    A module (``=m``) where there may be none is a finding: what the image needs to boot is built
+    in. So is an option that two fragments ask for, because then neither can be changed alone.
     """
     options: dict[str, Option] = {}
     findings = []
-    for name, text in fragments:
+    for name, text, may_have_modules in fragments:
         for number, raw in enumerate(text.splitlines(), 1):
             line, where = raw.strip(), f"{name}:{number}"
             parsed = _parse_line(line)
@@ -49,6 +51,8 @@ def merge_fragments(fragments: Iterable[tuple[str, str]]) -> tuple[dict[str, Opt
                     findings.append(f"{where}: not an option: {line}")
                 continue
             option = Option(*parsed, where)
+            if option.value == "m" and not may_have_modules:
+                findings.append(f"{where}: {option.name}=m: modules belong to kernel-config/server")
             if option.name in options:
                 first = options[option.name].where
                 findings.append(f"{where}: {option.name} is already in {first}")

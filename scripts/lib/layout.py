@@ -11,6 +11,7 @@ kernel command line asks for those, and one UKI starts from either slot.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lib.architecture import X86_64, Architecture
@@ -58,8 +59,12 @@ class Slot:
 SLOT = Slot()
 
 
-def partitions(architecture: Architecture, slot: Slot) -> dict[str, Partition]:
-    """Return the partitions of a disk, by name, in their order.
+# Partitions by name, in their order on the disk.
+Layout = Mapping[str, Partition]
+
+
+def partitions(architecture: Architecture, slot: Slot) -> Layout:
+    """Return the partitions of a disk.
 
     Three UKIs, the loader and signatures fit the ESP. The image ships a small state partition at
     the end of the disk, where it can grow.

@@ -35,6 +35,7 @@ from lib.host import HostError
 from lib.process import end, spawn, wait_until
 from lib.qemu import Files, Hardware
 from lib.qmp import Qmp, QmpError
+from lib.variant import architecture_of
 from lib.vtpm import SoftwareTpm
 from secureboot.lib.pe import Image
 
@@ -52,7 +53,7 @@ BOOT_MARKS = {
     "ainit": r"Run /\S+ as init process",
 }
 # What the firmware says when it found nothing that it may start, or when a loader crashed.
-GIVEN_UP = r"BdsDxe: No bootable option|!!!! X64 Exception Type"
+GIVEN_UP = r"BdsDxe: No bootable option|!!!! X64 Exception Type|Synchronous Exception at"
 
 
 class MachineError(HostError):
@@ -61,6 +62,8 @@ class MachineError(HostError):
 
 class Machine:
     """One machine with the image of ``images`` and its own files under ``directory``.
+
+    Its processor is the one that the image is for.
 
     ``fault`` changes this machine's disk and hardware before the first start. ``gpu`` is the PCI
     address of a host GPU to pass through. ``echo`` shows the console while it is saved.
@@ -76,16 +79,17 @@ class Machine:
         gpu: str = "",
         echo: TextIO | None = None,
     ) -> None:
-        hardware = hardware or Hardware()
+        self._images = images.absolute()
+        architecture = architecture_of(self._images)
+        hardware = replace(hardware or Hardware(), architecture=architecture)
         if gpu:
             hardware = replace(hardware, gpu=gpu)
         self.hardware = fault.hardware(hardware) if fault else hardware
         self.directory = directory.absolute()
         self.console: Console | None = None
-        self._images = images.absolute()
         self._fault = fault
         self._echo = echo
-        self._accelerator = accelerator.choose()
+        self._accelerator = accelerator.choose(architecture)
         self._process: subprocess.Popen[bytes] | None = None
         self._qmp: Qmp | None = None
 
@@ -132,7 +136,7 @@ class Machine:
         if self.hardware.is_direct:
             self._files.kernel.write_bytes(self._uki_section(".linux"))
         else:
-            shutil.copyfile(self._images / "OVMF_VARS.fd", self._files.variables)
+            shutil.copyfile(self._images / self.hardware.architecture.store, self._files.variables)
         if self.hardware.has_tpm:
             shutil.rmtree(self.directory / "tpm", ignore_errors=True)
             self._tpm.manufacture()

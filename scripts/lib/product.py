@@ -1,7 +1,7 @@
 """The product on top of a root tree, whichever builder made that: ainit, units, agents, plan.
 
-`lay` is what `make image` and Buildroot's post-build script both call. The tree needs Python 3.13
-and the libraries that ainit imports; everything that is AINOS's own comes from this checkout.
+`lay` is what `make image` and Buildroot's post-build script both call. The tree needs Python and
+the libraries that ainit imports; everything that is AINOS's own comes from this checkout.
 
     lay(tree, release=False)
 """
@@ -13,18 +13,17 @@ import shutil
 import sys
 from pathlib import Path
 
-from lib import erofs, models
-from lib.host import BUILD, KEYS, REPOSITORY, HostError, run
+from lib import emulator, erofs, loader_cache, models
+from lib.anatomy import Anatomy
+from lib.host import KEYS, REPOSITORY, HostError, run
 from lib.layout import fixed_uuid
 from lib.release import PRODUCT, version
-from lib.tools import as_root
-from lib.tree import LIBRARIES, TreeError, compile_python, normalise, shells, unresolved
+from lib.tree import TreeError, compile_python, normalise, shells, unresolved
 
 OVERLAY = REPOSITORY / "rootfs-overlay"
 PACKAGE = "usr/lib/ainit"
 LIBRARY = "usr/lib/ainos"
 DEVELOPMENT = REPOSITORY / "scripts" / "development.txt"
-EMULATOR = BUILD / "emulator" / "libnvidia-ml.so.1"
 PUBLISHER = KEYS / "publisher.pub.pem"
 # Only what the machine runs: neither training code nor the emulator's source.
 NOT_PACKAGED = ("ainit/sched/train/", "ainit/sched/emulator/")
@@ -34,7 +33,11 @@ BUNDLES = "/run/ainit/agents"
 
 
 def lay(tree: Path, *, release: bool, python: Path | None = None) -> None:
-    """Lay the product over a root tree and check the result. ``python`` is the tree with Python."""
+    """Lay the product over a root tree and check the result.
+
+    ``python`` is a tree with the same Python that runs on this host, if the tree's own does not.
+    """
+    places = Anatomy.of(tree)
     for path in MOUNT_POINTS:
         (tree / path).mkdir(parents=True, exist_ok=True)
     left_out = development_only() if release else frozenset()
@@ -46,18 +49,18 @@ def lay(tree: Path, *, release: bool, python: Path | None = None) -> None:
         inside = source.relative_to(REPOSITORY)
         if not str(inside).startswith(NOT_PACKAGED):
             _copy(source, tree / PACKAGE / inside)
-    (tree / "usr/lib/python3/dist-packages/ainit.pth").write_text(f"/{PACKAGE}\n")
+    (tree / places.packages / "ainit.pth").write_text(f"/{PACKAGE}\n")
     (tree / "usr/lib/os-release").write_text(os_release(release=release))
     _link(tree / "etc/os-release", "../usr/lib/os-release")
     _copy_key(tree, PUBLISHER)
-    if not release and not (tree / LIBRARIES / EMULATOR.name).exists():
-        _copy_emulator(tree)
+    if not release and not (tree / places.libraries / emulator.SONAME).exists():
+        _copy_emulator(tree, places)
     compile_plan(tree)
     compile_python(tree, [PACKAGE], python)
     pack_agents(tree, python)
     normalise(tree)
-    # The cache holds offsets into the libraries that are there now, so it comes last.
-    run(as_root([str(tree / "usr/sbin/ldconfig"), "-X", "-r", str(tree)]))
+    libraries = loader_cache.libraries(tree, [places.libraries])
+    (tree / "etc/ld.so.cache").write_bytes(loader_cache.cache(libraries, places.architecture))
     shutil.rmtree(tree / "var/cache", ignore_errors=True)
     check(tree, release=release)
 
@@ -142,11 +145,12 @@ def _copy_key(tree: Path, key: Path) -> None:
     shutil.copyfile(key, folder / "publisher.pem")
 
 
-def _copy_emulator(tree: Path) -> None:
+def _copy_emulator(tree: Path, places: Anatomy) -> None:
     """Put the emulated NVML where the real one would be; a tree with NVIDIA's own keeps that."""
-    if not EMULATOR.exists():
-        raise HostError(f"{EMULATOR} is missing; `scripts/emulator` makes it")
-    shutil.copyfile(EMULATOR, tree / LIBRARIES / EMULATOR.name)
+    library = emulator.place(places.architecture)
+    if not library.exists():
+        raise HostError(f"{library} is missing; `scripts/emulator` makes it")
+    shutil.copyfile(library, tree / places.libraries / library.name)
 
 
 def _link(path: Path, target: str) -> None:

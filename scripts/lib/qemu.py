@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import assert_never
 
 from lib.accelerator import Accelerator, firmware_arguments
+from lib.architecture import X86_64, Architecture
 
 MEMORY_MIB = 2048
 # A GPU's driver and models want memory, and its windows want address space (an H100 takes 128 GiB).
@@ -36,6 +37,7 @@ class DiskBus(Enum):
 class Hardware:
     """What a machine is made of. ``memory_mib`` of 0 takes the default for the other choices."""
 
+    architecture: Architecture = X86_64
     cpus: int = 2
     memory_mib: int = 0
     disk_bus: DiskBus = DiskBus.VIRTIO
@@ -70,7 +72,7 @@ class Files:
     @property
     def kernel(self) -> Path:
         """The kernel for a direct start."""
-        return self.directory / "bzImage"
+        return self.directory / "kernel"
 
     def socket(self, name: str) -> Path:
         """The socket ``control``, ``shell``, ``qmp`` or ``tpm``."""
@@ -81,17 +83,18 @@ def command(
     hardware: Hardware, files: Files, accelerator: Accelerator, cmdline: str = ""
 ) -> list[str]:
     """The command line; ``cmdline`` is the kernel's, for a direct start."""
+    architecture = hardware.architecture
     memory = hardware.memory_mib or (GPU_MEMORY_MIB if hardware.gpu else MEMORY_MIB)
     return [
-        *("qemu-system-x86_64", "-name", "ainos", "-nodefaults", "-no-user-config"),
-        *("-machine", "q35,smm=on", *accelerator.arguments),
+        *(architecture.qemu, "-name", "ainos", "-nodefaults", "-no-user-config"),
+        *("-machine", architecture.board, *accelerator.arguments(architecture)),
         *("-smp", str(hardware.cpus), "-m", str(memory)),
         *("-display", "none", "-serial", "stdio"),
         *("-qmp", _listen(files.socket("qmp"))),
         *([] if hardware.may_restart else ["-no-reboot"]),
         *_start(hardware, files, cmdline),
         *(word for number in range(hardware.disks) for word in _disk(hardware, files, number)),
-        *(_tpm(files) if hardware.has_tpm else []),
+        *(_tpm(architecture, files) if hardware.has_tpm else []),
         *_ports(files),
         *("-device", "i6300esb", "-action", "watchdog=reset"),
         *("-object", "rng-random,id=entropy,filename=/dev/urandom"),
@@ -104,7 +107,7 @@ def command(
 def _start(hardware: Hardware, files: Files, cmdline: str) -> list[str]:
     if hardware.is_direct:
         return ["-kernel", str(files.kernel), "-append", cmdline]
-    arguments = firmware_arguments(files.variables)
+    arguments = firmware_arguments(hardware.architecture, files.variables)
     if hardware.smbios_cmdline:
         # A comma separates options for QEMU; a doubled one is a comma.
         value = f"{STUB_CMDLINE}={hardware.smbios_cmdline}".replace(",", ",,")
@@ -129,10 +132,10 @@ def _disk(hardware: Hardware, files: Files, number: int) -> list[str]:
     return ["-drive", backing, *(word for item in device for word in ("-device", item))]
 
 
-def _tpm(files: Files) -> list[str]:
+def _tpm(architecture: Architecture, files: Files) -> list[str]:
     return [
         *("-chardev", f"socket,id=tpm,path={files.socket('tpm')}"),
-        *("-tpmdev", "emulator,id=tpm0,chardev=tpm", "-device", "tpm-crb,tpmdev=tpm0"),
+        *("-tpmdev", "emulator,id=tpm0,chardev=tpm", "-device", f"{architecture.tpm},tpmdev=tpm0"),
     ]
 
 

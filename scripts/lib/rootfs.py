@@ -2,9 +2,9 @@
 
 The part below the product depends on locked lists only, so it is kept in ``build/cache/root`` by
 the hash of what it is made from; a change in ainit or in a unit copies it and lays the product
-anew.
+anew. Modules and what they need of firmware are laid over that copy: they follow the kernel.
 
-    tree = build(release=False)
+    tree = build(Target(), kernel=None)
 """
 
 from __future__ import annotations
@@ -13,37 +13,56 @@ import hashlib
 import json
 from pathlib import Path
 
-from lib import product, sbom, tree, wheels
+from lib import modules, product, sbom, tools, tree, wheels
+from lib.anatomy import Anatomy
 from lib.debian import Archive, Entry
-from lib.host import BUILD, CACHE, REPOSITORY, exclusive, published_tree, run
+from lib.host import CACHE, REPOSITORY, HostError, exclusive, published_tree, run
 from lib.progress import step
+from lib.variant import DEVELOPMENT_GROUP, Target
 
-PRUNE = REPOSITORY / "scripts" / "prune.txt"
-WHEELS = REPOSITORY / "scripts" / "wheels.txt"
+PRUNE = REPOSITORY / "scripts" / "prune"
 COMPONENTS = "components.json"
 # Code whose change means another base: that which lays it out.
-RECIPE = ("rootfs.py", "tree.py", "wheels.py")
+RECIPE = ("anatomy.py", "rootfs.py", "tree.py", "wheels.py")
 
 
-def destination(*, release: bool) -> Path:
-    """Return where the finished tree lies."""
-    return BUILD / ("root-release" if release else "root")
+def groups_of(target: Target) -> tuple[str, ...]:
+    """Return the package lists that make up the tree of a target."""
+    development = () if target.release else (DEVELOPMENT_GROUP,)
+    return (*target.variant.groups, *development)
 
 
-def base(entries: list[Entry], cache: Path = CACHE / "root") -> Path:
+def entries_of(target: Target) -> list[Entry]:
+    """Return the locked packages of a target, none twice. Raises HostError."""
+    found: dict[str, Entry] = {}
+    for group in groups_of(target):
+        for entry in Archive.lock_read(group=group, architecture=target.architecture):
+            found.setdefault(entry.package, entry)
+    wrong = [e.package for e in found.values() if e.component not in target.variant.components]
+    if wrong:
+        allowed = ", ".join(sorted(target.variant.components))
+        raise HostError(f"{', '.join(wrong)}: not from {allowed}, as the variant wants")
+    return list(found.values())
+
+
+def base(target: Target, cache: Path = CACHE / "root") -> Path:
     """Return the directory of the tree below the product, made when it is not in the cache.
 
     It holds ``tree`` and the software bill of materials of what is in it.
     """
+    entries = entries_of(target)
+    locks = [wheels.lock_of(name, target.architecture) for name in target.variant.wheels]
+    lists = [path for group in groups_of(target) if (path := PRUNE / f"{group}.txt").exists()]
     digest = hashlib.sha256("".join(entry.sha256 for entry in entries).encode())
-    for path in (PRUNE, WHEELS, *(Path(__file__).with_name(name) for name in RECIPE)):
+    for path in (*lists, *locks, *(Path(__file__).with_name(name) for name in RECIPE)):
         digest.update(path.read_bytes())
     folder = cache / digest.hexdigest()[:16]
     if folder.exists():
         return folder
     debs = Archive().download(entries)
     with step("wheels"):
-        found = wheels.download(WHEELS, wheels.GUEST)
+        options = wheels.guest(target.architecture)
+        found = [wheel for lock in locks for wheel in wheels.download(lock, options)]
     with step("root base") as progress, published_tree(folder) as temporary:
         root = temporary / "tree"
         tree.unpack(debs, root)
@@ -51,26 +70,40 @@ def base(entries: list[Entry], cache: Path = CACHE / "root") -> Path:
         for wheel in found:
             wheels.lay(wheel, root / wheels.DIST_PACKAGES)
             components.append(sbom.wheel(wheels.inspect(wheel)))
-        tree.prune(root, PRUNE.read_text(), str(PRUNE))
-        (root / "usr/bin/python3").symlink_to("python3.13")
+        for path in lists:
+            tree.prune(root, path.read_text(), str(path))
+        places = Anatomy.of(root)
+        (root / "usr/bin/python3").symlink_to(places.interpreter)
         tree.normalise(root)
-        tree.compile_python(root, ["usr/lib/python3.13", "usr/lib/python3"])
+        folders = [places.standard_library, str(Path(places.packages).parent)]
+        tree.compile_python(root, folders, tools.python_for(target.architecture))
         (temporary / COMPONENTS).write_text(json.dumps(components, indent=1))
         progress.note(f"{len(entries)} packages, {len(found)} wheels")
     return folder
 
 
-def build(*, release: bool, target: Path | None = None, cache: Path = CACHE / "root") -> Path:
-    """Build the tree of a development image or of a release, and return where it is."""
-    target = target or destination(release=release)
+def build(
+    target: Target,
+    kernel: Path | None = None,
+    out: Path | None = None,
+    cache: Path = CACHE / "root",
+) -> Path:
+    """Build the tree of a target, and return where it is.
+
+    ``kernel`` is the directory that `lib.kernel.build` returned: a variant with modules takes them
+    from there. Raises HostError.
+    """
+    out = out or target.root
     with exclusive("rootfs"):
-        entries = Archive.lock_read(group="root")
-        if not release:
-            entries += Archive.lock_read(group="shell")
-        cached = base(entries, cache)
-        with step("root tree"), published_tree(target) as temporary:
+        cached = base(target, cache)
+        with step("root tree"), published_tree(out) as temporary:
             run(["cp", "--archive", "--reflink=auto", f"{cached}/tree/.", str(temporary)])
             components = json.loads((cached / COMPONENTS).read_text())
-            product.lay(temporary, release=release)
+            if target.variant.has_modules:
+                if kernel is None:
+                    raise HostError(f"a tree for {target.variant.name} needs --kernel DIR")
+                modules.lay(kernel, temporary)
+            python = tools.python_for(target.architecture)
+            product.lay(temporary, release=target.release, python=python)
             sbom.write_root(temporary, components)
-    return target
+    return out

@@ -18,11 +18,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from lib.architecture import Architecture
 from lib.debian import Archive, Entry
 from lib.host import HostError, sha256_file
 from lib.layout import NAMESPACE
 from lib.models import PACKAGED, Record
 from lib.release import PRODUCT, epoch, version
+from lib.variant import BOOT_GROUP
 from lib.wheels import Distribution
 
 ROOT_DOCUMENT = "usr/lib/ainos/sbom.cdx.json"
@@ -115,13 +117,19 @@ def model(path: Path, record: Record, sources: Mapping[str, Distribution]) -> Co
 
 
 def kernel_release(image: Path) -> str:
-    """Return what ``uname -r`` will say (x86 boot protocol, offset 0x20e). Raises HostError."""
-    with image.open("rb") as file:
-        header = file.read(0x10000)
-    if header[0x202:0x206] != b"HdrS":
-        raise HostError(f"{image} is not a bzImage")
-    (offset,) = struct.unpack_from("<H", header, 0x20E)
-    return header[offset + 0x200 :].split(b" ", 1)[0].decode("ascii")
+    """Return what ``uname -r`` will say. Raises HostError.
+
+    An x86 image has it in its header (boot protocol, offset 0x20e). That of arm64 is not compressed
+    and holds the banner that the kernel prints first.
+    """
+    data = image.read_bytes()
+    if data[0x202:0x206] == b"HdrS":
+        (offset,) = struct.unpack_from("<H", data, 0x20E)
+        return data[offset + 0x200 :].split(b" ", 1)[0].decode("ascii")
+    banner = re.search(rb"Linux version ([!-~]+) ", data) if data[0x38:0x3C] == b"ARM\x64" else None
+    if banner is None:
+        raise HostError(f"{image} is neither a bzImage nor an arm64 Image")
+    return banner[1].decode("ascii")
 
 
 def kernel(image: Path) -> Component:
@@ -138,9 +146,9 @@ def kernel(image: Path) -> Component:
     )
 
 
-def boot_loader() -> Component:
+def boot_loader(architecture: Architecture) -> Component:
     """Describe systemd-boot and its stub, which lie on the ESP and in the UKI."""
-    entry = next(e for e in Archive.lock_read(group="tools") if e.package == "systemd-boot-efi")
+    (entry,) = Archive.lock_read(group=BOOT_GROUP, architecture=architecture)
     purl = f"pkg:deb/debian/systemd-boot-efi@{_quoted(entry.version)}?arch={entry.architecture}"
     return _component(
         "firmware",

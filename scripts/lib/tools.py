@@ -9,21 +9,23 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from lib.debian import Archive
+from lib.architecture import Architecture
+from lib.debian import Archive, Entry
 from lib.host import CACHE, VENV, exclusive, published_tree
 from lib.tree import program, unpack
+from lib.variant import BOOT_GROUP
 
-STUB = "usr/lib/systemd/boot/efi/linuxx64.efi.stub"
-BOOT_LOADER = "usr/lib/systemd/boot/efi/systemd-bootx64.efi"
+# What runs Python: the interpreter, its library, and what those are linked with.
+PYTHON = re.compile(r"python3\.\d+.*|libpython3.*|libc6|libexpat1|zlib1g")
 
 
-@cache
-def folder() -> Path:
-    """Return the tree of tools, unpacked on first need and again when the lock changes."""
-    entries = Archive.lock_read(group="tools")
+def _unpacked(entries: Sequence[Entry]) -> Path:
+    """Return the tree of these packages, unpacked on first need and again when they change."""
     key = hashlib.sha256("".join(entry.sha256 for entry in entries).encode()).hexdigest()[:16]
     path = CACHE / "tools" / key
     with exclusive("tools"):
@@ -31,6 +33,30 @@ def folder() -> Path:
             with published_tree(path) as temporary:
                 unpack(Archive().download(entries), temporary)
     return path
+
+
+@cache
+def folder() -> Path:
+    """Return the tree of tools."""
+    return _unpacked(Archive.lock_read(group="tools"))
+
+
+@cache
+def boot(architecture: Architecture) -> Path:
+    """Return the tree with the boot loader and the UKI stub of an architecture."""
+    return _unpacked(Archive.lock_read(group=BOOT_GROUP, architecture=architecture))
+
+
+@cache
+def python_for(architecture: Architecture) -> Path | None:
+    """Return a tree with the guest's Python that runs on this host; None when its own does.
+
+    Bytecode depends on the version alone, so this host can compile it for another architecture.
+    """
+    if architecture.runs_here:
+        return None
+    entries = Archive.lock_read(group="root")
+    return _unpacked([entry for entry in entries if PYTHON.fullmatch(entry.package)])
 
 
 def command(name: str) -> list[str]:

@@ -4,7 +4,7 @@ No maintainer script runs and no package database is written. What a tree holds 
 rather than believed: every library that an ELF file asks for must be in the tree.
 
     unpack(Archive().download(entries), tree)
-    prune(tree, (SCRIPTS / "prune.txt").read_text(), "prune.txt")
+    prune(tree, (SCRIPTS / "prune/root.txt").read_text(), "prune/root.txt")
     missing = unresolved(tree)
 """
 
@@ -18,10 +18,12 @@ import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from lib.anatomy import Anatomy, c_library
+from lib.architecture import ARCHITECTURES
 from lib.host import HostError, run
 
-LIBRARIES = "usr/lib/x86_64-linux-gnu"
-LOADER = f"{LIBRARIES}/ld-linux-x86-64.so.2"
+# Where the loader looks for a library: in Debian's directory, then in the plain one.
+SEARCHED = (*(architecture.libraries for architecture in ARCHITECTURES.values()), "usr/lib")
 MERGED = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64"}
 # What gives a person or a program a shell, by file name.
 SHELLS = frozenset({"sh", "ash", "bash", "dash", "zsh", "ksh", "mksh", "csh", "tcsh", "fish"}) | {
@@ -104,7 +106,7 @@ def unresolved(tree: Path) -> list[str]:
     """Return one finding for each library that an ELF file needs and would not find.
 
     The loader looks in the file's own RUNPATH (``$ORIGIN`` is its directory), then in the system's
-    library directory. A file without needs, or one that names its library absolutely, is fine.
+    library directories. A file without needs, or one that names its library absolutely, is fine.
     """
     files = list(_elf_files(tree))
     if not files:
@@ -116,7 +118,7 @@ def unresolved(tree: Path) -> list[str]:
     for block in blocks:
         path = Path(block.split("\n", 1)[0])
         runpath = re.search(r"\((?:RUNPATH|RPATH)\).*\[(.*)\]", block)
-        folders = [tree / LIBRARIES]
+        folders = [tree / folder for folder in SEARCHED]
         for entry in runpath[1].split(":") if runpath else ():
             folders.insert(0, Path(re.sub(r"\$ORIGIN|\$\{ORIGIN\}", str(path.parent), entry)))
         findings += [
@@ -138,22 +140,23 @@ def shells(tree: Path) -> list[str]:
 
 def program(tree: Path, path: str) -> list[str]:
     """Return the command that runs a program of the tree with the tree's own C library."""
-    libraries = tree / LIBRARIES
-    return [str(tree / LOADER), "--library-path", str(libraries), str(tree / path)]
+    architecture, folder = c_library(tree)
+    loader = tree / folder / Path(architecture.loader).name
+    return [str(loader), "--library-path", str(tree / folder), str(tree / path)]
 
 
 def compile_python(
     tree: Path, folders: Sequence[str], python: Path | None = None, prefix: str = "/"
 ) -> None:
-    """Compile Python sources with the tree's own interpreter.
+    """Compile Python sources with the tree's own interpreter, or with that of another tree.
 
     Unchecked-hash bytecode (PEP 552) holds no time stamp and is loaded without a look at the
     source, which stays for the lines of a traceback. One process, in sorted order: what is interned
-    already decides bits of the output. ``python`` is the tree that holds the interpreter,
-    ``prefix`` the place of ``tree`` on the machine.
+    already decides bits of the output. ``python`` is the other tree, with the same version of
+    Python; ``prefix`` is the place of ``tree`` on the machine.
     """
     home = python or tree
-    command = [*program(home, "usr/bin/python3.13"), "-S", "-m", "compileall", "-q", "-f"]
+    command = [*program(home, Anatomy.of(home).python), "-S", "-m", "compileall", "-q", "-f"]
     command += ["--invalidation-mode", "unchecked-hash", "-s", str(tree), "-p", prefix]
     environment = {
         "PYTHONHOME": str(home / "usr"),

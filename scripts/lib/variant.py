@@ -7,13 +7,14 @@ target.image        # build/image-nvidia-release
 from __future__ import annotations
 
 import argparse
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from lib import architecture
 from lib.architecture import AARCH64, X86_64, Architecture
 from lib.host import BUILD, HostError
-from lib.layout import SLOT, Slot
+from lib.layout import SLOT, Layout, Slot, partitions
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +59,14 @@ BOOT_GROUP = "boot"
 
 
 def architectures_of(group: str) -> tuple[Architecture, ...]:
-    """Return for which architectures a package list is resolved: those of the images it is in.
+    """Return for which architectures a list is resolved: those of the images that it is part of.
 
     What is in no image is for the build host, which is an x86-64 one.
     """
     found = {
         each.name: each
         for variant in VARIANTS.values()
-        if group in (*variant.groups, DEVELOPMENT_GROUP, BOOT_GROUP)
+        if group in (*variant.groups, *variant.wheels, DEVELOPMENT_GROUP, BOOT_GROUP)
         for each in variant.architectures
     }
     return tuple(found.values()) or (X86_64,)
@@ -114,10 +115,27 @@ class Target:
         return BUILD / f"root{self.suffix}"
 
     @property
+    def layout(self) -> Layout:
+        """The partitions of its disk."""
+        return partitions(self.architecture, self.variant.slot)
+
+    @property
     def options(self) -> list[str]:
         """The options that make another script choose the same target."""
         found = ["--variant", self.variant.name, "--arch", self.architecture.name]
         return [*found, "--release"] if self.release else found
+
+
+# What everything makes unless it is told otherwise.
+DEFAULT = Target()
+
+
+def architecture_of(image: Path) -> Architecture:
+    """Return what the finished image in a directory is for, as its manifest says."""
+    path = image / "manifest.json"
+    if not path.exists():
+        raise HostError(f"there is no image in {image}; `make image` builds one")
+    return architecture.of(json.loads(path.read_text())["architecture"])
 
 
 def add_options(parser: argparse.ArgumentParser, *, release: bool = True) -> None:

@@ -4,7 +4,7 @@ The salt follows from the version and the UUID is fixed, so equal roots give equ
 no initramfs: the kernel itself builds the mapping from ``dm-mod.create=`` on the signed command
 line (kernel documentation, admin-guide/device-mapper/dm-init.rst and verity.rst).
 
-    tree = build(root, out, version()); command_line(tree)
+    tree = build(root, out, version()); command_line(tree, X86_64)
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from lib.architecture import Architecture
 from lib.host import HostError, published, run
 from lib.layout import BLOCK, SECTOR, VERITY_UUID, slot_uuids
 
@@ -21,7 +22,6 @@ from lib.layout import BLOCK, SECTOR, VERITY_UUID, slot_uuids
 HASH_START = 1
 # How long the kernel waits for a disk that comes late, such as one on USB, before it reboots.
 ROOT_WAIT_S = 30
-CONSOLES = ("tty0", "ttyS0,115200")  # the last one is /dev/console
 LSM = ("lockdown", "landlock", "yama", "bpf", "ipe", "ima")
 
 
@@ -55,7 +55,7 @@ def build(data: Path, out: Path, release: str) -> HashTree:
     return HashTree(match[1], salt, size // BLOCK)
 
 
-def command_line(tree: HashTree) -> str:
+def command_line(tree: HashTree, architecture: Architecture) -> str:
     """Return the kernel command line that starts the root with this hash tree and no other.
 
     Both partitions are named by the halves of the root hash, so it serves either slot. ``gpt``
@@ -72,7 +72,8 @@ def command_line(tree: HashTree) -> str:
         f"dm-mod.waitfor={data},{hashes}",
         *("root=/dev/dm-0", "rootfstype=erofs", "ro", f"rootwait={ROOT_WAIT_S}", "gpt"),
         *("init=/usr/sbin/init", "panic=-1", "lockdown=integrity", f"lsm={','.join(LSM)}"),
-        *(f"console={console}" for console in CONSOLES),
+        # The last one is /dev/console.
+        *("console=tty0", f"console={architecture.serial},115200"),
         "quiet",
     ]
     return " ".join(words)

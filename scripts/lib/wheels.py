@@ -4,7 +4,7 @@ A list ``<name>.in`` says what is wanted and why, and ``-name`` what is not; its
 pins one file of each package by version and SHA-256. pip resolves, downloads and checks; a wheel is
 a zip archive (PEP 427), so laying it out needs neither pip nor the interpreter it is meant for.
 
-    for wheel in download(SCRIPTS / "wheels.txt", GUEST): lay(wheel, tree / DIST_PACKAGES)
+    for wheel in download(lock_of("wheels", X86_64), guest(X86_64)): lay(wheel, site_packages)
 """
 
 from __future__ import annotations
@@ -20,18 +20,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from lib.architecture import X86_64, Architecture
 from lib.host import CACHE, REPOSITORY, VENV, HostError, published, published_tree, run, sha256_file
 
 SCRIPTS = REPOSITORY / "scripts"
 DIST_PACKAGES = "usr/lib/python3/dist-packages"
-# The guest's glibc (2.41) satisfies each of these; pip takes exactly the tags it is given.
-GUEST = (
-    "--python-version=3.13",
-    "--implementation=cp",
-    *(f"--abi={abi}" for abi in ("cp313", "abi3", "none")),
-    *(f"--platform=manylinux_2_{minor}_x86_64" for minor in (34, 31, 28, 27, 17)),
-    "--platform=manylinux2014_x86_64",
-)
+# What the guest's glibc (2.41) satisfies (PEP 600); pip takes exactly the tags it is given.
+MANYLINUX = (*(f"manylinux_2_{minor}" for minor in (34, 31, 28, 27, 17)), "manylinux2014")
 DOWNLOAD_DEADLINE_S = 1800
 
 
@@ -47,6 +42,22 @@ class Distribution:
     version: str
     licence: str
     sha256: str
+
+
+def guest(architecture: Architecture) -> tuple[str, ...]:
+    """Return pip's options that describe the guest."""
+    return (
+        "--python-version=3.13",
+        "--implementation=cp",
+        *(f"--abi={abi}" for abi in ("cp313", "abi3", "none")),
+        *(f"--platform={tag}_{architecture.wheel}" for tag in MANYLINUX),
+    )
+
+
+def lock_of(name: str, architecture: Architecture) -> Path:
+    """Return the lock of a list; each architecture has its own, for compiled files differ."""
+    suffix = "" if architecture is X86_64 else f"-{architecture.name}"
+    return SCRIPTS / f"{name}{suffix}.txt"
 
 
 def _pip(arguments: Sequence[str]) -> None:

@@ -6,11 +6,11 @@ import json
 import tempfile
 from pathlib import Path
 
+from lib.architecture import X86_64, Architecture
 from lib.host import VENV, HostError, published, run
 
 from secureboot.lib.keys import KeySet
 
-FIRMWARE_VARIABLES = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
 VIRT_FW_VARS = VENV / "bin" / "virt-fw-vars"
 
 
@@ -26,13 +26,14 @@ def sign(source: Path, target: Path, keys: KeySet) -> None:
         run(["sbverify", "--cert", certificate, str(temporary)], timeout=60)
 
 
-def enrol(target: Path, keys: KeySet, template: Path = FIRMWARE_VARIABLES) -> None:
-    """Write a firmware variable store with our PK, KEK and db, and Secure Boot on."""
+def enrol(target: Path, keys: KeySet, architecture: Architecture = X86_64) -> None:
+    """Write a variable store for QEMU's firmware with our PK, KEK and db, and Secure Boot on."""
     owner = str(keys.owner())
     with published(target) as temporary:
         run(
             [
-                *(str(VIRT_FW_VARS), "--input", str(template), "--output", str(temporary)),
+                *(str(VIRT_FW_VARS), "--input", str(architecture.variables)),
+                *("--output", str(temporary)),
                 *("--set-pk", owner, str(keys.certificate("PK"))),
                 *("--add-kek", owner, str(keys.certificate("KEK"))),
                 *("--add-db", owner, str(keys.certificate("db"))),

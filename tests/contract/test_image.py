@@ -16,6 +16,7 @@ from typing import Any
 import pefile
 import pytest
 from lib import assembly, disk, erofs, sbom, verity
+from lib.architecture import X86_64
 from lib.assembly import Inputs
 from lib.host import HostError
 from lib.layout import DISK_UUID, MIB, PARTITIONS, SECTOR, STATE_UUID, fixed_uuid, slot_uuids
@@ -41,6 +42,9 @@ def _tree(folder: Path) -> Path:
         path.write_text(content)
     (folder / "bin").symlink_to("usr/bin")
     return folder
+
+
+LOADER = X86_64.default_loader
 
 
 def _kernel(path: Path) -> Path:
@@ -149,7 +153,7 @@ def parts(built: tuple[Path, Path, Path], tmp_path_factory: pytest.TempPathFacto
     _, out, _ = built
     folder = tmp_path_factory.mktemp("parts")
     uki = out / "uki.unsigned.efi"
-    disk.build_esp({disk.LOADER: b"loader", disk.entry_name("1"): uki}, folder / "esp")
+    disk.build_esp({LOADER: b"loader", disk.entry_name("1"): uki}, folder / "esp")
     disk.build_state({"models/incoming/one/model.onnx": uki}, folder / "state")
     root_hash = _manifest(out)["root"]["hash"]
     return disk.Parts(
@@ -159,7 +163,7 @@ def parts(built: tuple[Path, Path, Path], tmp_path_factory: pytest.TempPathFacto
 
 def test_esp_and_state_are_the_same_when_built_again(parts: disk.Parts, tmp_path: Path) -> None:
     uki = parts.root.with_name("uki.unsigned.efi")
-    disk.build_esp({disk.entry_name("1"): uki, disk.LOADER: b"loader"}, tmp_path / "esp")
+    disk.build_esp({disk.entry_name("1"): uki, LOADER: b"loader"}, tmp_path / "esp")
     disk.build_state({"models/incoming/one/model.onnx": uki}, tmp_path / "state")
     for name, part in (("esp", parts.esp), ("state", parts.state)):
         done = subprocess.run(["cmp", str(part), str(tmp_path / name)], check=False)
@@ -202,7 +206,7 @@ def test_the_state_partition_can_hold_verified_files(parts: disk.Parts) -> None:
 
 def test_the_disk_has_the_layout_and_the_slot_its_names(parts: disk.Parts, tmp_path: Path) -> None:
     image = tmp_path / "ainos.img"
-    disk.assemble(parts, image)
+    disk.assemble(parts, PARTITIONS, image)
     printed = subprocess.run(
         ["sfdisk", "--json", str(image)], check=True, capture_output=True, text=True
     ).stdout
@@ -231,11 +235,11 @@ def test_a_root_that_does_not_fit_its_slot_is_refused(tmp_path: Path) -> None:
     hashes.touch()
     with root.open("r+b") as file:
         file.truncate(PARTITIONS["root_a"].size)
-    disk.check_fits(root, hashes)
+    disk.check_fits(root, hashes, PARTITIONS)
     with hashes.open("r+b") as file:
         file.truncate(PARTITIONS["verity_a"].size + 1)
     with pytest.raises(HostError, match="the partition has 16"):
-        disk.check_fits(root, hashes)
+        disk.check_fits(root, hashes, PARTITIONS)
 
 
 def test_a_bundle_depends_on_names_modes_and_contents_only(tmp_path: Path) -> None:

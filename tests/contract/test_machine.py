@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from lib import machine as machines
-from lib.accelerator import EMPTY_VARIABLES, Accelerator
+from lib.accelerator import Accelerator
+from lib.architecture import X86_64
 from lib.host import REPOSITORY, run
 from lib.machine import Machine, MachineError
 from lib.process import end, spawn, wait_until
@@ -38,7 +39,8 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("images")
     with (folder / "ainos.img").open("wb") as file:
         file.truncate(DISK_BYTES)
-    shutil.copyfile(EMPTY_VARIABLES, folder / "OVMF_VARS.fd")
+    shutil.copyfile(X86_64.variables, folder / X86_64.store)
+    (folder / "manifest.json").write_text('{"architecture": "x86_64"}')
     (folder / "uki.efi").write_bytes(pe.build({".linux": b"no kernel", ".cmdline": b"quiet"}))
     return folder
 

@@ -7,9 +7,10 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
+from lib.architecture import X86_64
 from lib.debian import Archive
 from lib.host import CACHE, exclusive, published_tree
-from lib.tree import LIBRARIES, LOADER, unpack
+from lib.tree import unpack
 
 
 @cache
@@ -22,8 +23,9 @@ def command() -> tuple[str, ...]:
         if not tree.exists():
             with published_tree(tree) as temporary:
                 unpack(Archive().download(entries), temporary)
-    libraries = f"{tree / LIBRARIES}:{tree / LIBRARIES / 'systemd'}"
-    return str(tree / LOADER), "--library-path", libraries, str(tree / "usr/bin/varlinkctl")
+    libraries = tree / X86_64.libraries
+    path = f"{libraries}:{libraries / 'systemd'}"
+    return str(tree / X86_64.loader), "--library-path", path, str(tree / "usr/bin/varlinkctl")
 
 
 def varlinkctl(*arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:

@@ -43,10 +43,10 @@ def test_the_trial_decides_and_is_remembered(
     trials = Trials(result=result)
     monkeypatch.setattr(accelerator, "is_kvm_usable", trials)
     cache = tmp_path / "accelerator.json"
-    assert [accelerator.choose(cache) for _ in range(2)] == [chosen] * 2
+    assert [accelerator.choose(cache=cache) for _ in range(2)] == [chosen] * 2
     assert trials.count == 1
     boot_id.write_text("second\n")
-    accelerator.choose(cache)
+    accelerator.choose(cache=cache)
     assert trials.count == 2
 
 
@@ -57,7 +57,7 @@ def test_a_damaged_memory_is_no_answer(
     monkeypatch.setattr(accelerator, "is_kvm_usable", Trials(result=False))
     cache = tmp_path / "accelerator.json"
     cache.write_text(content)
-    assert accelerator.choose(cache) is Accelerator.TCG
+    assert accelerator.choose(cache=cache) is Accelerator.TCG
     assert json.loads(cache.read_text()) == {"boot_id": "first", "accelerator": "tcg"}
 
 
@@ -66,7 +66,7 @@ def test_a_person_can_decide(
 ) -> None:
     monkeypatch.setattr(accelerator, "is_kvm_usable", Trials(result=False))
     monkeypatch.setenv("AINOS_ACCELERATOR", "kvm")
-    assert accelerator.choose(tmp_path / "cache") is Accelerator.KVM
+    assert accelerator.choose(cache=tmp_path / "cache") is Accelerator.KVM
     monkeypatch.setenv("AINOS_ACCELERATOR", "xen")
     with pytest.raises(HostError, match="'xen', neither kvm nor tcg"):
-        accelerator.choose(tmp_path / "cache")
+        accelerator.choose(cache=tmp_path / "cache")

@@ -11,8 +11,12 @@ REPOSITORY = Path(__file__).resolve().parents[4]
 def test_values_of_every_kind_are_merged_across_fragments() -> None:
     options, findings = merge_fragments(
         [
-            ("a.config", '# why\nCONFIG_NET=y\nCONFIG_NAME="x y"\n'),
-            ("b.config", "\nCONFIG_NR_CPUS=512\nCONFIG_MASK=0x0\n# CONFIG_DEVMEM is not set\n"),
+            ("a.config", '# why\nCONFIG_NET=y\nCONFIG_NAME="x y"\n', False),
+            (
+                "b.config",
+                "\nCONFIG_NR_CPUS=512\nCONFIG_MASK=0x0\n# CONFIG_DEVMEM is not set\n",
+                False,
+            ),
         ]
     )
     assert findings == []
@@ -27,16 +31,19 @@ def test_values_of_every_kind_are_merged_across_fragments() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["CONFIG_NET=m", "CONFIG_NET=", "NET=y", "CONFIG_NET = y", "# CONFIG_NET is unset"]
+    "line", ["CONFIG_NET=", "NET=y", "CONFIG_NET = y", "# CONFIG_NET is unset"]
 )
 def test_a_line_that_is_no_option_is_named(line: str) -> None:
-    _, findings = merge_fragments([("a.config", f"# why\n{line}\n")])
+    _, findings = merge_fragments([("a.config", f"# why\n{line}\n", False)])
     assert findings == [f"a.config:2: not an option: {line}"]
 
 
 def test_an_option_asked_for_twice_names_both_places() -> None:
     options, findings = merge_fragments(
-        [("a.config", "CONFIG_NET=y\n"), ("b.config", "# why\n# CONFIG_NET is not set\n")]
+        [
+            ("a.config", "CONFIG_NET=y\n", False),
+            ("b.config", "# why\n# CONFIG_NET is not set\n", False),
+        ]
     )
     assert findings == ["b.config:2: CONFIG_NET is already in a.config:1"]
     assert options["CONFIG_NET"].value == "y"
@@ -50,7 +57,7 @@ CONFIG_NUMBER=512
 # CONFIG_OFF is not set
 # CONFIG_FORCED is not set
 """
-    options, _ = merge_fragments([("a.config", text)])
+    options, _ = merge_fragments([("a.config", text, False)])
     final = "CONFIG_KEPT=y\nCONFIG_NUMBER=64\nCONFIG_FORCED=y\n# CONFIG_DROPPED is not set\n"
     findings = find_dropped(options, final)
     assert [finding.split(" was ")[0] for finding in findings] == [
@@ -62,16 +69,17 @@ CONFIG_NUMBER=512
 
 
 def test_rendering_ignores_comments_and_order() -> None:
-    one, _ = merge_fragments([("a.config", "# one reason\nCONFIG_B=y\nCONFIG_A=n\n")])
-    two, _ = merge_fragments([("z.config", "CONFIG_A=n\n"), ("y.config", "CONFIG_B=y\n")])
+    one, _ = merge_fragments([("a.config", "# one reason\nCONFIG_B=y\nCONFIG_A=n\n", False)])
+    two, _ = merge_fragments(
+        [("z.config", "CONFIG_A=n\n", False), ("y.config", "CONFIG_B=y\n", True)]
+    )
     assert render(one) == render(two) == "CONFIG_A=n\nCONFIG_B=y\n"
     assert parse_config(render(one)) == {"CONFIG_A": "n", "CONFIG_B": "y"}
 
 
-def test_the_fragments_of_the_image_have_no_finding_and_say_their_purpose() -> None:
-    paths = sorted((REPOSITORY / "kernel-config").glob("*.config"))
-    options, findings = merge_fragments([(path.name, path.read_text()) for path in paths])
-    assert findings == []
-    assert options["CONFIG_BLK_DEV_INITRD"].value == "n"
-    for path in paths:
-        assert path.read_text().startswith("# "), f"{path.name} does not say what it is for"
+@pytest.mark.parametrize("may_have_modules", [False, True])
+def test_only_a_kernel_with_modules_may_ask_for_one(may_have_modules: bool) -> None:
+    options, findings = merge_fragments([("a.config", "CONFIG_ICE=m\n", may_have_modules)])
+    assert options["CONFIG_ICE"].value == "m"
+    refusal = "a.config:1: CONFIG_ICE=m: modules belong to kernel-config/server"
+    assert findings == ([] if may_have_modules else [refusal])

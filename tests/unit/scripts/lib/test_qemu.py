@@ -69,7 +69,7 @@ def test_a_comma_in_an_smbios_string_is_no_separator() -> None:
 
 def test_a_direct_start_has_no_firmware_of_ours() -> None:
     found = options(replace(DEFAULT, is_direct=True))
-    assert found["-kernel"] == ["/run/bzImage"]
+    assert found["-kernel"] == ["/run/kernel"]
     assert found["-append"] == ["quiet root=/dev/dm-0"]
     assert not any("pflash" in drive for drive in found["-drive"])
     assert "-kernel" not in options(DEFAULT)

@@ -8,6 +8,7 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from lib import sbom
+from lib.architecture import X86_64
 from lib.debian import Entry
 from lib.host import HostError
 from lib.models import Record
@@ -53,7 +54,7 @@ def _components(tree: Path) -> list[dict[str, Any]]:
         sbom.debian(ENTRY, tree),
         sbom.wheel(WHEEL),
         sbom.kernel(_kernel(tree)),
-        sbom.boot_loader(),
+        sbom.boot_loader(X86_64),
         sbom.model(model, Record("magika", "model", "model.onnx"), {"magika": WHEEL}),
         sbom.model(model, Record("placement", "policy", "placement.onnx"), {}),
         sbom.own("application", "ainit", model),
@@ -93,7 +94,7 @@ def test_the_kernel_says_its_own_version(tree: Path) -> None:
 
 
 def test_what_is_no_kernel_is_refused(tree: Path) -> None:
-    with pytest.raises(HostError, match="not a bzImage"):
+    with pytest.raises(HostError, match="neither a bzImage"):
         sbom.kernel(_kernel(tree, magic=b"none"))
 
 

@@ -6,7 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from lib.tree import LIBRARIES, TreeError, normalise, prune, shells, unresolved
+from lib.architecture import X86_64
+from lib.tree import TreeError, normalise, prune, shells, unresolved
 
 
 @pytest.fixture
@@ -71,8 +72,8 @@ def test_a_library_that_is_not_in_the_tree_is_named(elf: Path) -> None:
 
 
 def test_a_library_in_the_system_directory_is_found(elf: Path) -> None:
-    (elf / LIBRARIES).mkdir(parents=True)
-    (elf / LIBRARIES / "libc.so.6").write_text("not ELF, and not looked into")
+    (elf / X86_64.libraries).mkdir(parents=True)
+    (elf / X86_64.libraries / "libc.so.6").write_text("not ELF, and not looked into")
     assert unresolved(elf) == []
 
 

@@ -4,6 +4,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from lib.architecture import X86_64
 from lib.host import HostError
 from lib.verity import HashTree, build, command_line, salt_of
 
@@ -13,7 +14,7 @@ TREE = HashTree(root_hash="0123456789abcdef" * 4, salt="5a" * 32, data_blocks=25
 def _words() -> dict[str, list[str]]:
     """The command line as the kernel splits it: quoted values hold spaces."""
     found: dict[str, list[str]] = {}
-    for word in shlex.split(command_line(TREE)):
+    for word in shlex.split(command_line(TREE, X86_64)):
         key, _, value = word.partition("=")
         found.setdefault(key, []).append(value)
     return found
@@ -49,7 +50,7 @@ def test_a_fault_reboots_and_lockdown_is_on() -> None:
 
 
 def test_the_command_line_fits_the_kernel() -> None:
-    assert len(command_line(TREE)) < 2048  # COMMAND_LINE_SIZE of x86
+    assert len(command_line(TREE, X86_64)) < 2048  # COMMAND_LINE_SIZE of x86
 
 
 def test_each_version_has_its_salt() -> None:
