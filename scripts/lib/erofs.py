@@ -14,16 +14,15 @@ from lib import tools
 from lib.host import published, run
 from lib.release import epoch
 
-# lz4 decompresses at memory speed, which start-up lives on. The root: lz4hc 81 MiB in 14 s, zstd
-# level 3 70 MiB in 29 s, level 9 66 MiB in 55 s; without compression 192 MiB. 64-KiB clusters save
-# 5 MiB against 16 KiB.
-COMPRESSION = "lz4hc,12"
+# docs/adr/0007-image-size.md has the figures. Fragments pack the ends of files together.
+COMPRESSION = "zstd,9"
 CLUSTER = 65536
+FEATURES = "ztailpacking,fragments,dedupe"
 
 
 def build(tree: Path, out: Path, identity: uuid.UUID, compression: str = COMPRESSION) -> None:
     """Pack a directory into an erofs image."""
-    options = [f"-z{compression}", f"-C{CLUSTER}", "-Eztailpacking"]
+    options = [f"-z{compression}", f"-C{CLUSTER}", f"-E{FEATURES}"]
     options += ["--all-root", f"-T{epoch()}", f"-U{identity}", "--quiet"]
     with published(out) as temporary:
         run([*tools.command("mkfs.erofs"), *options, str(temporary), str(tree)], timeout=1800)

@@ -273,27 +273,35 @@ def build(inputs: Inputs) -> Path:
     HostError.
     """
     directory = OUTPUT / inputs.digest
-    with exclusive("kernel"):
-        if directory.exists():
-            return directory
-        config = configure(inputs)
-        certificate = inputs.objects / CERTIFICATE_IN_TREE
-        certificate.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(inputs.certificate, certificate)
-        compile_kernel(inputs)
-        with published_tree(directory) as result:
-            shutil.copyfile(inputs.objects / inputs.architecture.kernel_image, result / "image")
-            shutil.copyfile(inputs.objects / "System.map", result / "System.map")
-            shutil.copyfile(config, result / "config")
-            release = inputs.objects / "include/config/kernel.release"
-            shutil.copyfile(release, result / "version")
-            if inputs.kind is KernelSet.SERVER:
-                with step("kernel modules") as progress:
-                    install = ["CONFIG_MODULE_SIG_ALL=", "INSTALL_MOD_STRIP=1", "DEPMOD=true"]
-                    install += [f"INSTALL_MOD_PATH={result / 'modules'}", "modules_install"]
-                    run(make_command(inputs, "--silent", *install), env=fixed_environment())
-                    signer = modules.Signer(inputs.objects, MODULE_KEY, inputs.certificate)
-                    count = modules.finish(result / "modules", signer)
-                    modules.keep_build_tree(inputs.objects, result / "build")
-                    progress.note(f"{count} signed")
+    if not directory.exists():
+        with exclusive("kernel"):
+            if not directory.exists():
+                _build(inputs, directory)
     return directory
+
+
+def _build(inputs: Inputs, directory: Path) -> None:
+    config = configure(inputs)
+    certificate = inputs.objects / CERTIFICATE_IN_TREE
+    certificate.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(inputs.certificate, certificate)
+    compile_kernel(inputs)
+    with published_tree(directory) as result:
+        shutil.copyfile(inputs.objects / inputs.architecture.kernel_image, result / "image")
+        shutil.copyfile(inputs.objects / "System.map", result / "System.map")
+        shutil.copyfile(config, result / "config")
+        release = inputs.objects / "include/config/kernel.release"
+        shutil.copyfile(release, result / "version")
+        if inputs.kind is KernelSet.SERVER:
+            _install_modules(inputs, result)
+
+
+def _install_modules(inputs: Inputs, result: Path) -> None:
+    with step("kernel modules") as progress:
+        install = ["CONFIG_MODULE_SIG_ALL=", "INSTALL_MOD_STRIP=1", "DEPMOD=true"]
+        install += [f"INSTALL_MOD_PATH={result / 'modules'}", "modules_install"]
+        run(make_command(inputs, "--silent", *install), env=fixed_environment())
+        signer = modules.Signer(inputs.objects, MODULE_KEY, inputs.certificate)
+        count = modules.finish(result / "modules", signer)
+        modules.keep_build_tree(inputs.objects, result / "build")
+        progress.note(f"{count} signed")

@@ -77,6 +77,7 @@ def base(target: Target, cache: Path = CACHE / "root") -> Path:
         tree.normalise(root)
         folders = [places.standard_library, str(Path(places.packages).parent)]
         tree.compile_python(root, folders, tools.python_for(target.architecture))
+        tree.drop_sources(root, folders)
         (temporary / COMPONENTS).write_text(json.dumps(components, indent=1))
         progress.note(f"{len(entries)} packages, {len(found)} wheels")
     return folder

@@ -94,6 +94,23 @@ def normalise(tree: Path) -> None:
             raise TreeError(f"{path} is neither a file, a directory nor a link")
 
 
+def drop_sources(tree: Path, folders: Sequence[str]) -> None:
+    """Put each module's bytecode where its source was; Python imports it from there (PEP 3147).
+
+    Sources and bytecode of libraries say the same, and bytecode is what gets loaded.
+    """
+    for folder in folders:
+        for bytecode in sorted((tree / folder).rglob("__pycache__/*.pyc")):
+            name = f"{bytecode.name.split('.', 1)[0]}.py"
+            source = bytecode.parent.with_name(name)
+            if os.path.lexists(source):
+                source.unlink()
+                bytecode.rename(source.with_suffix(".pyc"))
+        for cache in sorted((tree / folder).rglob("__pycache__")):
+            if not any(cache.iterdir()):
+                cache.rmdir()
+
+
 def _elf_files(tree: Path) -> Iterator[Path]:
     for path in sorted(tree.rglob("*")):
         if path.is_file() and not path.is_symlink():

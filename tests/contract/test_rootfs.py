@@ -56,9 +56,14 @@ def test_directories_of_old_are_links_into_usr(tree: Path) -> None:
 
 
 def test_all_python_is_compiled_and_never_checked_against_its_source(tree: Path) -> None:
+    libraries = [p for p in (tree / "usr/lib").rglob("*.pyc") if p.parent.name != "__pycache__"]
+    assert len(libraries) > 500
+    for bytecode in libraries:
+        assert int.from_bytes(bytecode.read_bytes()[4:8], "little") == 0b01, bytecode
     sources = sorted((tree / "usr/lib").rglob("*.py"))
-    assert len(sources) > 500
+    assert sources
     for source in sources:
+        assert source.is_relative_to(tree / "usr/lib/ainit"), source
         bytecode = source.parent / "__pycache__" / f"{source.stem}.cpython-313.pyc"
         flags = int.from_bytes(bytecode.read_bytes()[4:8], "little")
         assert flags == 0b01, bytecode  # PEP 552: hash-based, unchecked

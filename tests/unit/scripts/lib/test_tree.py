@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from lib.architecture import X86_64
-from lib.tree import TreeError, normalise, prune, shells, unresolved
+from lib.tree import TreeError, drop_sources, normalise, prune, shells, unresolved
 
 
 @pytest.fixture
@@ -105,3 +105,27 @@ def test_shells_are_found_as_files_and_as_links(tree: Path) -> None:
     (tree / "usr/bin/sh").symlink_to("busybox")
     (tree / "usr/lib/sh").mkdir(parents=True)  # a directory of that name is no shell
     assert shells(tree) == ["/usr/bin/busybox", "/usr/bin/sh"]
+
+
+def test_bytecode_takes_the_place_of_its_source_and_a_source_without_stays(tmp_path: Path) -> None:
+    package = tmp_path / "lib/package"
+    (package / "__pycache__").mkdir(parents=True)
+    (package / "data/__pycache__").mkdir(parents=True)
+    for name in ("one.py", "data/two.py", "broken.py", "text.txt"):
+        (package / name).write_text("source")
+    (package / "link.py").symlink_to("one.py")
+    for name in ("one", "link"):
+        (package / f"__pycache__/{name}.cpython-313.pyc").write_text(f"bytecode of {name}")
+    (package / "data/__pycache__/two.cpython-313.pyc").write_text("bytecode of two")
+    (package / "__pycache__/orphan.cpython-313.pyc").write_text("bytecode")
+    drop_sources(tmp_path, ["lib"])
+    files = {str(p.relative_to(package)): p.read_text() for p in package.rglob("*") if p.is_file()}
+    assert files == {
+        "one.pyc": "bytecode of one",
+        "link.pyc": "bytecode of link",
+        "data/two.pyc": "bytecode of two",
+        "broken.py": "source",
+        "text.txt": "source",
+        "__pycache__/orphan.cpython-313.pyc": "bytecode",
+    }
+    assert not (package / "data/__pycache__").exists()

@@ -1,0 +1,182 @@
+"""NVIDIA's open kernel modules, compiled against our kernel, patched where it has moved on, signed.
+
+The result lies in ``build/cache/nvidia/modules/<hash of the inputs>``: source of the driver,
+kernel, patches, certificate. Equal inputs give equal modules up to the signature, in which ECDSA
+puts a random number: no path, no time and no debugging information gets in.
+
+    folder = build(driver, kernel)      # nvidia.ko, nvidia-uvm.ko
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from lib import kernel as linux
+from lib.host import (
+    REPOSITORY,
+    HostError,
+    exclusive,
+    published_tree,
+    run,
+    sha256_file,
+)
+from lib.modules import MAGIC, Signer
+from lib.nvidia import OUTPUT, Driver
+from lib.progress import follow, step
+
+PATCHES = REPOSITORY / "scripts" / "nvidia-patches"
+# CUDA needs these two. Display (modeset, drm) is for workstations. nvidia-peermem serves InfiniBand
+# drivers from outside the kernel; the kernel's own share GPU memory by dma-buf, as nvidia.ko does.
+MODULES = ("nvidia", "nvidia-uvm")
+LOG = OUTPUT / "modules.log"
+# How many lines make prints; only the progress bar needs it.
+EXPECTED_LINES = 9900
+BUILD_DEADLINE_S = 3600
+# Raised when a change in this module changes the bytes that come out.
+RECIPE = 1
+
+
+class ModuleBuildError(HostError):
+    """A patch does not fit, or a module is not what the kernel would take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """A change to the driver's source. It is not for a source whose file holds the word."""
+
+    path: Path
+    file: str
+    word: str
+
+    def is_needed(self, source: Path) -> bool:
+        """Whether this source has not got the change in its own way."""
+        file = source / self.file
+        return self.word not in (file.read_text(errors="replace") if file.exists() else "")
+
+    def apply(self, source: Path) -> None:
+        """Change the source. Raises ModuleBuildError when the patch does not fit."""
+        command = ["patch", "--strip=1", "--forward", "--no-backup-if-mismatch", "--fuzz=0"]
+        command += ["--directory", str(source), "--input", str(self.path)]
+        try:
+            run(command)
+        except HostError as error:
+            raise ModuleBuildError(
+                f"{self.path.name} does not fit this driver; it needs a patch of its own, or none "
+                f"({self.file} would then hold {self.word})\n{error}"
+            ) from error
+
+
+def patches(folder: Path = PATCHES) -> list[Patch]:
+    """Read the patches, each with its line ``Unless: <file> has <word>``."""
+    found = []
+    for path in sorted(folder.glob("*.patch")):
+        match = re.search(r"^Unless: (\S+) has (\S+)$", path.read_text(), re.MULTILINE)
+        if not match:
+            raise ModuleBuildError(f"{path}: no line `Unless: <file> has <word>`")
+        found.append(Patch(path, match[1], match[2]))
+    return found
+
+
+def digest(driver: Driver, kernel: Path, needed: list[Patch], certificate: Path) -> str:
+    """Return what names the result."""
+    found = hashlib.sha256(f"{RECIPE} {' '.join(MODULES)} {driver.digest}".encode())
+    paths = [kernel / "build/.config", kernel / "build/Module.symvers", kernel / "version"]
+    for path in (*paths, *(patch.path for patch in needed), certificate):
+        found.update(sha256_file(path).encode())
+    return found.hexdigest()[:16]
+
+
+def build(driver: Driver, kernel: Path) -> Path:
+    """Return the directory of the signed modules, compiled when it is not there yet.
+
+    ``kernel`` is what `lib.kernel.build` returned for the server set. Raises HostError.
+    """
+    needed = [patch for patch in patches() if patch.is_needed(driver.source)]
+    certificate = linux.module_certificate()
+    folder = OUTPUT / "modules" / digest(driver, kernel, needed, certificate)
+    with exclusive("nvidia-modules"):
+        if folder.exists():
+            return folder
+        with tempfile.TemporaryDirectory(prefix="work.", dir=OUTPUT) as work:
+            source = Path(work) / "source"
+            run(["cp", "--archive", "--reflink=auto", f"{driver.source}/.", str(source)])
+            for patch in needed:
+                patch.apply(source)
+            compile_modules(source, kernel)
+            with published_tree(folder) as result:
+                signer = Signer(kernel / "build", linux.MODULE_KEY, certificate)
+                for name in MODULES:
+                    module = result / f"{name}.ko"
+                    strip = ["strip", "--strip-debug", f"{source}/{name}.ko", "-o", str(module)]
+                    run(strip)
+                    signer.sign(module)
+                    verify(module, driver.version, kernel, certificate)
+    return folder
+
+
+def compile_modules(source: Path, kernel: Path) -> None:
+    """Run NVIDIA's makefile, with its output in a log and its progress shown.
+
+    modpost fails, naming it, on every symbol that kernel and modules lack.
+    """
+    flags = f"-g0 -ffile-prefix-map={source}=nvidia"
+    command = ["nice", "-n", "5", "make", "-C", str(source), f"-j{os.cpu_count() or 1}", "modules"]
+    command += [f"SYSSRC={linux.SOURCE}", f"SYSOUT={kernel / 'build'}", "ARCH=x86_64"]
+    command += [f"NV_KERNEL_MODULES={' '.join(MODULES)}", f"KCFLAGS={flags}"]
+    # Type information would need the kernel's own, hundreds of MiB; nothing here reads it.
+    command.append("CONFIG_DEBUG_INFO_BTF_MODULES=")
+    with step("nvidia modules") as progress:
+        environment = linux.fixed_environment()
+        follow(command, LOG, progress, EXPECTED_LINES, BUILD_DEADLINE_S, env=environment)
+        progress.note(f"log in {LOG.relative_to(REPOSITORY)}")
+
+
+def split_signature(module: bytes) -> tuple[bytes, bytes]:
+    """Return a module's content and its PKCS#7 signature (kernel/module_signature.c)."""
+    end = len(module) - len(MAGIC) - 12
+    if end < 0 or not module.endswith(MAGIC):
+        raise ModuleBuildError("the module has no signature")
+    start = end - int.from_bytes(module[end + 8 : end + 12])
+    if start < 0:
+        raise ModuleBuildError("the module's signature is longer than the module")
+    return module[:start], module[start:end]
+
+
+def verify(module: Path, version: str, kernel: Path, certificate: Path) -> None:
+    """Check what the kernel will: that it is for this kernel, and signed by the build's key.
+
+    OpenSSL verifies the signature, a second opinion on the program that made it.
+    """
+    release = (kernel / "version").read_text().strip()
+    stated = {
+        field: run(["modinfo", "-F", field, str(module)]).strip()
+        for field in ("vermagic", "version")
+    }
+    if stated["vermagic"].split(" ")[0] != release:
+        raise ModuleBuildError(f"{module.name} is for {stated['vermagic']}, not for {release}")
+    if stated["version"] != version:
+        raise ModuleBuildError(f"{module.name} is of release {stated['version']}, not {version}")
+    content, signature = split_signature(module.read_bytes())
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "content").write_bytes(content)
+        (folder / "signature").write_bytes(signature)
+        command = ["openssl", "cms", "-verify", "-binary", "-inform", "DER", "-noverify"]
+        command += ["-in", str(folder / "signature"), "-content", str(folder / "content")]
+        command += ["-nointern", "-certfile", str(certificate), "-out", os.devnull]
+        run(command)
+
+
+def install(folder: Path, root: Path, kernel: Path) -> None:
+    """Copy built modules to where modprobe finds them; the caller writes the indexes anew."""
+    release = (kernel / "version").read_text().strip()
+    target = root / "lib/modules" / release / "extra"
+    target.mkdir(parents=True, exist_ok=True)
+    for name in MODULES:
+        shutil.copyfile(folder / f"{name}.ko", target / f"{name}.ko")
