@@ -25,7 +25,7 @@ from lib.host import KEYS, REPOSITORY, HostError, published, run, sha256_file
 from lib.layout import EROFS_UUID, MIB, slot_uuids
 from lib.progress import step
 from lib.release import epoch, version
-from lib.variant import BOOT_GROUP, DEFAULT, Target
+from lib.variant import DEFAULT, Target
 from lib.verity import HashTree
 
 SECUREBOOT = REPOSITORY / "secureboot"
@@ -47,6 +47,14 @@ class Inputs:
     kernel: Path
     models: tuple[Path, ...]
     target: Target = DEFAULT
+    # Another builder's boot loader and stub, by their names in systemd's package; else Debian's.
+    boot: Path | None = None
+
+    def boot_file(self, place: str) -> Path:
+        """Return the boot loader or the stub, named by its place in systemd's package."""
+        if self.boot:
+            return self.boot / Path(place).name
+        return tools.boot(self.target.architecture) / place
 
     @property
     def loader(self) -> str:
@@ -74,8 +82,9 @@ class Stamps:
         root.update(f"{tools_lock} {epoch()} {tree_digest(inputs.root)}".encode())
         root.update(Path(erofs.__file__).read_bytes())
         whole = root.copy()
-        boot = Archive.lock_read(group=BOOT_GROUP, architecture=inputs.target.architecture)
-        whole.update(f"{inputs.target.options} {[entry.sha256 for entry in boot]}".encode())
+        architecture = inputs.target.architecture
+        boot = [inputs.boot_file(architecture.stub), inputs.boot_file(architecture.boot_loader)]
+        whole.update(f"{inputs.target.options} {[sha256_file(path) for path in boot]}".encode())
         sources = [inputs.kernel, *(Path(__file__).with_name(f"{name}.py") for name in RECIPE)]
         sources += [path for folder in inputs.models for path in sorted(folder.iterdir())]
         if sign:
@@ -159,7 +168,7 @@ def command_line(inputs: Inputs, tree: HashTree) -> str:
 def build_uki(inputs: Inputs, words: str, out: Path) -> None:
     """Put kernel, command line and os-release into one unsigned EFI program. No initrd."""
     architecture = inputs.target.architecture
-    stub = tools.boot(architecture) / architecture.stub
+    stub = inputs.boot_file(architecture.stub)
     release = inputs.root / "usr/lib/os-release"
     with published(out) as temporary:
         command = [*tools.ukify(), "build", f"--linux={inputs.kernel}", f"--stub={stub}"]
@@ -242,7 +251,7 @@ def _sign_and_install(inputs: Inputs, tree: HashTree, unsigned: Path, out: Path)
     """Sign loader and UKI, then make the ESP, the state partition and the disk."""
     architecture = inputs.target.architecture
     loader, uki = out / inputs.loader, out / "uki.efi"
-    plain_loader = tools.boot(architecture) / architecture.boot_loader
+    plain_loader = inputs.boot_file(architecture.boot_loader)
     with step("sign"):
         for source, signed in ((plain_loader, loader), (unsigned, uki)):
             run([str(SECUREBOOT / "sign"), str(source), str(signed)])

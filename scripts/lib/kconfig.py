@@ -1,8 +1,8 @@
-"""Kernel configuration fragments: read, merged, and held against what Kconfig made of them. Pure.
+"""Configuration fragments: read, merged, and held against what Kconfig made of them. Pure.
 
 Kconfig drops an option whose dependencies are missing without a word. Here every requested option
 is looked up in the final configuration; one that is not there as asked is an error with file and
-line.
+line. The kernel and Buildroot, whose options begin with ``BR2_``, are configured this way.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-ASSIGNMENT = re.compile(r'(CONFIG_[A-Za-z0-9_]+)=(y|m|n|-?\d+|0x[0-9a-fA-F]+|"[^"]*")')
-UNSET = re.compile(r"# (CONFIG_[A-Za-z0-9_]+) is not set")
+ASSIGNMENT = re.compile(r'((?:CONFIG|BR2)_[A-Za-z0-9_]+)=(y|m|n|-?\d+|0x[0-9a-fA-F]+|"[^"]*")')
+UNSET = re.compile(r"# ((?:CONFIG|BR2)_[A-Za-z0-9_]+) is not set")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def merge_fragments(
             line, where = raw.strip(), f"{name}:{number}"
             parsed = _parse_line(line)
             if parsed is None:
-                if line and (not line.startswith("#") or line.startswith("# CONFIG_")):
+                if line and (not line.startswith("#") or line.startswith(("# CONFIG_", "# BR2_"))):
                     findings.append(f"{where}: not an option: {line}")
                 continue
             option = Option(*parsed, where)
@@ -65,7 +65,7 @@ def parse_config(text: str) -> dict[str, str]:
     values = {}
     for line in text.splitlines():
         name, equals, value = line.partition("=")
-        if equals and name.startswith("CONFIG_"):
+        if equals and name.startswith(("CONFIG_", "BR2_")):
             values[name] = value
     return values
 

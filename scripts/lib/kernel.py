@@ -226,8 +226,7 @@ def make_command(inputs: Inputs, *targets: str) -> list[str]:
 def configure(inputs: Inputs) -> Path:
     """Write the final ``.config`` and check every requested option in it. Raises KernelError."""
     unpack(inputs.source)
-    if inputs.microcode:
-        modules.lay_firmware(Archive().download(inputs.microcode), FIRMWARE)
+    lay_microcode(inputs, FIRMWARE)
     inputs.objects.mkdir(parents=True, exist_ok=True)
     requested = inputs.objects / "requested.config"
     requested.write_text(render(inputs.options))
@@ -238,6 +237,12 @@ def configure(inputs: Inputs) -> Path:
     )
     check(inputs.options, config)
     return config
+
+
+def lay_microcode(inputs: Inputs, target: Path) -> None:
+    """Put the microcode that is compiled in, if there is any, where kbuild looks for it."""
+    if inputs.microcode:
+        modules.lay_firmware(Archive().download(inputs.microcode), target)
 
 
 def check(options: Mapping[str, Option], config: Path) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from lib import modules, product, sbom, tools, tree, wheels
@@ -20,6 +21,8 @@ from lib.host import CACHE, REPOSITORY, HostError, exclusive, published_tree, ru
 from lib.progress import step
 from lib.variant import DEVELOPMENT_GROUP, Target
 
+# Lists of what is left out: one for each group of packages that has any, one for wheels, and one
+# for what Buildroot's packages bring.
 PRUNE = REPOSITORY / "scripts" / "prune"
 COMPONENTS = "components.json"
 # Code whose change means another base: that which lays it out.
@@ -52,7 +55,8 @@ def base(target: Target, cache: Path = CACHE / "root") -> Path:
     """
     entries = entries_of(target)
     locks = [wheels.lock_of(name, target.architecture) for name in target.variant.wheels]
-    lists = [path for group in groups_of(target) if (path := PRUNE / f"{group}.txt").exists()]
+    groups = (*groups_of(target), "wheels")
+    lists = [path for group in groups if (path := PRUNE / f"{group}.txt").exists()]
     digest = hashlib.sha256("".join(entry.sha256 for entry in entries).encode())
     for path in (*lists, *locks, *(Path(__file__).with_name(name) for name in RECIPE)):
         digest.update(path.read_bytes())
@@ -70,17 +74,37 @@ def base(target: Target, cache: Path = CACHE / "root") -> Path:
         for wheel in found:
             wheels.lay(wheel, root / wheels.DIST_PACKAGES)
             components.append(sbom.wheel(wheels.inspect(wheel)))
-        for path in lists:
-            tree.prune(root, path.read_text(), str(path))
-        places = Anatomy.of(root)
-        (root / "usr/bin/python3").symlink_to(places.interpreter)
-        tree.normalise(root)
-        folders = [places.standard_library, str(Path(places.packages).parent)]
-        tree.compile_python(root, folders, tools.python_for(target.architecture))
-        tree.drop_sources(root, folders)
+        (root / "usr/bin/python3").symlink_to(Anatomy.of(root).interpreter)
+        finish_libraries(root, lists, tools.python_for(target.architecture))
         (temporary / COMPONENTS).write_text(json.dumps(components, indent=1))
         progress.note(f"{len(entries)} packages, {len(found)} wheels")
     return folder
+
+
+def finish_libraries(root: Path, lists: Iterable[Path], python: Path | None = None) -> None:
+    """Leave out what the lists name, and turn Python's libraries into bytecode.
+
+    ``python`` is a tree whose Python runs on this host, if this one's does not.
+    """
+    places = Anatomy.of(root)
+    for path in lists:
+        text = path.read_text()
+        for name in ("packages", "standard_library"):
+            text = text.replace(f"{{{name}}}", getattr(places, name))
+        tree.prune(root, text, str(path))
+    tree.normalise(root)
+    folders = [places.standard_library]
+    if not places.packages.startswith(places.standard_library):
+        folders.append(str(Path(places.packages).parent))
+    tree.compile_python(root, folders, python)
+    tree.drop_sources(root, folders)
+
+
+def finish(root: Path, target: Target) -> None:
+    """Make the product's tree of one that another builder made, with its modules in it."""
+    lists = [PRUNE / "buildroot.txt", PRUNE / "wheels.txt"]
+    finish_libraries(root, lists, tools.python_for(target.architecture))
+    product.lay(root, release=target.release, python=tools.python_for(target.architecture))
 
 
 def build(

@@ -24,6 +24,9 @@ from lib.architecture import X86_64, Architecture
 from lib.host import CACHE, REPOSITORY, VENV, HostError, published, published_tree, run, sha256_file
 
 SCRIPTS = REPOSITORY / "scripts"
+# The guest's Python where Debian provides it; Buildroot's is the next one.
+PYTHON = "3.13"
+PYTHONS = (PYTHON, "3.14")
 DIST_PACKAGES = "usr/lib/python3/dist-packages"
 # What the guest's glibc (2.41) satisfies (PEP 600); pip takes exactly the tags it is given.
 MANYLINUX = (*(f"manylinux_2_{minor}" for minor in (34, 31, 28, 27, 17)), "manylinux2014")
@@ -44,19 +47,21 @@ class Distribution:
     sha256: str
 
 
-def guest(architecture: Architecture) -> tuple[str, ...]:
-    """Return pip's options that describe the guest."""
+def guest(architecture: Architecture, python: str = PYTHON) -> tuple[str, ...]:
+    """Return pip's options that describe the guest, whose Python has that version."""
+    version = python.replace(".", "")
     return (
-        "--python-version=3.13",
+        f"--python-version={python}",
         "--implementation=cp",
-        *(f"--abi={abi}" for abi in ("cp313", "abi3", "none")),
+        *(f"--abi={abi}" for abi in (f"cp{version}", "abi3", "none")),
         *(f"--platform={tag}_{architecture.wheel}" for tag in MANYLINUX),
     )
 
 
-def lock_of(name: str, architecture: Architecture) -> Path:
-    """Return the lock of a list; each architecture has its own, for compiled files differ."""
+def lock_of(name: str, architecture: Architecture, python: str = PYTHON) -> Path:
+    """Return the lock of a list; compiled files differ by architecture and version of Python."""
     suffix = "" if architecture is X86_64 else f"-{architecture.name}"
+    suffix += "" if python == PYTHON else f"-python{python}"
     return SCRIPTS / f"{name}{suffix}.txt"
 
 
@@ -96,11 +101,11 @@ def parse_lock(text: str, name: str) -> dict[str, str]:
     return pins
 
 
-def download(lock: Path, target: Sequence[str] = ()) -> list[Path]:
+def download(lock: Path, target: Sequence[str] = (), cache: Path = CACHE / "wheels") -> list[Path]:
     """Return the files of a lock, sorted; each is checked against its hash, cached or not."""
     text = lock.read_text()
     pins = set(parse_lock(text, str(lock)).values())
-    folder = CACHE / "wheels" / hashlib.sha256(text.encode()).hexdigest()[:16]
+    folder = cache / hashlib.sha256(text.encode()).hexdigest()[:16]
     if not folder.exists():
         with published_tree(folder) as temporary:
             command = ["download", "--quiet", "--no-deps", "--only-binary=:all:", *target]
