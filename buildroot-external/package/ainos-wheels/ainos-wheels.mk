@@ -7,7 +7,7 @@
 # There is no source archive: scripts/wheels fetches the files of scripts/wheels*.txt into the
 # download directory and checks each against the hash that the list gives.
 AINOS_WHEELS_LICENSE = Apache-2.0, BSD-2-Clause, BSD-3-Clause, LGPL-2.1+ (pyudev), MIT, MIT-0
-AINOS_WHEELS_DEPENDENCIES = python3 tpm2-tss
+AINOS_WHEELS_DEPENDENCIES = python3
 AINOS_WHEELS_PACKAGES = usr/lib/python$(PYTHON3_VERSION_MAJOR)/site-packages
 AINOS_WHEELS_SCRIPT = $(AINOS_REPOSITORY)/scripts/wheels \
 	--python $(PYTHON3_VERSION_MAJOR) --arch $(ARCH) --cache $(AINOS_WHEELS_DL_DIR)
@@ -22,9 +22,3 @@ define AINOS_WHEELS_INSTALL_TARGET_CMDS
 endef
 
 $(eval $(generic-package))
-
-# tpm2-pytss is linked with the library of policies. Buildroot's tpm2-tss leaves it out unless it has
-# FAPI, which would bring curl; its dependencies are fixed when its file is read, so json-c, which
-# the library needs, is made a prerequisite of the step that looks for it.
-TPM2_TSS_CONF_OPTS += --enable-policy
-$(TPM2_TSS_TARGET_CONFIGURE): | json-c
