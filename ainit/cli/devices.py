@@ -26,6 +26,11 @@ def list_(settings: Settings, events: bool) -> None:
         render.as_json(answer)
         return
     render.table(DEVICES, [_device(device) for device in reply.records(answer, "devices")])
+    driver = reply.record(answer, "driver")
+    words = (reply.text(driver, key) for key in ("state", "version", "reason"))
+    click.echo(f"NVIDIA driver: {' '.join(word for word in words if word)}")
+    for problem in reply.words(answer, "problems"):
+        click.echo(f"module: {problem}")
     if not events:
         return
     click.echo()

@@ -1,36 +1,102 @@
-"""The ``devices`` service: enumerates, listens to the kernel, answers ``org.ainos.Devices``."""
+"""The ``devices`` service: loads modules, makes nodes, enumerates, listens to the kernel, answers
+``org.ainos.Devices``."""
 
 from __future__ import annotations
 
+import os
 import time
 
 from ..child.server import Service
 from ..wire import interface_text
-from .records import Inventory
+from . import modules
+from .nvidia import MODULES, Nvidia
+from .records import Inventory, Kind
 from .udev import Kernel
+
+SETTLE_S = 30.0  # how long the boot waits for drivers; what comes later is followed as events
+NODES_EVERY_S = 5.0  # MIG instances come and go without an event
+
+
+class Devices:
+    """What the service knows, and keeps up to date."""
+
+    def __init__(self) -> None:
+        self._has_modules = modules.are_there()
+        self._kernel = Kernel(every_subsystem=self._has_modules)
+        self._inventory = Inventory()
+        self._nvidia = Nvidia()
+        self._wakeup, self._woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._loader = modules.Loader(modules.load, lambda: os.write(self._woken, b"."))
+
+    def start(self) -> None:
+        """Load what the hardware asks for, bounded in time, then look at what there is."""
+        if self._has_modules:
+            self._loader.want(self._kernel.aliases())
+            if not self._loader.settle(SETTLE_S):
+                print(f"modules still load after {SETTLE_S:g} s; going on", flush=True)
+        self.enumerate_all()
+        self.follow_driver()
+
+    def enumerate_all(self) -> None:
+        """Take everything over anew."""
+        self._inventory.replace(self._kernel.coldplug(), time.clock_gettime(time.CLOCK_BOOTTIME))
+
+    def listen(self) -> None:
+        """Take over what the kernel announced."""
+        aliases = []
+        try:
+            for event in self._kernel.events():
+                now = time.clock_gettime(time.CLOCK_BOOTTIME)
+                self._inventory.update(event.action, event.path, event.device, now)
+                if event.alias and event.action == "add":
+                    aliases.append(event.alias)
+        except OverflowError:
+            self.enumerate_all()
+            aliases = list(self._kernel.aliases()) if self._has_modules else []
+        if self._has_modules:
+            self._loader.want(aliases)
+
+    def loaded(self) -> None:
+        """A batch of modules was tried."""
+        os.read(self._wakeup, 4096)
+        self.follow_driver()
+
+    def follow_driver(self) -> float:
+        """Make the nodes that the driver wants; return in how many seconds to look again."""
+        if not self._nvidia.version:
+            return -1
+        if self._has_modules:
+            self._loader.want(MODULES)
+        self._nvidia.make_nodes()
+        return NODES_EVERY_S
+
+    def to_record(self) -> dict[str, object]:
+        """The answer to ``List``."""
+        problems = list(self._loader.problems)
+        driver = self._nvidia.state(self._inventory.count(Kind.GPU), problems)
+        return {
+            **self._inventory.to_record(),
+            "driver": {
+                "state": driver.state,
+                "version": driver.version,
+                "reason": driver.reason,
+            },
+            "problems": problems,
+        }
+
+    def serve(self) -> None:
+        """Answer for ever."""
+        service = Service(interface_text("org.ainos.Devices"), {"List": lambda _: self.to_record()})
+        service.watch(self._kernel.fileno(), self.listen)
+        service.watch(self._wakeup, self.loaded)
+        service.serve(tick=self.follow_driver)
 
 
 def main() -> None:
     """Run the service."""
-    kernel = Kernel()
-    inventory = Inventory()
-
-    def enumerate_all() -> None:
-        inventory.replace(kernel.coldplug(), time.clock_gettime(time.CLOCK_BOOTTIME))
-
-    def listen() -> None:
-        try:
-            for action, path, device in kernel.events():
-                inventory.update(action, path, device, time.clock_gettime(time.CLOCK_BOOTTIME))
-        except OverflowError:
-            enumerate_all()
-
-    enumerate_all()
-    service = Service(
-        interface_text("org.ainos.Devices"), {"List": lambda _: inventory.to_record()}
-    )
-    service.watch(kernel.fileno(), listen)
-    service.serve()
+    devices = Devices()
+    devices.start()
+    devices.serve()
 
 
 if __name__ == "__main__":

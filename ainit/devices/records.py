@@ -55,6 +55,17 @@ class Event:
     name: str
 
 
+@dataclass(frozen=True)
+class Announced:
+    """What the kernel announced: ``device`` is None for one that nobody here asks about, ``alias``
+    what finds its module, or ""."""
+
+    action: str
+    path: str
+    device: Device | None
+    alias: str
+
+
 def classify(subsystem: str, path: str, attributes: Mapping[str, str]) -> Device | None:
     """The device, or None for one that nobody here asks about."""
     kind = SUBSYSTEM_KIND.get(subsystem)
@@ -103,6 +114,10 @@ class Inventory:
         if subject is not None:
             self._events.append(Event(now, action, subject.kind, subject.name))
             self._seen += 1
+
+    def count(self, kind: Kind) -> int:
+        """How many devices of a kind there are."""
+        return sum(device.kind is kind for device in self._devices.values())
 
     def to_record(self) -> dict[str, object]:
         """Everything as JSON values."""

@@ -7,18 +7,21 @@ from collections.abc import Iterator
 
 import pyudev
 
-from .records import ATTRIBUTES, Device, classify
+from .records import ATTRIBUTES, Announced, Device, classify
 
 BUFFER_BYTES = 1 << 20  # a thousand events at once, as when a shelf of disks appears
 
 
 class Kernel:
-    """Devices and events of this machine. Listening starts at once, so nothing falls in between."""
+    """Devices and events of this machine. Listening starts at once, so nothing falls in between.
 
-    def __init__(self) -> None:
+    Events are those of the subsystems that count here, or of all: any device may want a module.
+    """
+
+    def __init__(self, *, every_subsystem: bool = False) -> None:
         self._context = pyudev.Context()
         self._monitor = pyudev.Monitor.from_netlink(self._context, source="kernel")
-        for subsystem in ATTRIBUTES:
+        for subsystem in () if every_subsystem else ATTRIBUTES:
             self._monitor.filter_by(subsystem)
         self._monitor.set_receive_buffer_size(BUFFER_BYTES)
         self._monitor.start()
@@ -35,14 +38,21 @@ class Kernel:
                 if device is not None:
                     yield device
 
-    def events(self) -> Iterator[tuple[str, str, Device | None]]:
-        """(action, path, device) of each event that waits; never blocks.
+    def aliases(self) -> Iterator[str]:
+        """What every device says of itself to find its module."""
+        for found in self._context.list_devices():
+            if alias := found.properties.get("MODALIAS"):
+                yield alias
+
+    def events(self) -> Iterator[Announced]:
+        """Each event that waits; never blocks.
 
         Raises OverflowError when the kernel had to drop some: then only ``coldplug`` knows.
         """
         try:
             while (found := self._monitor.poll(timeout=0)) is not None:
-                yield found.action, found.device_path, _device(found)
+                alias = found.properties.get("MODALIAS", "")
+                yield Announced(found.action, found.device_path, _device(found), alias)
         except OSError as error:
             if error.errno != errno.ENOBUFS:
                 raise

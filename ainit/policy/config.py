@@ -146,6 +146,7 @@ _RESOURCES: dict[str, tuple[str, Check]] = {
 }
 _GPU: dict[str, tuple[str, Check]] = {
     "profile": ("gpu_profile", _matching(_PROFILE, 'a MIG profile such as "1g.10gb"')),
+    "required": ("gpu_required", _flag),
 }
 
 # Table of the machine configuration → its one key.

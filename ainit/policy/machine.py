@@ -163,7 +163,7 @@ def step(unit: Unit, state: State, event: Event, now: float) -> list[str]:
     if kind == ALLOCATED:
         return [] if state.gpu else [RELEASE]  # nobody waits for it any more
     if state.state == ALLOCATING and kind == NOT_ALLOCATED:
-        return _fail(unit, state, event.reason, now)
+        return _not_allocated(unit, state, event.reason, now)
     if state.state == STARTING:
         return _starting(unit, state, event, now)
     return []
@@ -222,7 +222,17 @@ def _go(unit: Unit, state: State, now: float) -> list[str]:
     if unit.gpu_profile and state.gpu is None:
         _enter(state, ALLOCATING, now, f"waits for a {unit.gpu_profile}", now + ALLOCATION_SECONDS)
         return [ALLOCATE]
-    _enter(state, STARTING, now, deadline=now + unit.start_timeout)
+    return _spawn(unit, state, "", now)
+
+
+def _not_allocated(unit: Unit, state: State, reason: str, now: float) -> list[str]:
+    if unit.gpu_required:
+        return _fail(unit, state, reason, now)
+    return _spawn(unit, state, f"without a GPU: {reason}", now)
+
+
+def _spawn(unit: Unit, state: State, reason: str, now: float) -> list[str]:
+    _enter(state, STARTING, now, reason, now + unit.start_timeout)
     state.killed = ""
     return [SPAWN]
 
@@ -233,7 +243,7 @@ def _starting(unit: Unit, state: State, event: Event, now: float) -> list[str]:
     says_so = plan.NOTIFY if event.kind == NOTIFIED_READY else plan.SIMPLE
     if event.kind in (SPAWNED, NOTIFIED_READY):
         if state.pid and unit.type == says_so:
-            _enter(state, READY, now)
+            _enter(state, READY, now, state.reason)
             state.ready_at = now
     elif event.kind == NOT_SPAWNED:
         return _fail(unit, state, event.reason, now)
@@ -248,7 +258,8 @@ def _deadline(unit: Unit, state: State, now: float) -> list[str]:
     if state.state == BACKOFF:
         _enter(state, WAITING, now, state.reason)
     elif state.state == ALLOCATING:
-        return _fail(unit, state, f"no GPU instance in {ALLOCATION_SECONDS:g} s", now)
+        why = f"no GPU instance in {ALLOCATION_SECONDS:g} s"
+        return _not_allocated(unit, state, why, now)
     elif state.state == STARTING and not state.pid:
         return _fail(unit, state, "was not started", now)
     elif state.state == STARTING:

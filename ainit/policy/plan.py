@@ -47,6 +47,7 @@ class Unit:
         "essential",
         "exec",
         "gpu_profile",
+        "gpu_required",
         "kind",
         "measurement",
         "memory_max",
@@ -94,6 +95,7 @@ class Unit:
         self.cpu_weight = 0
         self.measurement = REQUIRED if kind == AGENT else OPTIONAL
         self.gpu_profile = ""
+        self.gpu_required = True
         self.bundle = ""
         self.user = 0
 

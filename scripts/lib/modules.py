@@ -77,13 +77,22 @@ def finish(tree: Path, signer: Signer) -> int:
             signer.sign(module)
     if unsigned := [str(path) for path in found if not is_signed(path)]:
         raise ModuleError("not signed: " + ", ".join(unsigned))
-    symbols = signer.objects / "System.map"
-    # -e names every symbol that neither the kernel nor another module has.
-    run(["depmod", "-b", str(tree), "-e", "-F", str(symbols), folder.name])
+    index(tree, folder.name, signer.objects / "System.map")
+    return len(found)
+
+
+def index(tree: Path, version: str, symbols: Path) -> None:
+    """Write the indexes of the modules in ``tree/lib/modules/<version>``.
+
+    Raises HostError for a symbol that neither the kernel nor another module has.
+    """
+    command = ["depmod", "-b", str(tree), "-e", "-F", str(symbols), version]
+    # It names missing symbols on standard error, and succeeds.
+    if findings := run(["sh", "-c", '"$@" 2>&1', "sh", *command]).strip():
+        raise ModuleError(findings)
     # kmod reads the binary indexes; the text ones say the same.
     for name in ("alias", "dep", "symbols"):
-        (folder / f"modules.{name}").unlink()
-    return len(found)
+        (tree / "lib/modules" / version / f"modules.{name}").unlink()
 
 
 def keep_build_tree(objects: Path, target: Path) -> None:

@@ -14,12 +14,12 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from lib import modules, product, sbom, tools, tree, wheels
+from lib import modules, nvidia, nvidia_tree, product, sbom, tools, tree, wheels
 from lib.anatomy import Anatomy
 from lib.debian import Archive, Entry
 from lib.host import CACHE, REPOSITORY, HostError, exclusive, published_tree, run
 from lib.progress import step
-from lib.variant import DEVELOPMENT_GROUP, Target
+from lib.variant import DEVELOPMENT_GROUP, NVIDIA_GROUP, Target
 
 # Lists of what is left out: one for each group of packages that has any, one for wheels, and one
 # for what Buildroot's packages bring.
@@ -128,6 +128,8 @@ def build(
                 if kernel is None:
                     raise HostError(f"a tree for {target.variant.name} needs --kernel DIR")
                 modules.lay(kernel, temporary)
+                if NVIDIA_GROUP in target.variant.groups:
+                    components += nvidia_tree.lay(temporary, nvidia.selected(), kernel)
             python = tools.python_for(target.architecture)
             product.lay(temporary, release=target.release, python=python)
             sbom.write_root(temporary, components)

@@ -99,6 +99,18 @@ def own(kind: str, name: str, path: Path) -> Component:
     return _component(kind, name, version(), purl, sha256=sha256_file(path), licences=[OWN_LICENCE])
 
 
+def part(kind: str, path: Path, purl: str, release: str, licence: str) -> Component:
+    """Describe one file of something that is neither a package of Debian's nor of PyPI's."""
+    return _component(
+        kind,
+        path.name,
+        release,
+        f"{purl}@{_quoted(release)}#{_quoted(path.name)}",
+        sha256=sha256_file(path),
+        licences=[licence],
+    )
+
+
 def model(path: Path, record: Record, sources: Mapping[str, Distribution]) -> Component:
     """Describe a model; one that comes from a package keeps that package's name and version."""
     origin = next((p.distribution for p in PACKAGED if p.name == record.name), None)

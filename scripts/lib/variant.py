@@ -56,6 +56,8 @@ VARIANTS = {each.name: each for each in (BASE, SERVER, NVIDIA)}
 # Packages beside a variant's own: what a development image has, and what boots an image.
 DEVELOPMENT_GROUP = "shell"
 BOOT_GROUP = "boot"
+# What NVIDIA's driver needs; a variant with it gets the driver itself.
+NVIDIA_GROUP = "nvidia"
 
 
 def architectures_of(group: str) -> tuple[Architecture, ...]:

@@ -36,6 +36,13 @@ def test_disks_are_those_of_sysfs(tmp_path: Path) -> None:
         wait_for(agree, "agreement with sysfs")
 
 
+def test_a_machine_without_a_gpu_says_so(tmp_path: Path) -> None:
+    with Service("ainit.devices", tmp_path) as service:
+        answer = listed(service)
+    assert answer["driver"]["state"] in ("none", "emulated")
+    assert answer["problems"] == []
+
+
 def test_interfaces_come_and_go(tmp_path: Path) -> None:
     subprocess.run(["mkfifo", str(tmp_path / "gate")], check=True, timeout=60)
     setup = (

@@ -75,6 +75,7 @@ def test_an_agent_must_be_measured_unless_it_says_otherwise() -> None:
     assert findings == []
     assert (unit.kind, unit.measurement, unit.bundle) == (plan.AGENT, plan.REQUIRED, "/bundle")
     assert unit.gpu_profile == "1g.10gb+me"
+    assert unit.gpu_required
     optional = text.replace("[gpu]", 'measurement = "optional"\n[gpu]')
     assert config.agent(optional, "m.toml", "a", "/b")[0].measurement == plan.OPTIONAL
 

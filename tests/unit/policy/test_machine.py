@@ -112,6 +112,22 @@ CASES = [
         [],
     ),
     Case(
+        "gpu denied and not required",
+        {"gpu_profile": "1g", "gpu_required": False},
+        (M.ALLOCATING, {}),
+        Event(M.NOT_ALLOCATED, reason="no driver"),
+        (M.STARTING, {"reason": "without a GPU: no driver", "deadline": NOW + 10}),
+        [M.SPAWN],
+    ),
+    Case(
+        "gpu never and not required",
+        {"gpu_profile": "1g", "gpu_required": False},
+        (M.ALLOCATING, {"deadline": NOW}),
+        Event(M.DEADLINE),
+        (M.STARTING, {"reason": "without a GPU: no GPU instance in 60 s"}),
+        [M.SPAWN],
+    ),
+    Case(
         "gpu late",
         {"gpu_profile": "1g"},
         (M.BACKOFF, {"deadline": NOW + 5}),

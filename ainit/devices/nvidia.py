@@ -1,0 +1,149 @@
+"""NVIDIA's driver: what state it is in, and the device nodes that its modules do not make.
+
+Numbers and modes are what the modules publish below /proc (NVIDIA driver README, chapter
+"Frequently Asked Questions", device files; MIG User Guide, "Device Nodes and Capabilities"). There
+is no udevd and no set-user-ID helper: this service makes the nodes.
+
+>>> nvidia = Nvidia()
+>>> nvidia.make_nodes(); nvidia.state(gpus=8, problems=[])      # doctest: +SKIP
+Driver(state='ready', version='550.163.01', reason='')
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+MODULE = "nvidia"
+MODULES = ("nvidia", "nvidia-uvm")  # the second has no alias of its own, and needs the first
+CONTROL_MINOR = 255
+LIBRARIES = ("/usr/lib/*-linux-gnu/libnvidia-ml.so.1", "/usr/lib/libnvidia-ml.so.1")
+# How the emulator's library differs from NVIDIA's: it carries no version in its file name.
+VERSIONED = re.compile(r"libnvidia-ml\.so\.(\d+(?:\.\d+)+)")
+
+NONE = "none"  # no NVIDIA GPU in this machine
+ABSENT = "absent"  # a GPU, and no driver in this image
+REFUSED = "refused"  # the module is there and did not take the GPU
+MISMATCH = "mismatch"  # module and libraries are of different releases
+READY = "ready"
+EMULATED = "emulated"  # no GPU, and the emulated NVML of development images
+
+
+@dataclass(frozen=True)
+class Driver:
+    """What there is to say of the driver; ``version`` is the loaded module's."""
+
+    state: str
+    version: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Node:
+    """A character device: its path below /dev, major and minor number, permissions."""
+
+    path: str
+    major: int
+    minor: int
+    mode: int
+
+
+class Nvidia:
+    """The driver as /proc shows it. ``proc``, ``dev`` and ``libraries`` are elsewhere in tests."""
+
+    def __init__(
+        self, proc: str = "/proc", dev: str = "/dev", libraries: Iterable[str] = LIBRARIES
+    ) -> None:
+        self._proc = proc
+        self._dev = dev
+        self._libraries = tuple(libraries)
+
+    @property
+    def version(self) -> str:
+        """The release of the loaded module; "" when there is none."""
+        text = _read(f"{self._proc}/driver/nvidia/version")
+        match = re.search(r"Kernel Module(?: for \S+)?\s+(\d+(?:\.\d+)+)", text)
+        return match[1] if match else ""
+
+    def state(self, gpus: int, problems: Iterable[str]) -> Driver:
+        """Name the state; ``gpus`` counts NVIDIA's GPUs on the bus, ``problems`` are modprobe's."""
+        version, library = self.version, self._library()
+        if version and library and library not in (version, EMULATED):
+            return Driver(MISMATCH, version, f"the libraries are of release {library}")
+        if version:
+            return Driver(READY, version, "")
+        if library == EMULATED:
+            return Driver(EMULATED, "", "")
+        if not gpus:
+            return Driver(NONE, "", "there is no NVIDIA GPU")
+        if said := [problem for problem in problems if MODULE in problem]:
+            return Driver(REFUSED, "", said[-1])
+        return Driver(ABSENT, "", "this image has no driver for the GPU")
+
+    def _library(self) -> str:
+        for path in (path for pattern in self._libraries for path in glob.glob(pattern)):
+            match = VERSIONED.search(os.path.realpath(path))
+            return match[1] if match else EMULATED
+        return ""
+
+    def nodes(self) -> Iterator[Node]:
+        """Every node that the loaded modules want."""
+        found = re.findall(r"^ *(\d+) (\S+)$", _characters(self._proc), re.MULTILINE)
+        majors = {name: int(number) for number, name in found}
+        if (major := majors.get("nvidia", majors.get("nvidia-frontend"))) is not None:
+            yield Node("nvidiactl", major, CONTROL_MINOR, 0o666)
+            for path in sorted(glob.glob(f"{self._proc}/driver/nvidia/gpus/*/information")):
+                if match := re.search(r"^Device Minor:\s+(\d+)$", _read(path), re.MULTILINE):
+                    yield Node(f"nvidia{match[1]}", major, int(match[1]), 0o666)
+        if (major := majors.get("nvidia-uvm")) is not None:
+            yield Node("nvidia-uvm", major, 0, 0o666)
+            yield Node("nvidia-uvm-tools", major, 1, 0o666)
+        if (major := majors.get("nvidia-nvswitch")) is not None:
+            yield Node("nvidia-nvswitchctl", major, CONTROL_MINOR, 0o666)
+        if (major := majors.get("nvidia-caps")) is not None:
+            folder = f"{self._proc}/driver/nvidia/capabilities"
+            for path in sorted(glob.glob(f"{folder}/**/*", recursive=True)):
+                text = _read(path) if os.path.isfile(path) else ""
+                minor = re.search(r"^DeviceFileMinor: (\d+)$", text, re.MULTILINE)
+                mode = re.search(r"^DeviceFileMode: (\d+)$", text, re.MULTILINE)
+                if minor and mode:
+                    name = f"nvidia-caps/nvidia-cap{minor[1]}"
+                    yield Node(name, major, int(minor[1]), int(mode[1]))
+
+    def make_nodes(self) -> None:
+        """Make the nodes that are missing or wrong; those of MIG instances that went, too, go."""
+        wanted = {node.path: node for node in self.nodes()}
+        for node in wanted.values():
+            self._make(node)
+        for path in glob.glob(f"{self._dev}/nvidia-caps/nvidia-cap*"):
+            if os.path.relpath(path, self._dev) not in wanted:
+                os.unlink(path)
+
+    def _make(self, node: Node) -> None:
+        path = f"{self._dev}/{node.path}"
+        device = os.makedev(node.major, node.minor)
+        try:
+            found = os.lstat(path)
+            if stat.S_ISCHR(found.st_mode) and found.st_rdev == device:
+                return
+            os.unlink(path)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        os.mknod(path, stat.S_IFCHR | node.mode, device)
+        os.chmod(path, node.mode)  # whatever the umask
+
+
+def _characters(proc: str) -> str:
+    return _read(f"{proc}/devices").partition("Block devices:")[0]
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""

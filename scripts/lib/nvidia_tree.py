@@ -1,0 +1,83 @@
+"""NVIDIA's driver in a root tree: modules, firmware, libraries, programs, licences.
+
+    components = lay(root, selected(), kernel)
+
+Nothing is started or configured here: the device service loads the modules and makes the nodes,
+units start the daemons.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from lib import modules, nvidia_modules, nvidia_versions, sbom
+from lib.anatomy import Anatomy
+from lib.host import run
+from lib.nvidia import Driver
+
+FABRIC_MANAGER_PROGRAM = "bin/nv-fabricmanager"
+FABRIC_MANAGER_DATA = "share/nvidia/nvswitch"
+LICENCES = "usr/share/doc/nvidia-driver"
+PURL = "pkg:generic/nvidia/driver"
+LICENCE = "LicenseRef-NVIDIA-Driver"
+MODULES_LICENCE = "MIT OR GPL-2.0-only"
+
+
+def lay(root: Path, driver: Driver, kernel: Path) -> list[sbom.Component]:
+    """Lay the driver over a tree that has the kernel's modules; return what it consists of.
+
+    ``kernel`` is what `lib.kernel.build` returned for the server set. Raises HostError when the
+    modules do not build, or when CUDA libraries of the product need a newer driver.
+    """
+    nvidia_versions.check(driver.version)
+    places = Anatomy.of(root)
+    built = nvidia_modules.build(driver, kernel)
+    nvidia_modules.install(built, root, kernel)
+    modules.index(root / "usr", (kernel / "version").read_text().strip(), kernel / "System.map")
+    firmware = root / "usr/lib/firmware/nvidia" / driver.version
+    _copy(driver.firmware, firmware)
+    _copy(driver.libraries, root / places.libraries)
+    for path in driver.libraries:
+        if (name := soname(path)) != path.name:
+            (root / places.libraries / name).symlink_to(path.name)
+    _copy(driver.programs, root / "usr/bin", mode=0o755)
+    # nvidia-persistenced's socket has a fixed place, /var/run/nvidia-persistenced.
+    run_link = root / "var/run"
+    if not run_link.is_symlink():
+        run_link.symlink_to("../run")
+    if driver.fabric_manager:
+        _copy([driver.fabric_manager / FABRIC_MANAGER_PROGRAM], root / "usr/bin", mode=0o755)
+        data = driver.fabric_manager / FABRIC_MANAGER_DATA
+        shutil.copytree(data, root / "usr/share/nvidia/nvswitch")
+    for path in driver.licences:
+        target = root / LICENCES / f"{path.parent.name}-{path.name}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    return _components(driver, built)
+
+
+def soname(library: Path) -> str:
+    """Return the name by which programs ask for a library."""
+    printed = run(["readelf", "--wide", "--dynamic", str(library)], env={"LC_ALL": "C"})
+    match = re.search(r"\(SONAME\).*\[(.*)\]", printed)
+    return match[1] if match else library.name
+
+
+def _copy(files: tuple[Path, ...] | list[Path], folder: Path, mode: int = 0o644) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in files:
+        target = folder / path.name
+        shutil.copyfile(path, target)
+        target.chmod(mode)
+
+
+def _components(driver: Driver, built: Path) -> list[sbom.Component]:
+    parts = [*driver.libraries, *driver.programs, *driver.firmware]
+    found = [sbom.part("library", path, PURL, driver.version, LICENCE) for path in parts]
+    found += [
+        sbom.part("library", path, PURL, driver.version, MODULES_LICENCE)
+        for path in sorted(built.glob("*.ko"))
+    ]
+    return found
