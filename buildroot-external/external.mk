@@ -4,6 +4,8 @@ AINOS_REPOSITORY = $(realpath $(BR2_EXTERNAL_AINOS_PATH)/..)
 AINOS_VARIANT = $(call qstrip,$(BR2_AINOS_VARIANT))
 AINOS_KERNEL = $(AINOS_REPOSITORY)/scripts/kernel --arch $(ARCH) \
 	--set $(if $(filter base,$(AINOS_VARIANT)),base,server)
+# For board/post-build.sh.
+export AINOS_LINUX = $(LINUX_DIR)
 AINOS_REQUESTED_CONFIG = $(BUILD_DIR)/ainos-requested.config
 
 include $(sort $(wildcard $(BR2_EXTERNAL_AINOS_PATH)/package/*/*.mk))
@@ -12,6 +14,9 @@ include $(sort $(wildcard $(BR2_EXTERNAL_AINOS_PATH)/package/*/*.mk))
 # bring hundreds of its own options, so the base is allnoconfig, given the fragments from the start.
 LINUX_KCONFIG_DEFCONFIG = allnoconfig
 LINUX_KCONFIG_OPTS += KCONFIG_ALLCONFIG=$(AINOS_REQUESTED_CONFIG)
+
+# Modules are signed when the tree is complete, with a key that lies outside this tree.
+LINUX_MAKE_FLAGS += CONFIG_MODULE_SIG_ALL= INSTALL_MOD_STRIP=1
 
 define AINOS_LINUX_REQUEST_CONFIG
 	$(AINOS_KERNEL) fragments | xargs cat > $(AINOS_REQUESTED_CONFIG)

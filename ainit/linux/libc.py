@@ -21,6 +21,7 @@ RB_POWER_OFF = 0x4321FEDC
 RB_DISABLE_CAD = 0
 
 # Options of prctl(2).
+PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
 
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -36,12 +36,15 @@ def boards() -> dict[str, tuple[str, ...]]:
     return found
 
 
-def requested(board: str, settings: Path | None = None) -> dict[str, Option]:
+def requested(
+    board: str, settings: Path | None = None, *, release: bool = False
+) -> dict[str, Option]:
     """Return the options of a board, with those of a file of the user's. Raises BuildrootError."""
     known = boards()
     if board not in known:
         raise BuildrootError(f"there is no board {board!r}; there are: {', '.join(known)}")
-    paths = [FRAGMENTS / f"{name}.config" for name in known[board]]
+    names = [*known[board], "release" if release else "development"]
+    paths = [FRAGMENTS / f"{name}.config" for name in names]
     paths += [settings] if settings else []
     options, findings = merge_fragments((str(path), path.read_text(), True) for path in paths)
     if findings:

@@ -110,13 +110,21 @@ def keep_build_tree(objects: Path, target: Path) -> None:
 def lay(kernel: Path, tree: Path) -> None:
     """Lay a kernel's modules over a root tree, and leave of its firmware only what they ask for.
 
-    ``kernel`` is the directory that `lib.kernel.build` returned. Firmware packages hold files for
-    every device there is; a module names those it may load (modinfo(8), field ``firmware``).
+    ``kernel`` is the directory that `lib.kernel.build` returned.
     """
     version = release(kernel / "modules")
     target = tree / "usr/lib/modules" / version
     shutil.copytree(kernel / "modules/lib/modules" / version, target, symlinks=True)
-    wanted = firmware_of(sorted(target.rglob("*.ko")))
+    prune_firmware(tree)
+
+
+def prune_firmware(tree: Path) -> None:
+    """Leave of a tree's firmware only the files that its modules ask for.
+
+    Firmware packages hold files for every device there is; a module names those it may load
+    (modinfo(8), field ``firmware``).
+    """
+    wanted = firmware_of(sorted((tree / "usr/lib/modules").rglob("*.ko")))
     folder = tree / FIRMWARE
     kept = {path.resolve() for name in wanted if (path := folder / name).exists()}
     for path in sorted(folder.rglob("*"), reverse=True):

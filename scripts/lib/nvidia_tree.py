@@ -31,11 +31,19 @@ def lay(root: Path, driver: Driver, kernel: Path) -> list[sbom.Component]:
     ``kernel`` is what `lib.kernel.build` returned for the server set. Raises HostError when the
     modules do not build, or when CUDA libraries of the product need a newer driver.
     """
-    nvidia_versions.check(driver.version)
-    places = Anatomy.of(root)
     built = nvidia_modules.build(driver, kernel)
     nvidia_modules.install(built, root, kernel)
     modules.index(root / "usr", (kernel / "version").read_text().strip(), kernel / "System.map")
+    return [*lay_user_space(root, driver), *_module_components(driver, built)]
+
+
+def lay_user_space(root: Path, driver: Driver) -> list[sbom.Component]:
+    """Lay all but the modules over a tree; return what it consists of.
+
+    Raises HostError when CUDA libraries of the product need a newer driver.
+    """
+    nvidia_versions.check(driver.version)
+    places = Anatomy.of(root)
     firmware = root / "usr/lib/firmware/nvidia" / driver.version
     _copy(driver.firmware, firmware)
     _copy(driver.libraries, root / places.libraries)
@@ -55,7 +63,8 @@ def lay(root: Path, driver: Driver, kernel: Path) -> list[sbom.Component]:
         target = root / LICENCES / f"{path.parent.name}-{path.name}"
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
-    return _components(driver, built)
+    parts = [*driver.libraries, *driver.programs, *driver.firmware]
+    return [sbom.part("library", path, PURL, driver.version, LICENCE) for path in parts]
 
 
 def soname(library: Path) -> str:
@@ -73,11 +82,8 @@ def _copy(files: tuple[Path, ...] | list[Path], folder: Path, mode: int = 0o644)
         target.chmod(mode)
 
 
-def _components(driver: Driver, built: Path) -> list[sbom.Component]:
-    parts = [*driver.libraries, *driver.programs, *driver.firmware]
-    found = [sbom.part("library", path, PURL, driver.version, LICENCE) for path in parts]
-    found += [
+def _module_components(driver: Driver, built: Path) -> list[sbom.Component]:
+    return [
         sbom.part("library", path, PURL, driver.version, MODULES_LICENCE)
         for path in sorted(built.glob("*.ko"))
     ]
-    return found

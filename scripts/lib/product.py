@@ -3,7 +3,7 @@
 `lay` is what `make image` and Buildroot's post-build script both call. The tree needs Python and
 the libraries that ainit imports; everything that is AINOS's own comes from this checkout.
 
-    lay(tree, release=False)
+    lay(tree, Target())
 """
 
 from __future__ import annotations
@@ -19,11 +19,14 @@ from lib.host import KEYS, REPOSITORY, HostError, run
 from lib.layout import fixed_uuid
 from lib.release import PRODUCT, version
 from lib.tree import TreeError, compile_python, normalise, shells, unresolved
+from lib.variant import NVIDIA_GROUP, Target
 
 OVERLAY = REPOSITORY / "rootfs-overlay"
 PACKAGE = "usr/lib/ainit"
 LIBRARY = "usr/lib/ainos"
+# Parts of the overlay that only some images have.
 DEVELOPMENT = REPOSITORY / "scripts" / "development.txt"
+NVIDIA = REPOSITORY / "scripts" / "nvidia.txt"
 PUBLISHER = KEYS / "publisher.pub.pem"
 # Only what the machine runs: neither training code nor the emulator's source.
 NOT_PACKAGED = ("ainit/sched/train/", "ainit/sched/emulator/")
@@ -32,15 +35,18 @@ MOUNT_POINTS = ("dev", "proc", "sys", "run", "tmp", "var/lib/ainos", "etc")
 BUNDLES = "/run/ainit/agents"
 
 
-def lay(tree: Path, *, release: bool, python: Path | None = None) -> None:
+def lay(tree: Path, target: Target, python: Path | None = None) -> None:
     """Lay the product over a root tree and check the result.
 
-    ``python`` is a tree with the same Python that runs on this host, if the tree's own does not.
+    ``python`` is the same Python where it runs on this host, if the tree's own does not.
     """
     places = Anatomy.of(tree)
     for path in MOUNT_POINTS:
         (tree / path).mkdir(parents=True, exist_ok=True)
-    left_out = development_only() if release else frozenset()
+    release = target.release
+    left_out = parts(DEVELOPMENT) if release else frozenset()
+    if NVIDIA_GROUP not in target.variant.groups:
+        left_out |= parts(NVIDIA)
     for source in sources("rootfs-overlay"):
         inside = source.relative_to(OVERLAY)
         if str(inside) not in left_out:
@@ -115,9 +121,9 @@ def pack_agents(tree: Path, python: Path | None = None) -> None:
         shutil.rmtree(folder)
 
 
-def development_only() -> frozenset[str]:
-    """Return the parts of the overlay that a release leaves out."""
-    lines = (line.split("#", 1)[0].strip() for line in DEVELOPMENT.read_text().splitlines())
+def parts(path: Path) -> frozenset[str]:
+    """Return the parts of the overlay that a list names."""
+    lines = (line.split("#", 1)[0].strip() for line in path.read_text().splitlines())
     return frozenset(line for line in lines if line)
 
 
@@ -134,6 +140,7 @@ def sources(folder: str) -> list[Path]:
 
 def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
     shutil.copy2(source, target, follow_symlinks=False)
 
 

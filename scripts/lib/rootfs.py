@@ -14,6 +14,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from lib import kernel as linux
 from lib import modules, nvidia, nvidia_tree, product, sbom, tools, tree, wheels
 from lib.anatomy import Anatomy
 from lib.debian import Archive, Entry
@@ -100,11 +101,26 @@ def finish_libraries(root: Path, lists: Iterable[Path], python: Path | None = No
     tree.drop_sources(root, folders)
 
 
-def finish(root: Path, target: Target) -> None:
-    """Make the product's tree of one that another builder made, with its modules in it."""
-    lists = [PRUNE / "buildroot.txt", PRUNE / "wheels.txt"]
-    finish_libraries(root, lists, tools.python_for(target.architecture))
-    product.lay(root, release=target.release, python=tools.python_for(target.architecture))
+def finish(
+    root: Path, target: Target, objects: Path | None = None, python: Path | None = None
+) -> list[sbom.Component]:
+    """Make the product's tree of one that another builder made; return what that added.
+
+    Modules, if there are any, are in the tree and not signed; ``objects`` is where their kernel was
+    compiled. ``python`` is a program of the tree's version that runs here. Raises HostError.
+    """
+    components: list[sbom.Component] = []
+    if target.variant.has_modules:
+        if objects is None:
+            raise HostError(f"a tree for {target.variant.name} needs --kernel DIR")
+        certificate = linux.module_certificate()
+        modules.finish(root / "usr", modules.Signer(objects, linux.MODULE_KEY, certificate))
+        modules.prune_firmware(root)
+        if NVIDIA_GROUP in target.variant.groups:
+            components = nvidia_tree.lay_user_space(root, nvidia.selected())
+    finish_libraries(root, [PRUNE / "buildroot.txt", PRUNE / "wheels.txt"], python)
+    product.lay(root, target, python)
+    return components
 
 
 def build(
@@ -130,7 +146,6 @@ def build(
                 modules.lay(kernel, temporary)
                 if NVIDIA_GROUP in target.variant.groups:
                     components += nvidia_tree.lay(temporary, nvidia.selected(), kernel)
-            python = tools.python_for(target.architecture)
-            product.lay(temporary, release=target.release, python=python)
+            product.lay(temporary, target, tools.python_for(target.architecture))
             sbom.write_root(temporary, components)
     return out

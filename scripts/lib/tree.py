@@ -169,15 +169,16 @@ def compile_python(
 
     Unchecked-hash bytecode (PEP 552) holds no time stamp and is loaded without a look at the
     source, which stays for the lines of a traceback. One process, in sorted order: what is interned
-    already decides bits of the output. ``python`` is the other tree, with the same version of
-    Python; ``prefix`` is the place of ``tree`` on the machine.
+    already decides bits of the output. ``python`` is the other tree, or a program that runs here,
+    with the same version of Python; ``prefix`` is the place of ``tree`` on the machine.
     """
     home = python or tree
-    command = [*program(home, Anatomy.of(home).python), "-S", "-m", "compileall", "-q", "-f"]
+    environment = {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+    if home.is_dir():
+        command = program(home, Anatomy.of(home).python)
+        environment["PYTHONHOME"] = str(home / "usr")
+    else:
+        command = [str(home)]
+    command += ["-S", "-m", "compileall", "-q", "-f"]
     command += ["--invalidation-mode", "unchecked-hash", "-s", str(tree), "-p", prefix]
-    environment = {
-        "PYTHONHOME": str(home / "usr"),
-        "PYTHONHASHSEED": "0",
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
     run([*command, *(str(tree / folder) for folder in folders)], env=environment)

@@ -38,7 +38,7 @@ def test_a_release_has_no_shell(tree: Path) -> None:
 def test_a_release_has_no_development_units(tree: Path) -> None:
     plan = Plan.from_record(json.loads((tree / "usr/lib/ainos/plan.json").read_text()))
     names = {unit.name for unit in plan.units}
-    development = {Path(path).stem for path in product.development_only()}
+    development = {Path(path).stem for path in product.parts(product.DEVELOPMENT)}
     assert development, "nothing is only for development, so this test shows nothing"
     assert not names & development
     assert {"store", "attest", "filetype", "speech"} <= names

@@ -25,7 +25,7 @@ def test_links_of_the_overlay_are_taken_as_links() -> None:
 
 
 def test_what_is_only_for_development_exists() -> None:
-    for path in product.development_only():
+    for path in product.parts(product.DEVELOPMENT) | product.parts(product.NVIDIA):
         assert (product.OVERLAY / path).exists(), path
 
 
