@@ -113,16 +113,10 @@ class State:
         self.name = name
         self.state = INACTIVE
         self.desired = DOWN
-        self.reason = ""
-        self.pid = 0
-        self.started = 0
-        self.restarts = 0
-        self.failures = 0
-        self.since = 0.0
-        self.ready_at = 0.0
-        self.deadline = 0.0
-        self.status = 0
-        self.killed = ""
+        self.reason = self.killed = ""
+        self.pid = self.started = self.status = 0
+        self.restarts = self.failures = 0
+        self.since = self.ready_at = self.deadline = 0.0
         self.again = False
         self.gpu: Record | None = None
 
@@ -167,12 +161,6 @@ def step(unit: Unit, state: State, event: Event, now: float) -> list[str]:
     if state.state == STARTING:
         return _starting(unit, state, event, now)
     return []
-
-
-def delay(unit: Unit, failures: int) -> float:
-    """Seconds to wait after ``failures`` failures in a row (at least one): exponential, bounded."""
-    exponent = min(failures - 1, 64)  # no number of failures overflows
-    return float(min(unit.backoff_first * unit.backoff_factor**exponent, unit.backoff_max))
 
 
 def _enter(state: State, name: str, now: float, reason: str = "", deadline: float = 0.0) -> None:
@@ -258,11 +246,10 @@ def _deadline(unit: Unit, state: State, now: float) -> list[str]:
     if state.state == BACKOFF:
         _enter(state, WAITING, now, state.reason)
     elif state.state == ALLOCATING:
-        why = f"no GPU instance in {ALLOCATION_SECONDS:g} s"
-        return _not_allocated(unit, state, why, now)
-    elif state.state == STARTING and not state.pid:
-        return _fail(unit, state, "was not started", now)
+        return _not_allocated(unit, state, f"no GPU instance in {ALLOCATION_SECONDS:g} s", now)
     elif state.state == STARTING:
+        if not state.pid:
+            return _fail(unit, state, "was not started", now)
         state.killed = f"not ready in {unit.start_timeout:g} s"
         return [KILL]
     elif state.state == STOPPING:
@@ -302,7 +289,7 @@ def _fail(unit: Unit, state: State, reason: str, now: float) -> list[str]:
         _enter(state, FAILED, now, f"{reason}; held after {state.failures} failures in a row")
         return _release(state)
     state.restarts += 1
-    _enter(state, BACKOFF, now, reason, now + delay(unit, state.failures))
+    _enter(state, BACKOFF, now, reason, now + unit.backoff(state.failures))
     return []
 
 

@@ -99,6 +99,11 @@ class Unit:
         self.bundle = ""
         self.user = 0
 
+    def backoff(self, failures: int) -> float:
+        """Seconds to wait after so many failures in a row (at least one): exponential, bounded."""
+        exponent = min(failures - 1, 64)  # no number of failures overflows
+        return float(min(self.backoff_first * self.backoff_factor**exponent, self.backoff_max))
+
     def to_record(self) -> Record:
         """The JSON form."""
         return {slot: getattr(self, slot) for slot in self.__slots__}

@@ -19,8 +19,7 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lib import disk, erofs, models, sbom, tools, verity
-from lib.debian import Archive
+from lib import debian_lock, disk, erofs, models, sbom, tools, verity
 from lib.host import KEYS, REPOSITORY, HostError, published, run, sha256_file
 from lib.layout import EROFS_UUID, MIB, slot_uuids
 from lib.progress import step
@@ -78,7 +77,7 @@ class Stamps:
     def of(cls, inputs: Inputs, *, sign: bool) -> Stamps:
         """Hash the inputs, this code and, for a signed image, the certificates."""
         root = hashlib.sha256()
-        tools_lock = "".join(entry.sha256 for entry in Archive.lock_read(group="tools"))
+        tools_lock = "".join(entry.sha256 for entry in debian_lock.read(group="tools"))
         root.update(f"{tools_lock} {epoch()} {tree_digest(inputs.root)}".encode())
         root.update(Path(erofs.__file__).read_bytes())
         whole = root.copy()

@@ -18,7 +18,6 @@ import hashlib
 import json
 import os
 import platform
-import shlex
 import shutil
 import time
 from collections.abc import Mapping
@@ -26,11 +25,11 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from lib import modules
+from lib import debian_lock, modules
 from lib.architecture import X86_64, Architecture
-from lib.debian import Archive, Entry
+from lib.debian import Archive
+from lib.debian_lock import Entry
 from lib.host import (
-    CACHE,
     KEYS,
     REPOSITORY,
     HostError,
@@ -41,12 +40,10 @@ from lib.host import (
     sha256_file,
 )
 from lib.kconfig import Option, find_dropped, merge_fragments, render
+from lib.kernel_source import OUTPUT, SOURCE, WORK, unpack
 from lib.progress import follow, step
 
 FRAGMENTS = REPOSITORY / "kernel-config"
-OUTPUT = CACHE / "kernel"
-WORK = OUTPUT / "work"
-SOURCE = WORK / "source"
 # Microcode that is compiled in, where kbuild looks for it (CONFIG_EXTRA_FIRMWARE_DIR).
 FIRMWARE = SOURCE / "firmware"
 LOG = OUTPUT / "build.log"
@@ -104,9 +101,9 @@ class Inputs:
         """Read the lock, the fragments and the tools' versions. Raises HostError."""
         if kind is KernelSet.SERVER and architecture is not X86_64:
             raise KernelError(f"there is no server kernel for {architecture.name} yet")
-        (source,) = Archive.lock_read(group="kernel")
+        (source,) = debian_lock.read(group="kernel")
         has_microcode = kind is KernelSet.SERVER
-        microcode = Archive.lock_read(group="microcode") if has_microcode else []
+        microcode = debian_lock.read(group="microcode") if has_microcode else []
         options, findings = merge_fragments(
             (str(path.relative_to(REPOSITORY)), path.read_text(), path.parent.name == "server")
             for path in fragments(architecture, kind)
@@ -165,39 +162,6 @@ def module_certificate() -> Path:
                 run([*command, "-keyout", str(new_key), "-out", str(new_certificate)])
                 new_key.chmod(0o600)
     return certificate
-
-
-def unpack(source: Entry) -> None:
-    """Lay out the kernel's source, unless this very package is laid out already."""
-    stamp = SOURCE / ".package-sha256"
-    if stamp.exists() and stamp.read_text() == source.sha256:
-        return
-    (package,) = Archive().download([source])
-    with step("kernel source") as progress:
-        progress.note(source.version)
-        for objects in WORK.glob("objects*"):
-            shutil.rmtree(objects)
-        with published_tree(SOURCE) as tree:
-            extract = "tar --extract --xz --strip-components=1 --directory"
-            _pipe(source, package, f"{extract} {shlex.quote(str(tree))}")
-            (tree / stamp.name).write_text(source.sha256)
-
-
-def source_tarball(source: Entry) -> Path:
-    """Return the source as a tarball whose name holds its version, for Buildroot's cache."""
-    tarball = OUTPUT / f"linux-{source.version}.tar.xz"
-    if not tarball.exists():
-        (package,) = Archive().download([source])
-        with published(tarball) as file:
-            _pipe(source, package, f"cat > {shlex.quote(str(file))}")
-    return tarball
-
-
-def _pipe(source: Entry, package: Path, sink: str) -> None:
-    """Feed the tarball inside the source package to a shell command."""
-    shell = f'dpkg-deb --fsys-tarfile "$1" | tar --extract --to-stdout "$2" | {sink}'
-    inner = f"./usr/src/{source.package}.tar.xz"
-    run(["bash", "-o", "pipefail", "-c", shell, "bash", str(package), inner])
 
 
 def fixed_environment() -> dict[str, str]:

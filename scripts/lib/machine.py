@@ -27,15 +27,18 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from ainit.child.client import Client
 from ainit.errors import AinosError
-from lib import accelerator, qemu, vfio
+from lib import accelerator, qemu
+from lib.accelerator import Accelerator
 from lib.console import Console
 from lib.control_line import ControlLine
 from lib.disks import Disks
-from lib.host import HostError
+from lib.host import BUILD, HostError
+from lib.passthrough import Passthrough
 from lib.process import end, spawn, wait_until
 from lib.qemu import Files, Hardware
 from lib.qmp import Qmp, QmpError
 from lib.variant import architecture_of
+from lib.vfio import PciHost
 from lib.vtpm import SoftwareTpm
 from secureboot.lib.pe import Image
 
@@ -82,14 +85,14 @@ class Machine:
         self._images = images.absolute()
         architecture = architecture_of(self._images)
         hardware = replace(hardware or Hardware(), architecture=architecture)
-        if gpu:
-            hardware = replace(hardware, gpu=gpu)
         self.hardware = fault.hardware(hardware) if fault else hardware
         self.directory = directory.absolute()
         self.console: Console | None = None
         self._fault = fault
         self._echo = echo
         self._accelerator = accelerator.choose(architecture)
+        host = PciHost(runs_kvm=self._accelerator is Accelerator.KVM)
+        self._gpu = Passthrough(gpu, BUILD / "passthrough", host) if gpu else None
         self._process: subprocess.Popen[bytes] | None = None
         self._qmp: Qmp | None = None
 
@@ -127,10 +130,14 @@ class Machine:
             (self.directory / f"{name}.sock").unlink(missing_ok=True)
         shutil.rmtree(self._files.sockets)
         self._lock.close()
+        if self._gpu:
+            self._gpu.give_back()
 
     def _build(self) -> None:
         """Make the parts: disks, variable store, TPM."""
-        self._check_gpu()
+        if self._gpu:
+            self._gpu.take()
+            self.hardware = replace(self.hardware, gpu=self._gpu.address)
         self._disks.attach(self.hardware.disks)
         (self.directory / "console.log").unlink(missing_ok=True)
         if self.hardware.is_direct:
@@ -146,17 +153,6 @@ class Machine:
             link.symlink_to(self._files.socket(name))
         if self._fault and self._fault.edit:
             self._disks.alter(self._fault.edit)
-
-    def _check_gpu(self) -> None:
-        if not self.hardware.gpu:
-            return
-        problems = vfio.missing(self.hardware.gpu)
-        if not problems and self._accelerator is not accelerator.Accelerator.KVM:
-            problems = ["a passed-through device needs KVM, which runs no guest on this host"]
-        if problems:
-            wanted = "\n  - ".join(problems)
-            raise MachineError(f"the GPU cannot be passed through; this host lacks:\n  - {wanted}")
-        self.hardware = replace(self.hardware, gpu=vfio.full_address(self.hardware.gpu))
 
     def _uki_section(self, name: str) -> bytes:
         return Image((self._images / "uki.efi").read_bytes()).sections[name]

@@ -20,8 +20,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from lib import debian_lock
 from lib.architecture import X86_64
-from lib.debian import Archive, Entry
+from lib.debian import Archive
+from lib.debian_lock import Entry
 from lib.host import CACHE, HostError, exclusive, published_tree, run, sha256_file
 from lib.tree import unpack
 
@@ -89,7 +91,7 @@ def selected(environment: Mapping[str, str] = os.environ) -> Driver:
 
 def of_debian() -> Driver:
     """Return the driver that the lock names, downloaded and unpacked on first use."""
-    entries = tuple(Archive.lock_read(group=GROUP))
+    entries = tuple(debian_lock.read(group=GROUP))
     if not entries:
         raise DriverError(f"scripts/debian.lock has no group {GROUP}; `make relock` writes it")
     key = hashlib.sha256("".join(entry.sha256 for entry in entries).encode()).hexdigest()[:16]

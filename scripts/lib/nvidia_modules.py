@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lib import kernel as linux
+from lib import kernel_source
 from lib.host import (
     REPOSITORY,
     HostError,
@@ -127,7 +128,7 @@ def compile_modules(source: Path, kernel: Path) -> None:
     """
     flags = f"-g0 -ffile-prefix-map={source}=nvidia"
     command = ["nice", "-n", "5", "make", "-C", str(source), f"-j{os.cpu_count() or 1}", "modules"]
-    command += [f"SYSSRC={linux.SOURCE}", f"SYSOUT={kernel / 'build'}", "ARCH=x86_64"]
+    command += [f"SYSSRC={kernel_source.SOURCE}", f"SYSOUT={kernel / 'build'}", "ARCH=x86_64"]
     command += [f"NV_KERNEL_MODULES={' '.join(MODULES)}", f"KCFLAGS={flags}"]
     # Type information would need the kernel's own, hundreds of MiB; nothing here reads it.
     command.append("CONFIG_DEBUG_INFO_BTF_MODULES=")

@@ -14,10 +14,11 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from lib import debian_lock, modules, nvidia, nvidia_tree, product, sbom, tools, tree, wheels
 from lib import kernel as linux
-from lib import modules, nvidia, nvidia_tree, product, sbom, tools, tree, wheels
 from lib.anatomy import Anatomy
-from lib.debian import Archive, Entry
+from lib.debian import Archive
+from lib.debian_lock import Entry
 from lib.host import CACHE, REPOSITORY, HostError, exclusive, published_tree, run
 from lib.progress import step
 from lib.variant import DEVELOPMENT_GROUP, NVIDIA_GROUP, Target
@@ -40,7 +41,7 @@ def entries_of(target: Target) -> list[Entry]:
     """Return the locked packages of a target, none twice. Raises HostError."""
     found: dict[str, Entry] = {}
     for group in groups_of(target):
-        for entry in Archive.lock_read(group=group, architecture=target.architecture):
+        for entry in debian_lock.read(group=group, architecture=target.architecture):
             found.setdefault(entry.package, entry)
     wrong = [e.package for e in found.values() if e.component not in target.variant.components]
     if wrong:

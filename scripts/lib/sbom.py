@@ -18,8 +18,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from lib import debian_lock
 from lib.architecture import Architecture
-from lib.debian import Archive, Entry
+from lib.debian_lock import Entry
 from lib.host import HostError, sha256_file
 from lib.layout import NAMESPACE
 from lib.models import PACKAGED, Record
@@ -160,7 +161,7 @@ def kernel(image: Path) -> Component:
 
 def boot_loader(architecture: Architecture) -> Component:
     """Describe systemd-boot and its stub, which lie on the ESP and in the UKI."""
-    (entry,) = Archive.lock_read(group=BOOT_GROUP, architecture=architecture)
+    (entry,) = debian_lock.read(group=BOOT_GROUP, architecture=architecture)
     purl = f"pkg:deb/debian/systemd-boot-efi@{_quoted(entry.version)}?arch={entry.architecture}"
     return _component(
         "firmware",

@@ -14,8 +14,10 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+from lib import debian_lock
 from lib.architecture import Architecture
-from lib.debian import Archive, Entry
+from lib.debian import Archive
+from lib.debian_lock import Entry
 from lib.host import CACHE, VENV, exclusive, published_tree
 from lib.tree import program, unpack
 from lib.variant import BOOT_GROUP
@@ -38,13 +40,13 @@ def _unpacked(entries: Sequence[Entry]) -> Path:
 @cache
 def folder() -> Path:
     """Return the tree of tools."""
-    return _unpacked(Archive.lock_read(group="tools"))
+    return _unpacked(debian_lock.read(group="tools"))
 
 
 @cache
 def boot(architecture: Architecture) -> Path:
     """Return the tree with the boot loader and the UKI stub of an architecture."""
-    return _unpacked(Archive.lock_read(group=BOOT_GROUP, architecture=architecture))
+    return _unpacked(debian_lock.read(group=BOOT_GROUP, architecture=architecture))
 
 
 @cache
@@ -55,7 +57,7 @@ def python_for(architecture: Architecture) -> Path | None:
     """
     if architecture.runs_here:
         return None
-    entries = Archive.lock_read(group="root")
+    entries = debian_lock.read(group="root")
     return _unpacked([entry for entry in entries if PYTHON.fullmatch(entry.package)])
 
 

@@ -19,6 +19,7 @@ from lib.host import REPOSITORY, run
 from lib.machine import Machine, MachineError
 from lib.process import end, spawn, wait_until
 from lib.qemu import DiskBus, Hardware
+from lib.vfio import PassthroughError
 
 from tests.support import pe
 
@@ -170,7 +171,7 @@ def test_a_gpu_that_is_not_there_is_named_before_anything_starts(
     images: Path, tmp_path: Path
 ) -> None:
     machine = Machine(images, tmp_path, PLAIN, gpu="ffff:ff:1f.7")
-    with pytest.raises(MachineError, match=r"there is no PCI device ffff:ff:1f\.7"), machine:
+    with pytest.raises(PassthroughError, match=r"there is no PCI device ffff:ff:1f\.7"), machine:
         pass
     assert machine._accelerator is Accelerator.TCG
 

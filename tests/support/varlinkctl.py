@@ -7,6 +7,7 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
+from lib import debian_lock
 from lib.architecture import X86_64
 from lib.debian import Archive
 from lib.host import CACHE, exclusive, published_tree
@@ -16,7 +17,7 @@ from lib.tree import unpack
 @cache
 def command() -> tuple[str, ...]:
     """The command line that starts it; the first call unpacks it."""
-    entries = Archive.lock_read(group="varlinkctl")
+    entries = debian_lock.read(group="varlinkctl")
     key = hashlib.sha256("".join(entry.sha256 for entry in entries).encode()).hexdigest()[:16]
     tree = CACHE / "varlinkctl" / key
     with exclusive("varlinkctl"):

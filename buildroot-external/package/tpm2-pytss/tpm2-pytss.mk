@@ -4,8 +4,10 @@
 #
 ################################################################################
 
-TPM2_PYTSS_VERSION = 2.3.0
-TPM2_PYTSS_SITE = https://files.pythonhosted.org/packages/07/1f/0f2521440e330342ef757a6605b61e1dbf5fe47fd97397c6e5f02791d520
+# The same archive as Buildroot's own package.
+TPM2_PYTSS_VERSION = $(PYTHON_TPM2_PYTSS_VERSION)
+TPM2_PYTSS_SITE = $(PYTHON_TPM2_PYTSS_SITE)
+TPM2_PYTSS_SOURCE = $(PYTHON_TPM2_PYTSS_SOURCE)
 TPM2_PYTSS_DL_SUBDIR = python-tpm2-pytss
 TPM2_PYTSS_SETUP_TYPE = setuptools
 TPM2_PYTSS_LICENSE = BSD-2-Clause

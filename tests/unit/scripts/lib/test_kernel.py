@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from lib.architecture import AARCH64, X86_64, Architecture
-from lib.debian import Entry
+from lib.debian_lock import Entry
 from lib.host import REPOSITORY
 from lib.kconfig import Option, merge_fragments
 from lib.kernel import Inputs, KernelError, KernelSet, fragments, make_command

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 import pytest
-from lib import nvidia_versions
-from lib.debian import Archive
+from lib import debian_lock, nvidia_versions
 from lib.nvidia_versions import VersionError, check
 
 TABLE = """
@@ -33,7 +32,7 @@ def _lock(folder: Path, *pins: str) -> tuple[Path]:
 
 
 def test_what_is_in_the_tree_fits_the_driver_in_the_lock() -> None:
-    (entry,) = [e for e in Archive.lock_read(group="nvidia-driver") if e.package == "libcuda1"]
+    (entry,) = [e for e in debian_lock.read(group="nvidia-driver") if e.package == "libcuda1"]
     assert check(entry.version.partition("-")[0]) == "12"
 
 

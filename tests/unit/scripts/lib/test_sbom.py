@@ -9,7 +9,7 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from lib import sbom
 from lib.architecture import X86_64
-from lib.debian import Entry
+from lib.debian_lock import Entry
 from lib.host import HostError
 from lib.models import Record
 from lib.wheels import Distribution
