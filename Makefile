@@ -1,20 +1,30 @@
 # What people run. Every target calls one script of scripts/; `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test image shell bench-boot lint relock buildroot clean
+.PHONY: help run test test-image image shell bench-boot lint relock buildroot
+.PHONY: buildroot-check buildroot-licences buildroot-cve clean
+
+# Make hands what is set on its command line on in the environment: scripts/test reads BUILDROOT there.
+
+# What an image is for: VARIANT=base|server|nvidia, ARCH=x86_64|aarch64.
+target = $(if $(VARIANT),--variant '$(VARIANT)') $(if $(ARCH),--arch '$(ARCH)')
+board = --board '$(or $(BOARD),qemu)' $(if $(SETTINGS),--settings '$(SETTINGS)') $(if $(RELEASE),--release)
 
 help: ## this list
 	@echo 'usage: make TARGET [NAME=VALUE]'
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 23
 
-run: ## build, boot in QEMU, attest, report (TAMPER=WHAT: with a fault; GPU=PCI_ADDRESS: with that GPU; KEEP=1: leave it running)
-	@scripts/run $(if $(TAMPER),--tamper '$(TAMPER)') $(if $(GPU),--gpu '$(GPU)') $(if $(KEEP),--keep)
+run: ## build, boot in QEMU, attest, report (VARIANT, ARCH; TAMPER=WHAT: with a fault; GPU=PCI_ADDRESS: with that GPU; KEEP=1: leave it running)
+	@scripts/run $(target) $(if $(TAMPER),--tamper '$(TAMPER)') $(if $(GPU),--gpu '$(GPU)') $(if $(KEEP),--keep)
 
-test: ## install what the tests need and run them all: lint, types, unit, contract, pidns, qemu
+test: ## install what the tests need and run them all: lint, types, unit, contract, pidns, qemu (BUILDROOT=PATH: its configuration, too)
 	@scripts/test
 
-image: ## build build/image/ only (RELEASE=1: build/image-release/, without a shell)
-	@scripts/image $(if $(RELEASE),--release)
+test-image: ## build the image of a VARIANT and ARCH and run the qemu tests on it
+	@scripts/test --image '$(VARIANT)' '$(ARCH)'
+
+image: ## build build/image/ only (VARIANT=server|nvidia, ARCH=aarch64; RELEASE=1: without a shell)
+	@scripts/image $(target) $(if $(RELEASE),--release)
 
 shell: ## a console in the machine that runs now (development images only)
 	@scripts/shell
@@ -29,8 +39,17 @@ relock: ## resolve the pinned Debian and Python packages anew
 	@scripts/relock
 	@scripts/relock-host
 
-buildroot: ## build with Buildroot (BUILDROOT=PATH of its tree)
-	@scripts/buildroot '$(BUILDROOT)'
+buildroot: ## build with Buildroot (BUILDROOT=PATH of its tree; BOARD=qemu|qemu-aarch64|server|server-nvidia; SETTINGS=FILE; RELEASE=1)
+	@scripts/buildroot $(board) '$(BUILDROOT)'
+
+buildroot-check: ## check the configuration of every board, without compiling (BUILDROOT=PATH)
+	@scripts/test buildroot
+
+buildroot-licences: ## collect the licences and sources of a BOARD (BUILDROOT=PATH)
+	@scripts/buildroot $(board) '$(BUILDROOT)' legal-info
+
+buildroot-cve: ## report versions, CPE names and known CVEs of a BOARD (BUILDROOT=PATH)
+	@scripts/buildroot $(board) '$(BUILDROOT)' pkg-stats
 
 clean: ## remove what was built, but neither downloads nor keys (ALL=1: those, too)
 	@scripts/clean $(if $(ALL),--all)

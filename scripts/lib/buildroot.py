@@ -52,6 +52,13 @@ def requested(
     return options
 
 
+def make_command(tree: Path, out: Path, *, tarball: str, release: bool = False) -> list[str]:
+    """Return the command line of Buildroot in ``tree``; ``tarball`` is the kernel's source."""
+    command = ["make", "-C", str(tree.absolute()), f"O={out}", f"BR2_EXTERNAL={EXTERNAL}"]
+    command.append(f"AINOS_LINUX_TARBALL={tarball}")
+    return [*command, "AINOS_RELEASE=--release"] if release else command
+
+
 def configure(make: Sequence[str], options: Mapping[str, Option], out: Path) -> None:
     """Write ``out/.config`` and check every requested option in it. Raises BuildrootError."""
     out.mkdir(parents=True, exist_ok=True)

@@ -33,7 +33,6 @@ from lib.tamper import TAMPERS
 
 Data = dict[str, Any]
 
-FAULTS = tuple(TAMPERS)
 # AINOS_IMAGE drives another image than the default one, such as one that Buildroot made.
 IMAGE = Path(os.environ.get("AINOS_IMAGE") or BUILD / "image").absolute()
 RUN = BUILD / "run"

@@ -24,7 +24,14 @@ LOGS = BUILD / "log"
 PYTHON = Path("/usr/bin/python3")
 PYTHON_MINIMUM = (3, 11)
 INSTALL_DEADLINE_S = 1800
-SECTIONS = ("run", "test")
+# What each mode installs, by the sections of the list.
+MODES = {
+    "run": ("run",),
+    "test": ("run", "test"),
+    "aarch64": ("run", "aarch64"),
+    "buildroot": ("run", "test", "buildroot"),
+}
+SECTIONS = tuple(dict.fromkeys(section for each in MODES.values() for section in each))
 
 
 class SetupError(HostError):
@@ -52,10 +59,9 @@ def parse_packages(text: str, name: str) -> dict[str, list[str]]:
 
 
 def wanted_packages(mode: str) -> list[str]:
-    """Return what a mode needs: ``test`` needs all that ``run`` needs."""
+    """Return what a mode needs."""
     sections = parse_packages(PACKAGES.read_text(), str(PACKAGES))
-    names = SECTIONS[: SECTIONS.index(mode) + 1]
-    return [package for name in names for package in sections.get(name, [])]
+    return [package for name in MODES[mode] for package in sections.get(name, [])]
 
 
 def missing_packages(wanted: list[str]) -> list[str]:

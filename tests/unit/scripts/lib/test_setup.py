@@ -19,6 +19,8 @@ def test_a_bad_line_is_named(text: str, line: int) -> None:
 
 def test_tests_need_what_the_build_needs_and_more() -> None:
     assert set(wanted_packages("run")) < set(wanted_packages("test"))
+    assert set(wanted_packages("test")) < set(wanted_packages("buildroot"))
+    assert "gcc-aarch64-linux-gnu" in wanted_packages("aarch64")
 
 
 def test_what_dpkg_does_not_know_is_missing() -> None:
