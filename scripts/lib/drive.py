@@ -33,7 +33,7 @@ from lib.tamper import TAMPERS
 
 Data = dict[str, Any]
 
-# AINOS_IMAGE drives another image than the default one, such as one that Buildroot made.
+# Which image is driven unless the caller has its own: AINOS_IMAGE names one such as Buildroot's.
 IMAGE = Path(os.environ.get("AINOS_IMAGE") or BUILD / "image").absolute()
 RUN = BUILD / "run"
 BOOT_DEADLINE_S = 300.0
@@ -44,9 +44,9 @@ POLL_S = 0.5
 RESTING = ("ready", "exited", "failed", "refused", "inactive", "backoff")
 
 
-def manifest() -> Data:
-    """The build's own account of the image."""
-    loaded: Data = json.loads((IMAGE / "manifest.json").read_text())
+def manifest(image: Path) -> Data:
+    """The build's own account of the image in a directory."""
+    loaded: Data = json.loads((image / "manifest.json").read_text())
     return loaded
 
 
@@ -93,7 +93,7 @@ def attest(machine: Machine, directory: Path | None = None) -> Verdict:
 def trust_in(machine: Machine, nonce: bytes, activation: Activation) -> Trust:
     """What the host brings to judge this machine's evidence."""
     return Trust(
-        golden=parse_manifest((IMAGE / "manifest.json").read_bytes()),
+        golden=parse_manifest((machine.image / "manifest.json").read_bytes()),
         manufacturers=machine.tpm_root.read_bytes(),
         now=datetime.datetime.now(datetime.UTC),
         nonce=nonce,
@@ -150,7 +150,7 @@ def absent(machine: Machine) -> Data:
 
 
 def _header(machine: Machine) -> Data:
-    golden = manifest()
+    golden = manifest(machine.image)
     return {
         "schema": 1,
         "version": golden["version"],
@@ -159,11 +159,11 @@ def _header(machine: Machine) -> Data:
     }
 
 
-def run(*, tamper: str, gpu: str, keep: bool) -> int:
+def run(image: Path, *, tamper: str, gpu: str, keep: bool) -> int:
     """Boot one scenario and report; returns the exit status."""
     console = Console(highlight=False)
     shutil.rmtree(RUN / "evidence", ignore_errors=True)
-    with Machine(IMAGE, RUN, fault=TAMPERS[tamper] if tamper else None, gpu=gpu) as machine:
+    with Machine(image, RUN, fault=TAMPERS[tamper] if tamper else None, gpu=gpu) as machine:
         report = observe(machine, tamper, RUN / "evidence")
         wrong = judge(tamper, report)
         report["scenario"] = {"name": tamper or "healthy", "not_held": wrong}

@@ -64,7 +64,7 @@ class MachineError(HostError):
 
 
 class Machine:
-    """One machine with the image of ``images`` and its own files under ``directory``.
+    """One machine with the image in the folder ``image`` and its own files under ``directory``.
 
     Its processor is the one that the image is for.
 
@@ -74,7 +74,7 @@ class Machine:
 
     def __init__(
         self,
-        images: Path,
+        image: Path,
         directory: Path,
         hardware: Hardware | None = None,
         *,
@@ -82,8 +82,8 @@ class Machine:
         gpu: str = "",
         echo: TextIO | None = None,
     ) -> None:
-        self._images = images.absolute()
-        architecture = architecture_of(self._images)
+        self.image = image.absolute()
+        architecture = architecture_of(self.image)
         hardware = replace(hardware or Hardware(), architecture=architecture)
         self.hardware = fault.hardware(hardware) if fault else hardware
         self.directory = directory.absolute()
@@ -106,7 +106,7 @@ class Machine:
             raise MachineError(f"another machine is using {self.directory}") from error
         self._files = Files(self.directory, Path(tempfile.mkdtemp(prefix="ainos-")))
         self._line = ControlLine(self._files.socket("control"))
-        self._disks = Disks(self._files, self._images / "ainos.img")
+        self._disks = Disks(self._files, self.image / "ainos.img")
         self._tpm = SoftwareTpm(self.directory / "tpm", self._files.socket("tpm"))
         try:
             self._build()
@@ -143,7 +143,7 @@ class Machine:
         if self.hardware.is_direct:
             self._files.kernel.write_bytes(self._uki_section(".linux"))
         else:
-            shutil.copyfile(self._images / self.hardware.architecture.store, self._files.variables)
+            shutil.copyfile(self.image / self.hardware.architecture.store, self._files.variables)
         if self.hardware.has_tpm:
             shutil.rmtree(self.directory / "tpm", ignore_errors=True)
             self._tpm.manufacture()
@@ -155,7 +155,7 @@ class Machine:
             self._disks.alter(self._fault.edit)
 
     def _uki_section(self, name: str) -> bytes:
-        return Image((self._images / "uki.efi").read_bytes()).sections[name]
+        return Image((self.image / "uki.efi").read_bytes()).sections[name]
 
     @property
     def accelerator(self) -> str:

@@ -137,7 +137,7 @@ def test_pid_1_outlived_no_fault(booted: Machine) -> None:
 
 
 def test_image_says_what_it_holds(image: Path) -> None:
-    manifest = drive.manifest()
+    manifest = drive.manifest(image)
     assert {"uki.efi", "root.erofs", "root.verity", "sbom.cdx.json"} <= set(manifest["files"])
     sbom = json.loads((image / "sbom.cdx.json").read_text())
     names = {component["name"] for component in sbom["components"]}

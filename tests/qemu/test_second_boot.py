@@ -79,8 +79,8 @@ def test_the_first_boot_is_healthy_from_an_nvme_disk(story: Story) -> None:
     assert machine["configuration"] == "default"
 
 
-def test_a_confirmed_boot_has_all_its_tries_again(story: Story) -> None:
-    assert story.disk_between.uki == disk.entry_name(drive.manifest()["version"])
+def test_a_confirmed_boot_has_all_its_tries_again(image: Path, story: Story) -> None:
+    assert story.disk_between.uki == disk.entry_name(drive.manifest(image)["version"])
 
 
 def test_power_off_and_reboot_leave_the_file_system_clean(story: Story) -> None:
@@ -89,11 +89,11 @@ def test_power_off_and_reboot_leave_the_file_system_clean(story: Story) -> None:
         assert "needs_recovery" not in seen.state
 
 
-def test_every_model_was_taken_in(story: Story) -> None:
+def test_every_model_was_taken_in(image: Path, story: Story) -> None:
     seen = story.disk_between
     assert seen.incoming == []
     assert set(seen.names) == {f"{name}.json" for name in MODELS}
-    digests = {model["digest"].removeprefix("sha256:") for model in drive.manifest()["models"]}
+    digests = {model["digest"].removeprefix("sha256:") for model in drive.manifest(image)["models"]}
     assert set(seen.objects) == digests
 
 
@@ -212,13 +212,15 @@ def test_the_verifier_names_exactly_what_differs(story: Story) -> None:
     }
 
 
-def test_who_knows_the_configuration_can_predict_pcr_12(story: Story, configuration: Path) -> None:
+def test_who_knows_the_configuration_can_predict_pcr_12(
+    image: Path, story: Story, configuration: Path
+) -> None:
     digest = fsverity.text(fsverity.digest_file(str(configuration)))
     event = phases.measured(phases.MACHINE_CONFIG, "machine", digest)
     predicted = phases.predict([event, phases.cap(12)])[12].hex()
     (fact,) = [row for row in story.report["attestation"]["facts"]["pcrs"] if row["pcr"] == 12]
     assert fact["reported"] == predicted
-    assert fact["predicted"] == drive.manifest()["pcrs"]["12"]
+    assert fact["predicted"] == drive.manifest(image)["pcrs"]["12"]
 
 
 def test_the_log_replays_to_the_tpm(story: Story) -> None:
