@@ -1,8 +1,8 @@
 # What people run. Every target calls one script of scripts/; `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-image image shell bench-boot lint relock buildroot
-.PHONY: buildroot-check buildroot-licences buildroot-cve clean
+.PHONY: help run test test-image image extension shell bench-boot bench-image lint
+.PHONY: relock buildroot buildroot-check buildroot-licences buildroot-cve clean
 
 # Make hands what is set on its command line on in the environment: scripts/test reads BUILDROOT there.
 
@@ -23,14 +23,20 @@ test: ## install what the tests need and run them all: lint, types, unit, contra
 test-image: ## build the image of a VARIANT and ARCH and run the qemu tests on it
 	@scripts/test --image '$(VARIANT)' '$(ARCH)'
 
-image: ## build build/image/ only (VARIANT=server|nvidia, ARCH=aarch64; RELEASE=1: without a shell)
-	@scripts/image $(target) $(if $(RELEASE),--release)
+image: ## build build/image/ only (VARIANT=server|nvidia, ARCH=aarch64; RELEASE=1: without a shell; EXTENSIONS="cuda torch")
+	@scripts/image $(target) $(if $(RELEASE),--release) $(EXTENSIONS:%=--extension %)
+
+extension: ## build the extension NAME=cuda|torch of the nvidia variant, signed
+	@scripts/extension '$(NAME)'
 
 shell: ## a console in the machine that runs now (development images only)
 	@scripts/shell
 
 bench-boot: ## measure the boot and write build/bench/bench-boot.json
 	@scripts/bench-boot
+
+bench-image: ## measure the images and write build/bench/bench-image.json (ONLY=base,aarch64,server,nvidia,buildroot; BUILDROOT_IMAGE=DIR)
+	@scripts/bench-image $(if $(ONLY),--only '$(ONLY)') $(if $(BUILDROOT_IMAGE),--buildroot '$(BUILDROOT_IMAGE)')
 
 lint: ## ruff, shellcheck and mypy
 	@scripts/lint
