@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, socket
 
-from ..constants import ADMITTED, BUNDLES, LISTEN_FD, NOTIFY, SOCKETS
+from ..constants import ADMITTED, BUNDLES, EXTENSIONS, LISTEN_FD, NOTIFY, SOCKETS
 from ..errors import MeasurementError, RefusedError
 from ..linux import libc, process
 from ..policy import phases, plan
@@ -52,12 +52,12 @@ class Launcher:
         self._mounted: dict[str, str] = {}
 
     def boot_events(self, units: list[Unit]) -> tuple[list[Event], list[Event]]:
-        """The events of the boot set: models and policies, then agents. A refusal is one, too."""
+        """The events of the boot set: what the store holds, then agents. A refusal is one, too."""
         models = []
         for entry in self.admitted().values():
             name, kind = str(entry["name"]), str(entry["kind"])
             try:
-                descriptor, event = self._open_model(name)
+                descriptor, event = self._open_stored(name, kind)
                 os.close(descriptor)
                 models.append(event)
             except RefusedError as error:
@@ -90,6 +90,10 @@ class Launcher:
                 (name, False) for name in unit.optional_models
             ]:
                 self._hand_over(name, required, opened, environment, unit)
+            for name, required in [(name, True) for name in unit.extensions] + [
+                (name, False) for name in unit.optional_extensions
+            ]:
+                self._extend(name, required, environment, unit)
             directory = self._bundle(unit) if unit.bundle else "/"
             self._demand_tpm(unit)  # it may have been lost over these very measurements
             procs = self._cgroups.create(
@@ -136,7 +140,7 @@ class Launcher:
             for entry in (models if isinstance(models, list) else [])
             if isinstance(entry, dict)
             and {"name", "kind", "path", "digest", "state", "reason"} <= set(entry)
-            and entry["kind"] in (phases.MODEL, phases.POLICY)
+            and entry["kind"] in phases.STORED
         }
 
     def _environment(self, unit: Unit, gpu: Record | None) -> dict[str, str]:
@@ -178,7 +182,7 @@ class Launcher:
         unit: Unit,
     ) -> None:
         try:
-            descriptor, event = self._open_model(name)
+            descriptor, event = self._open_stored(name, phases.MODEL, phases.POLICY)
         except RefusedError as error:
             if required:
                 raise RefusedError(f"model {name}: {error}") from error
@@ -190,11 +194,25 @@ class Launcher:
         target = LISTEN_FD + len(opened) - 1
         environment[variable] = f"/proc/self/fd/{target}"
 
-    def _open_model(self, name: str) -> tuple[int, Event]:
-        """An admitted model, open and compared with what the store admitted."""
+    def _extend(self, name: str, required: bool, environment: dict[str, str], unit: Unit) -> None:
+        """Mount an extension and say where: every agent that names it sees the same one."""
+        try:
+            descriptor, event = self._open_stored(name, phases.EXTENSION)
+        except RefusedError as error:
+            if required:
+                raise RefusedError(f"extension {name}: {error}") from error
+            self._logs.say(unit.name, f"starts without the extension {name}: {error}")
+            return
+        directory = self._mount(descriptor, event, f"{EXTENSIONS}/{name}")
+        environment["AINOS_EXTENSION_" + name.upper().replace("-", "_")] = directory
+
+    def _open_stored(self, name: str, *kinds: str) -> tuple[int, Event]:
+        """A file of the store, open and compared with what the store admitted."""
         entry = self.admitted().get(name)
         if entry is None:
             raise RefusedError("is not in the model store")
+        if entry["kind"] not in kinds:
+            raise RefusedError(f"is of the kind {entry['kind']}, not {' or '.join(kinds)}")
         if entry["state"] != "admitted":
             raise RefusedError(str(entry["reason"]))
         descriptor = _open(str(entry["path"]))
@@ -219,15 +237,18 @@ class Launcher:
     def _bundle(self, unit: Unit) -> str:
         """Where the agent's bundle is mounted: measured and mounted through one descriptor."""
         descriptor, event = self._open_bundle(unit)
+        return self._mount(descriptor, event, f"{BUNDLES}/{unit.name}")
+
+    def _mount(self, descriptor: int, event: Event, directory: str) -> str:
+        """Measure and mount a file system, unless that very one is mounted; close its file."""
         try:
             digest = str(event.content["digest"])
-            directory = f"{BUNDLES}/{unit.name}"
-            if self._mounted.get(unit.name) != digest:
+            if self._mounted.get(directory) != digest:
                 self._measurements.add(event)
                 os.makedirs(directory, exist_ok=True)
                 flags = libc.MS_RDONLY | libc.MS_NOSUID | libc.MS_NODEV
                 libc.mount(f"/proc/self/fd/{descriptor}", directory, "erofs", flags)
-                self._mounted[unit.name] = digest
+                self._mounted[directory] = digest
             return directory
         finally:
             os.close(descriptor)

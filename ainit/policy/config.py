@@ -123,6 +123,8 @@ _SERVICE: dict[str, tuple[str, Check]] = {
     "environment": ("environment", _environment),
     "models": ("models", _names),
     "optional_models": ("optional_models", _names),
+    "extensions": ("extensions", _names),
+    "optional_extensions": ("optional_extensions", _names),
     "essential": ("essential", _flag),
     "rescue": ("rescue", _flag),
     "restart": ("restart", _one_of(plan.RESTARTS)),

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 MACHINE_CONFIG = "machine-config"
 MODEL = "model"
 POLICY = "policy"
+EXTENSION = "extension"
 AGENT = "agent"
+# What the model store holds.
+STORED = (MODEL, POLICY, EXTENSION)
 REFUSAL = "refusal"
 CAP = "cap"
 
@@ -33,6 +36,7 @@ KIND_PCR = {
     MACHINE_CONFIG: PCR_MACHINE,
     MODEL: PCR_MODELS,
     POLICY: PCR_MODELS,
+    EXTENSION: PCR_MODELS,
     AGENT: PCR_AGENTS,
 }
 CAPPED = (PCR_MACHINE, PCR_MODELS, PCR_AGENTS)
@@ -93,7 +97,7 @@ def boot_set(
 ) -> list[Event]:
     """Everything that is extended before the first agent starts, in order.
 
-    ``models`` holds models and policies (and refusals of either), ``agents`` likewise; each is
+    ``models`` holds what the store does (and refusals of it), ``agents`` likewise; each is
     sorted by name here, so that callers cannot disagree about the order.
     """
 

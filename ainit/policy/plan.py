@@ -46,6 +46,7 @@ class Unit:
         "environment",
         "essential",
         "exec",
+        "extensions",
         "gpu_profile",
         "gpu_required",
         "kind",
@@ -53,6 +54,7 @@ class Unit:
         "memory_max",
         "models",
         "name",
+        "optional_extensions",
         "optional_models",
         "pids_max",
         "provides",
@@ -81,6 +83,8 @@ class Unit:
         self.environment: dict[str, str] = {}
         self.models: list[str] = []
         self.optional_models: list[str] = []
+        self.extensions: list[str] = []
+        self.optional_extensions: list[str] = []
         self.essential = True
         self.rescue = False
         self.restart = ALWAYS

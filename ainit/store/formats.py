@@ -1,4 +1,5 @@
-"""Which files may become models: formats that hold data only, checked by their structure.
+"""Which files the store takes: models in formats that hold data only, checked by their structure,
+and extensions, which are code and are measured as such.
 
 The check reads the skeleton (headers, lengths, table of contents), never the weights: it costs
 milliseconds whatever the size. It answers "is this the format that its name claims, complete, and
@@ -18,6 +19,8 @@ from ..wire.codec import loads
 ONNX_IR_MAX = 64
 SAFETENSORS_HEADER_MAX = 64 << 20
 GGUF_COUNT_MAX = 1 << 24
+EROFS_SUPERBLOCK = 1024
+EROFS_MAGIC = bytes.fromhex("e2e1f5e0")
 
 
 def check(descriptor: int, file: str) -> None:
@@ -41,11 +44,19 @@ def check(descriptor: int, file: str) -> None:
             _safetensors(descriptor, size)
         case ".gguf":
             _gguf(descriptor, size)
+        case ".erofs":
+            _erofs(descriptor)
         case _:
             raise RefusedError(
                 f"format {suffix or 'without a suffix'} refused because it is none of"
-                " onnx, safetensors, gguf"
+                " onnx, safetensors, gguf, erofs"
             )
+
+
+def _erofs(descriptor: int) -> None:
+    """fs/erofs/erofs_fs.h: the superblock, whose magic number comes first, at byte 1024."""
+    if os.pread(descriptor, 4, EROFS_SUPERBLOCK) != EROFS_MAGIC:
+        raise _refusal("erofs", "it has no superblock")
 
 
 class _Message:

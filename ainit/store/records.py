@@ -20,16 +20,21 @@ FILE_MAX = 255
 RECORD_BYTES_MAX = 64 << 10
 RECORD_FILE = "record.json"
 SIGNATURE_FILE = "model.sig"
+EXTENSION_SUFFIX = ".erofs"
 SCHEMA = 1
 _NAME_CHARACTERS = frozenset(string.ascii_lowercase + string.digits + "-")
 _FILE_CHARACTERS = frozenset(string.ascii_letters + string.digits + "-_+.")
 
 
 class Kind(StrEnum):
-    """What a model is for; both are measured into PCR 13."""
+    """What a file of the store is for; each is measured into PCR 13.
+
+    An extension is no model but a file system with libraries, for agents that ask for it.
+    """
 
     MODEL = "model"
     POLICY = "policy"
+    EXTENSION = "extension"
 
 
 class State(StrEnum):
@@ -73,9 +78,11 @@ class Record:
         if values["name"] != name:
             raise RefusedError(f"{RECORD_FILE} is that of {values['name']}, not of {name}")
         if kind not in list(Kind):
-            raise RefusedError(f"{RECORD_FILE}: kind {kind} is neither model nor policy")
+            raise RefusedError(f"{RECORD_FILE}: kind {kind} is none of {', '.join(Kind)}")
         if not isinstance(file, str) or not is_file(file) or file in (RECORD_FILE, SIGNATURE_FILE):
             raise RefusedError(f"{RECORD_FILE}: file {file} is no plain file name")
+        if (kind == Kind.EXTENSION) != file.endswith(EXTENSION_SUFFIX):
+            raise RefusedError(f"{RECORD_FILE}: an extension, and nothing else, is an .erofs file")
         return cls(name, Kind(str(kind)), file)
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from lib import debian_lock, disk, erofs, models, sbom, tools, verity
 from lib.host import KEYS, REPOSITORY, HostError, published, run, sha256_file
-from lib.layout import EROFS_UUID, MIB, slot_uuids
+from lib.layout import EROFS_UUID, MIB, Layout, grown, slot_uuids
 from lib.progress import step
 from lib.release import epoch, version
 from lib.variant import DEFAULT, Target
@@ -54,6 +54,12 @@ class Inputs:
         if self.boot:
             return self.boot / Path(place).name
         return tools.boot(self.target.architecture) / place
+
+    @property
+    def layout(self) -> Layout:
+        """The disk's partitions; state grows with what is delivered there."""
+        files = [path for folder in self.models for path in folder.iterdir()]
+        return grown(self.target.layout, sum(path.stat().st_size for path in files))
 
     @property
     def loader(self) -> str:
@@ -266,9 +272,10 @@ def _sign_and_install(inputs: Inputs, tree: HashTree, unsigned: Path, out: Path)
             },
             esp,
         )
-        disk.build_state(_state_files(inputs), state)
+        layout = inputs.layout
+        disk.build_state(_state_files(inputs), state, layout["state"].size)
         parts = disk.Parts(esp, out / "root.erofs", out / "root.verity", state, tree.root_hash)
-        disk.assemble(parts, inputs.target.layout, out / DISK)
+        disk.assemble(parts, layout, out / DISK)
         used = (out / DISK).stat().st_blocks * 512
         progress.note(f"{_mib(out / 'ainos.img')}, {used / MIB:.0f} MiB on disk")
     for part in (esp, state):

@@ -81,7 +81,7 @@ def build_esp(files: Mapping[str, bytes | Path], out: Path) -> None:
                 run(copy, env=environment)
 
 
-def build_state(files: Mapping[str, Path], out: Path) -> None:
+def build_state(files: Mapping[str, Path], out: Path, size: int = PARTITIONS["state"].size) -> None:
     """Make the state partition: ext4 that can hold fs-verity files, with these files in it."""
     with published(out) as temporary, tempfile.TemporaryDirectory() as name:
         tree = Path(name)
@@ -95,7 +95,7 @@ def build_state(files: Mapping[str, Path], out: Path) -> None:
         for found in sorted(tree.rglob("*")):
             found.chmod(0o755 if found.is_dir() else 0o644)
             os.utime(found, (epoch(), epoch()))
-        os.truncate(temporary, PARTITIONS["state"].size)
+        os.truncate(temporary, size)
         extended = f"hash_seed={STATE_HASH_SEED},lazy_itable_init=0,lazy_journal_init=0"
         command = ["mke2fs", "-q", "-t", "ext4", "-b", str(BLOCK), "-O", "verity", "-m", "0"]
         command += ["-U", str(STATE_UUID), "-L", STATE_LABEL, "-E", f"{extended},root_owner=0:0"]

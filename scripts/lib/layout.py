@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lib.architecture import X86_64, Architecture
 
@@ -31,6 +31,8 @@ TYPE_LINUX = uuid.UUID("0fc63daf-8483-4772-8e79-3d69d8477de4")
 FIRST_OFFSET = 1 * MIB
 # What follows the last partition: the second copy of the partition table.
 TAIL = 1 * MIB
+# What a state partition of the usual size holds beside what the machine writes.
+ROOM = 128 * MIB
 
 
 def fixed_uuid(name: str) -> uuid.UUID:
@@ -82,6 +84,16 @@ def partitions(architecture: Architecture, slot: Slot) -> Layout:
         name: Partition(name, size * MIB, kind, fixed_uuid(f"partition {name}"))
         for name, size, kind in table
     }
+
+
+def grown(layout: Layout, content: int) -> Layout:
+    """Return the layout with a state partition, the last one, that holds ``content`` bytes.
+
+    File system, hash trees and room for what the machine writes come on top.
+    """
+    needed = (content + content // 16) // MIB * MIB + layout["state"].size
+    state = replace(layout["state"], size=needed)
+    return {**layout, "state": state} if content > ROOM else layout
 
 
 # The layout of the default image.

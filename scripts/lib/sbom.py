@@ -115,6 +115,8 @@ def part(kind: str, path: Path, purl: str, release: str, licence: str) -> Compon
 def model(path: Path, record: Record, sources: Mapping[str, Distribution]) -> Component:
     """Describe a model; one that comes from a package keeps that package's name and version."""
     origin = next((p.distribution for p in PACKAGED if p.name == record.name), None)
+    if record.kind == "extension":  # which has a bill of materials of its own inside
+        return own("library", record.name, path)
     if origin is None:
         return own("machine-learning-model", record.name, path)
     source = sources[origin]

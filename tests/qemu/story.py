@@ -1,5 +1,7 @@
 """What happened to one machine over two boots, told as records: the tests read, and do nothing.
 
+Between the boots the disk gets a configuration, an altered model, and an extension.
+
 story = tell(image, configuration, directory)
 """
 
@@ -14,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lib import drive, report, state_partition, tamper
-from lib.host import HostError
+from lib import drive, erofs, models, report, state_partition, tamper
+from lib.host import KEYS, HostError
+from lib.layout import fixed_uuid
 from lib.machine import Machine
 from lib.process import wait_until
 from lib.qemu import DiskBus, Hardware
@@ -32,7 +35,12 @@ QUESTIONS = {
     "vlan": "cat /proc/net/vlan/storage",
     "ping": "ping -c 1 -W 5 10.0.2.2",
     "ping6": "ping -6 -c 1 -W 5 fec0::2",
+    "extension": "cat /run/ainit/extensions/cuda/said.txt",
+    "mounts": "cat /proc/mounts",
+    "write": "touch /run/ainit/extensions/cuda/new 2>&1",
 }
+EXTENSION = "cuda"
+SAID = "from the extension"
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,7 @@ class Story:
 
     first: Data
     disk_between: Disk
+    extension: Path
     report: Data
     interfaces: dict[str, Data]
     network: Data
@@ -199,14 +208,35 @@ def follow(machine: Machine, unit: str, last: str) -> list[Data]:
     return lines
 
 
+def deliver(disk: Path, extension: Path) -> None:
+    """Put a published extension where the store of the machine looks for it."""
+    folder = f"{state_partition.INCOMING}/{EXTENSION}"
+    state_partition.debugfs(disk, f"mkdir {folder}")
+    for file in sorted(extension.iterdir()):
+        state_partition.debugfs(disk, f"write {file} {folder}/{file.name}")
+
+
+def make_extension(directory: Path) -> Path:
+    """A small extension, signed as the real ones are; returns what is delivered."""
+    content = directory / "content"
+    content.mkdir(parents=True)
+    (content / "said.txt").write_text(SAID)
+    image = directory / f"{EXTENSION}.erofs"
+    erofs.build(content, image, fixed_uuid("a small extension"))
+    record = models.Record(EXTENSION, "extension", image.name)
+    return models.publish(image, record, KEYS / "publisher.pem", directory / "models")
+
+
 def tell(image: Path, configuration: Path, directory: Path) -> Story:
     """Boot; power off; change the disk; boot; look; steer; reboot; look at the disk."""
     disks: list[Disk] = []
+    extension = make_extension(directory / "extension")
 
     def between(path: Path) -> None:
         disks.append(read_disk(path))
         state_partition.debugfs(path, f"write {configuration} /config/machine.toml")
         tamper.change_model(path)
+        deliver(path, extension)
 
     hardware = Hardware(disk_bus=DiskBus.NVME)
     with Machine(image, directory, hardware) as machine:
@@ -219,6 +249,8 @@ def tell(image: Path, configuration: Path, directory: Path) -> Story:
         seen = drive.examine(machine, machine.directory / "evidence")
         network = machine.call("org.ainos.Network.Status", {})
         said = {topic: in_shell(machine, command) for topic, command in QUESTIONS.items()}
+        speech = until(machine, "speech", lambda unit: unit["state"] == "ready")
+        said["environment"] = in_shell(machine, f"tr '\\0' '\\n' </proc/{speech['pid']}/environ")
         question = {"content": ""}
         filetype = report.ask(machine.call, "org.ainos.agent.FileType.Identify", question)
         steered = steer(machine)
@@ -230,6 +262,7 @@ def tell(image: Path, configuration: Path, directory: Path) -> Story:
     return Story(
         first=first,
         disk_between=disks[0],
+        extension=extension,
         report=seen,
         interfaces={each["name"]: each for each in network["interfaces"]},
         network=network,

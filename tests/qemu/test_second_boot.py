@@ -1,7 +1,7 @@
 """One machine on an NVMe disk, switched on twice: what it keeps, notices, and does when told.
 
-Between the two boots the disk gets a machine configuration, and a byte of a model that was admitted
-changes.
+Between the two boots the disk gets a machine configuration and an extension, and a byte of a model
+that was admitted changes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from lib import disk, drive
 
 from ainit.linux import fsverity
 from ainit.policy import phases
-from tests.qemu.story import Story, tell
+from tests.qemu.story import EXTENSION, SAID, Story, tell
 
 Data = dict[str, Any]
 
@@ -156,7 +156,7 @@ def test_the_altered_model_is_refused(story: Story) -> None:
     models = {model["name"]: model for model in story.report["models"]}
     assert {name for name in models if models[name]["state"] == "refused"} == {"magika"}
     assert models["magika"]["reason"].startswith("altered: a page of model.onnx")
-    assert set(models) == MODELS
+    assert set(models) == {*MODELS, EXTENSION}
 
 
 def test_its_agent_is_refused_and_says_why(story: Story) -> None:
@@ -185,10 +185,36 @@ def test_a_refused_agent_holds_no_gpu(story: Story) -> None:
 
 def test_no_model_was_taken_in_again(story: Story) -> None:
     before, after = story.disk_between, story.disk_after
-    assert after.names == before.names
-    assert after.objects == before.objects
-    assert after.made == before.made
+    assert {name: after.names[name] for name in before.names} == before.names
+    assert set(before.objects) < set(after.objects)
+    assert {file: after.made[file] for file in before.made} == before.made
     assert all(before.made.values())
+
+
+# The extension.
+
+
+def test_the_extension_is_taken_in_and_measured(story: Story) -> None:
+    (known,) = [each for each in story.report["models"] if each["name"] == EXTENSION]
+    assert (known["state"], known["kind"]) == ("admitted", "extension"), known["reason"]
+    digest = fsverity.text(fsverity.digest_file(str(story.extension / f"{EXTENSION}.erofs")))
+    (record,) = [
+        record
+        for record in story.report["measurements"]["records"]
+        if record["content"]["type"] == "extension"
+    ]
+    assert record["pcr"] == 13
+    assert record["content"] == {"type": "extension", "name": EXTENSION, "digest": digest}
+
+
+def test_the_agent_that_asks_for_the_extension_finds_it_mounted(story: Story) -> None:
+    directory = f"/run/ainit/extensions/{EXTENSION}"
+    assert f"AINOS_EXTENSION_CUDA={directory}" in story.said["environment"].splitlines()
+    assert SAID in story.said["extension"]
+    (mount,) = [line.split() for line in story.said["mounts"].splitlines() if directory in line]
+    assert mount[2] == "erofs"
+    assert {"ro", "nosuid", "nodev"} <= set(mount[3].split(","))
+    assert "Read-only file system" in story.said["write"]
 
 
 # Attestation.
@@ -207,6 +233,7 @@ def test_the_verifier_names_exactly_what_differs(story: Story) -> None:
         ("altered", "machine-config machine"),
         ("golden", "PCR 13"),
         ("refused", "model magika"),
+        ("extra", f"extension {EXTENSION}"),  # this image was built without one
         ("golden", "PCR 14"),  # an agent that is switched off is not measured
         ("missing", "agent crasher"),
     }

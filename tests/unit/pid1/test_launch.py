@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ainit.errors import RefusedError, TpmError
-from ainit.linux import fsverity
+from ainit.linux import fsverity, libc, process
 from ainit.linux.cgroup import Tree
 from ainit.linux.tpm import Tpm
 from ainit.pid1.launch import Launcher
@@ -154,6 +154,95 @@ def test_a_refused_model_starts_nothing_and_leaks_nothing(bench: Bench, case: st
         bench.launcher.spawn(unit, None)
     assert descriptors() == before
     assert bench.bank.commands == []
+
+
+class Mounts:
+    """Takes the place of mount(2): what was mounted where, by content."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
+        self.done: list[tuple[str, str, str]] = []
+        self.root = root
+        monkeypatch.setattr("ainit.pid1.launch.EXTENSIONS", str(root))
+        monkeypatch.setattr("ainit.pid1.launch.libc.mount", self)
+
+    def __call__(self, source: str, target: str, kind: str, flags: int) -> None:
+        assert flags & libc.MS_RDONLY
+        self.done.append((Path(source).read_text(), Path(target).name, kind))
+
+
+@pytest.fixture
+def mounts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Mounts:
+    return Mounts(monkeypatch, tmp_path / "extensions")
+
+
+def environment_of(
+    bench: Bench, unit: plan.Unit, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, str]:
+    """What a unit would be started with."""
+    seen: list[process.Child] = []
+
+    def spawn(child: process.Child) -> int:
+        seen.append(child)
+        return os.getpid()
+
+    monkeypatch.setattr("ainit.pid1.launch.process.spawn", spawn)
+    bench.launcher.spawn(unit, None)
+    return dict(seen[0].environment)
+
+
+def test_an_extension_is_measured_once_and_mounted_where_the_unit_is_told(
+    bench: Bench, mounts: Mounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.publish(bench.entry("cuda", kind="extension"))
+    unit = make_unit("u", exec=["/bin/false"], extensions=["cuda"])
+    for _ in range(2):
+        environment = environment_of(bench, unit, monkeypatch)
+        assert environment["AINOS_EXTENSION_CUDA"] == f"{mounts.root}/cuda"
+    assert mounts.done == [("cuda", "cuda", "erofs")]
+    (record,) = bench.measurements.records
+    assert (record["pcr"], record["content"]) == (
+        13,
+        {"type": "extension", "name": "cuda", "digest": bench.entry("cuda")["digest"]},
+    )
+
+
+def test_another_extension_of_the_same_name_is_measured_and_mounted_anew(
+    bench: Bench, mounts: Mounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unit = make_unit("u", exec=["/bin/false"], extensions=["cuda"])
+    bench.publish(bench.entry("cuda", kind="extension"))
+    environment_of(bench, unit, monkeypatch)
+    successor = bench.entry("successor", kind="extension", name="cuda")
+    bench.publish(successor)
+    environment_of(bench, unit, monkeypatch)
+    assert [content for content, _, _ in mounts.done] == ["cuda", "successor"]
+    assert len(bench.measurements.records) == 2
+
+
+@pytest.mark.parametrize("case", ["unknown", "altered", "model"])
+def test_an_extension_that_may_not_be_used(
+    bench: Bench, mounts: Mounts, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    entry = bench.entry("cuda", kind="model" if case == "model" else "extension")
+    if case == "altered":
+        (bench.directory / "cuda").write_text("other")
+    bench.publish(*([] if case == "unknown" else [entry]))
+    unit = make_unit("u", exec=["/bin/false"], extensions=["cuda"])
+    before = descriptors()
+    with pytest.raises(RefusedError, match="extension cuda: "):
+        bench.launcher.spawn(unit, None)
+    assert descriptors() == before
+    optional = make_unit("u", exec=["/bin/false"], optional_extensions=["cuda"])
+    assert "AINOS_EXTENSION_CUDA" not in environment_of(bench, optional, monkeypatch)
+    assert mounts.done == []
+    assert bench.measurements.records == []
+
+
+def test_an_extension_is_no_model(bench: Bench) -> None:
+    bench.publish(bench.entry("m", kind="extension"))
+    unit = make_unit("u", exec=["/bin/false"], models=["m"])
+    with pytest.raises(RefusedError, match="model m: is of the kind extension, not model"):
+        bench.launcher.spawn(unit, None)
 
 
 def agent(bench: Bench, **fields: object) -> plan.Unit:

@@ -34,6 +34,8 @@ provides = ["org.ainos.X"]
 environment = { A = "b" }
 models = ["m"]
 optional_models = ["o"]
+extensions = ["e"]
+optional_extensions = ["f"]
 essential = false
 rescue = true
 restart = "on-failure"
@@ -61,6 +63,7 @@ def test_every_key_of_a_unit_arrives() -> None:
     assert (unit.after, unit.requires, unit.wants) == (["b"], ["c"], ["d"])
     assert (unit.provides, unit.environment) == (["org.ainos.X"], {"A": "b"})
     assert (unit.models, unit.optional_models) == (["m"], ["o"])
+    assert (unit.extensions, unit.optional_extensions) == (["e"], ["f"])
     assert (unit.essential, unit.rescue, unit.restart) == (False, True, plan.ON_FAILURE)
     assert (unit.start_timeout, unit.stop_timeout) == (3.0, 0.5)
     assert (unit.backoff_first, unit.backoff_factor, unit.backoff_max) == (0.1, 3.0, 9.0)

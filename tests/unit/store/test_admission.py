@@ -52,6 +52,23 @@ def test_a_signed_model_is_admitted_under_its_digest(root: Path, cover: FakeCove
     assert os.listdir(root / "incoming") == []
 
 
+def test_an_extension_is_admitted_as_one(root: Path, cover: FakeCover) -> None:
+    image = bytes(1024) + bytes.fromhex("e2e1f5e0") + bytes(100)
+    deliver(root, PUBLISHER, "cuda", kind="extension", content=image, file="cuda.erofs")
+    (verdict,) = run(root, cover).values()
+    assert (verdict.kind, verdict.state) == ("extension", "admitted")
+
+
+@pytest.mark.parametrize(
+    ("kind", "file"), [("extension", "model.onnx"), ("model", "model.erofs"), ("tool", "t.erofs")]
+)
+def test_code_does_not_pass_for_data(root: Path, cover: FakeCover, kind: str, file: str) -> None:
+    deliver(root, PUBLISHER, "cuda", kind=kind, file=file)
+    (verdict,) = run(root, cover).values()
+    assert verdict.state == "refused"
+    assert "record.json: " in verdict.reason
+
+
 def test_the_next_boot_says_the_same(root: Path, cover: FakeCover) -> None:
     assert run(root, cover) == {}
     verdict = admit(root, cover)

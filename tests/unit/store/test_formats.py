@@ -52,6 +52,7 @@ SPARSE = field(1, EXTERNAL)
         (safetensors({"b": tensor(2, 5), "a": tensor(0, 2)}, b"12345"), "a.safetensors"),
         (gguf(), "a.gguf"),
         (gguf(2, 1, 1, bytes(36)), "a.gguf"),
+        (bytes(1024) + bytes.fromhex("e2e1f5e0") + bytes(100), "a.erofs"),
     ],
 )
 def test_complete_files_pass(content: bytes, name: str) -> None:
@@ -64,6 +65,7 @@ def test_complete_files_pass(content: bytes, name: str) -> None:
         (b"\x80\x02}q\x00.", "model.onnx", "format pickle .* runs code"),
         (b"PK\x03\x04rest", "model.safetensors", "format zip .* may run code"),
         (b"anything", "model.bin", r"format \.bin refused"),
+        (bytes(4096), "a.erofs", "format erofs refused .*no superblock"),
         (b"anything", "model", "format without a suffix refused"),
         (b"", "model.onnx", "no ONNX version"),
         (b"plain text, not a model", "model.onnx", "format onnx refused"),

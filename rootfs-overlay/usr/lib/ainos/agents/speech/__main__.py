@@ -6,28 +6,37 @@ import base64
 import os
 import time
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read while onnxruntime is imported
 
 import numpy as np
-import onnxruntime
 from detect import FRAME, RATE, Array, Model, probabilities, samples, segments
 
-from ainit.child import model
+from ainit.child import extension, model
 from ainit.child.server import Service, VarlinkError
 from ainit.wire import interface_text
 from ainit.wire.protocol import INVALID_PARAMETER, Message
 
+if TYPE_CHECKING:
+    import onnxruntime
+
 SECONDS_MAX = 60
+GPU = "CUDAExecutionProvider"
 
 
 def session() -> onnxruntime.InferenceSession:
     """The model on the GPU where onnxruntime has one, else on one core."""
+    extension.use()  # its ONNX Runtime, with CUDA, instead of the root's
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
-    providers = [name for name in wanted if name in onnxruntime.get_available_providers()]
+    available = onnxruntime.get_available_providers()
+    if GPU in available:
+        onnxruntime.preload_dlls(directory="")  # the CUDA libraries beside it
+    providers = [name for name in (GPU, "CPUExecutionProvider") if name in available]
     return onnxruntime.InferenceSession(model.content("silero-vad"), options, providers=providers)
 
 
