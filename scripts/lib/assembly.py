@@ -246,10 +246,9 @@ def predict(inputs: Inputs, manifest: dict[str, object], out: Path) -> dict[str,
     printed = run([*command, "--manifest", str(out / ".boot-set.json")])
     (out / ".boot-set.json").unlink()
     try:
-        values: dict[str, str] = json.loads(printed)
+        return dict(json.loads(printed))
     except ValueError as error:
         raise HostError(f"secureboot/predict printed no JSON:\n{printed}") from error
-    return values
 
 
 def _sign_and_install(inputs: Inputs, tree: HashTree, unsigned: Path, out: Path) -> None:

@@ -45,6 +45,8 @@ class Hardware:
     has_tpm: bool = True
     # PCI address of a host GPU, bound to vfio-pci.
     gpu: str = ""
+    # More devices, in QEMU's own words.
+    devices: tuple[str, ...] = ()
     # Text that an SMBIOS table offers to systemd-stub.
     smbios_cmdline: str = ""
     # Start the kernel of the UKI without firmware and loader: quick, and with nothing measured.
@@ -101,6 +103,7 @@ def command(
         *("-device", "virtio-rng-pci,rng=entropy"),
         *("-netdev", "user,id=net0,restrict=on", "-device", "virtio-net-pci,netdev=net0,romfile="),
         *(_gpu(hardware.gpu) if hardware.gpu else []),
+        *(word for device in hardware.devices for word in ("-device", device)),
     ]
 
 

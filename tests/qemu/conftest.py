@@ -7,6 +7,7 @@ TPM.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,23 @@ from lib import drive
 from lib.host import HostError
 from lib.machine import Machine
 from lib.tamper import TAMPERS
+from lib.variant import BASE
 
 Data = dict[str, Any]
 Observe = Callable[[str], Data]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out tests whose mark ``variant`` does not name the image's; one without fits all."""
+    path = drive.IMAGE / "manifest.json"
+    variant = json.loads(path.read_text())["variant"] if path.exists() else BASE.name
+    other = [
+        item
+        for item in items
+        if (mark := item.get_closest_marker("variant")) and variant not in mark.args
+    ]
+    config.hook.pytest_deselected(items=other)
+    items[:] = [item for item in items if item not in other]
 
 
 @pytest.fixture(scope="session")
