@@ -14,7 +14,7 @@ from lib import tools
 from lib.host import published, run
 from lib.release import epoch
 
-# docs/adr/0007-image-size.md has the figures. Fragments pack the ends of files together.
+# docs/adr/0007-size-of-the-slot.md has the figures. Fragments pack the ends of files together.
 COMPRESSION = "zstd,9"
 CLUSTER = 65536
 FEATURES = "ztailpacking,fragments,dedupe"
