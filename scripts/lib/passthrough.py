@@ -1,7 +1,8 @@
 """A GPU of the host, lent to a machine: bound to vfio-pci, and given back to the driver it had.
 
 What is changed is written down before it is changed, so a run that was killed is undone by the next
-one. Nothing is forced: a GPU in use is not taken, see `lib.vfio`.
+one. What another run holds is left to it: a lock on the device, which the kernel drops when that
+run ends, tells one from the other. Nothing is forced: a GPU in use is not taken, see `lib.vfio`.
 
     gpu = Passthrough("0000:41:00.0", BUILD / "passthrough")
     gpu.take()
@@ -11,9 +12,11 @@ one. Nothing is forced: a GPU in use is not taken, see `lib.vfio`.
 
 from __future__ import annotations
 
+import fcntl
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from lib.host import published
 from lib.process import wait_until
@@ -38,11 +41,52 @@ class Passthrough:
         self.address = full_address(address)
         self._host = host or PciHost()
         self._record = records / f"{self.address}.json"
+        self._lock: BinaryIO | None = None
 
     def take(self) -> None:
         """Bind the GPU to vfio-pci. Raises PassthroughError with every problem of the host; then
         nothing is changed."""
-        self.give_back()
+        if not self._claim():
+            raise PassthroughError(f"{self.address} is lent to a machine that runs: end that first")
+        try:
+            self._undo()
+            self._lend()
+        except BaseException:
+            self._let_go()
+            raise
+
+    def give_back(self) -> None:
+        """Undo what was written down, in this run or in one that was killed; nothing otherwise.
+
+        Raises PassthroughError when a device did not get its driver back; the record then stays.
+        """
+        if self._claim():
+            try:
+                self._undo()
+            finally:
+                self._let_go()
+
+    def _claim(self) -> bool:
+        """Keep other runs from the GPU until `_let_go`, or this one's end. False: one has it."""
+        if self._lock is None:
+            try:
+                lock = (self._host.device(self.address) / "class").open("rb")
+            except FileNotFoundError:
+                return True  # there is no such device, so nobody has it
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.close()
+                return False
+            self._lock = lock
+        return True
+
+    def _let_go(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _lend(self) -> None:
         if problems := missing(self.address, self._host):
             wanted = "\n  - ".join(problems)
             raise PassthroughError(
@@ -60,14 +104,10 @@ class Passthrough:
             for each in before:
                 self._bind(each.address, each.driver, VFIO, override=VFIO)
         except PassthroughError:
-            self.give_back()
+            self._undo()
             raise
 
-    def give_back(self) -> None:
-        """Undo what was written down, in this run or in one that was killed; nothing otherwise.
-
-        Raises PassthroughError when a device did not get its driver back; the record then stays.
-        """
+    def _undo(self) -> None:
         if not self._record.exists():
             return
         lost = []

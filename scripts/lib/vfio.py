@@ -1,8 +1,8 @@
 """Passing a GPU of the host to the machine: what the host must offer, checked one by one and named.
 
-What belongs to the GPU is every device of its IOMMU group but bridges; a group that reaches beyond
-the GPU's own slot is refused, since the machine would get those devices, too. `lib.passthrough`
-does what is checked here.
+What belongs to the GPU is every device of its IOMMU group but bridges; a group that reaches to a
+device of another slot that the host uses is refused, since the machine would get that, too.
+`lib.passthrough` does what is checked here.
 
     for problem in missing("0000:41:00.0"): print(problem)
 """
@@ -11,13 +11,17 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from lib.host import CommandError, HostError, run
+from lib.host import CommandError, HostError
 
 VFIO = "vfio-pci"
 WRITE_DEADLINE_S = 30.0
+KILL_DEADLINE_S = 1.0
 # The device may be given without its domain, as lspci prints it.
 _ADDRESS = re.compile(r"(?:([0-9a-f]{4}):)?([0-9a-f]{2}):([0-9a-f]{2})\.([0-7])")
 _BRIDGE_CLASS = "0x0604"
@@ -61,12 +65,27 @@ class PciHost:
     def write(self, path: Path, text: str) -> None:
         """Write to a file of sysfs, in a child: the kernel may hold the writer for ever.
 
-        Raises PassthroughError.
+        A driver that lets go of its device cannot be interrupted, not even by SIGKILL, so a child
+        that is late is left behind. Raises PassthroughError.
         """
-        try:
-            run(["tee", str(path)], input_text=text, timeout=WRITE_DEADLINE_S)
-        except CommandError as error:
-            raise PassthroughError(f"the kernel did not take {text.strip()!r}: {error}") from error
+        command = ["tee", str(path)]
+        with tempfile.TemporaryFile("w+") as given, tempfile.TemporaryFile("w+") as said:
+            given.write(text)
+            given.seek(0)
+            child = subprocess.Popen(command, stdin=given, stdout=subprocess.DEVNULL, stderr=said)
+            reason = ""
+            try:
+                if status := child.wait(WRITE_DEADLINE_S):
+                    reason = f"exit status {status}"
+            except subprocess.TimeoutExpired:
+                reason = f"no end after {WRITE_DEADLINE_S:g} s"
+                child.kill()
+                with suppress(subprocess.TimeoutExpired):
+                    child.wait(KILL_DEADLINE_S)
+            if reason:
+                said.seek(0)
+                error = CommandError(command, reason, said.read())
+                raise PassthroughError(f"the kernel did not take {text.strip()!r}: {error}")
 
     def users(self, address: str) -> list[str]:
         """The processes that have one of a GPU's nodes open, as ``name (pid)``."""
@@ -76,11 +95,11 @@ class PciHost:
         found = []
         for process in sorted(self.proc.glob("[0-9]*")):
             try:
-                opened = {str(link.readlink()) for link in (process / "fd").iterdir()}
+                links = list((process / "fd").iterdir())
                 name = (process / "comm").read_text().strip()
             except OSError:
                 continue  # it has ended, or is not ours to look into
-            if nodes & opened:
+            if nodes & {_target(link) for link in links}:
                 found.append(f"{name} ({process.name})")
         return found
 
@@ -92,6 +111,14 @@ class PciHost:
         text = path.read_text() if path.exists() else ""
         match = re.search(r"^Device Minor:\s+(\d+)", text, re.MULTILINE)
         return match[1] if match else ""
+
+
+def _target(link: Path) -> str:
+    """What a descriptor is open on; empty when it was closed meanwhile."""
+    try:
+        return str(link.readlink())
+    except OSError:
+        return ""
 
 
 def full_address(text: str) -> str:

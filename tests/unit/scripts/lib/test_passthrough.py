@@ -50,11 +50,28 @@ def test_what_the_administrator_bound_stays_so(tmp_path: Path, records: Path) ->
 
 
 def test_a_run_that_was_killed_is_undone_by_the_next(host: FakeHost, records: Path) -> None:
-    Passthrough(GPU, records, host).take()
+    killed = Passthrough(GPU, records, host)
+    killed.take()
+    killed._let_go()  # as the kernel does when a process ends
     assert drivers(host)[0] == "vfio-pci"
     after = Passthrough(GPU, records, host)
     after.take()
     after.give_back()
+    assert drivers(host) == ["nvidia", "snd_hda_intel", "pcieport"]
+
+
+def test_a_gpu_that_another_machine_has_stays_with_it(host: FakeHost, records: Path) -> None:
+    first, second = Passthrough(GPU, records, host), Passthrough(GPU, records, host)
+    first.take()
+    done = list(host.written)
+    with pytest.raises(PassthroughError, match="is lent to a machine that runs"):
+        second.take()
+    second.give_back()
+    assert host.written == done
+    assert drivers(host)[0] == "vfio-pci"
+    first.give_back()
+    second.take()
+    second.give_back()
     assert drivers(host) == ["nvidia", "snd_hda_intel", "pcieport"]
 
 

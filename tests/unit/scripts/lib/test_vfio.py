@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,28 @@ def test_processes_that_use_the_gpu_are_named(host: FakeHost) -> None:
     host.use(GPU, minor=3, pid=812, name="python3")
     host.use("0000:42:00.0", minor=4, pid=813, name="other")
     assert vfio.missing(GPU, host) == [f"{GPU} is used by python3 (812): end it"]
+
+
+def test_a_descriptor_that_is_closed_meanwhile_hides_no_other(host: FakeHost) -> None:
+    host.add(GPU, driver="nvidia")
+    host.use(GPU, minor=3, pid=812, name="python3")
+    # What cannot be read as a link stands for one that is gone by then.
+    (host.proc / "812/fd/8").write_text("")
+    assert host.users(GPU) == ["python3 (812)"]
+
+
+def test_the_kernel_takes_what_is_written_or_says_why_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = vfio.PciHost()
+    host.write(tmp_path / "unbind", GPU)
+    assert (tmp_path / "unbind").read_text() == GPU
+    with pytest.raises(vfio.PassthroughError, match=f"(?s)did not take '{GPU}'.*tee.*directory"):
+        host.write(tmp_path / "none/unbind", GPU)
+    monkeypatch.setattr(vfio, "WRITE_DEADLINE_S", 0.1)
+    os.mkfifo(tmp_path / "held")
+    with pytest.raises(vfio.PassthroughError, match=r"no end after 0\.1 s"):
+        host.write(tmp_path / "held", GPU)
 
 
 def test_the_gpu_of_the_console_is_not_taken(host: FakeHost) -> None:
