@@ -31,8 +31,11 @@ class Devices:
     def start(self) -> None:
         """Load what the hardware asks for, bounded in time, then look at what there is."""
         if self._has_modules:
+            deadline = time.monotonic() + SETTLE_S
             self._loader.want(self._kernel.aliases())
-            if not self._loader.settle(SETTLE_S):
+            if self._loader.settle(SETTLE_S):
+                self.follow_driver()  # which asks for one more module
+            if not self._loader.settle(max(0.0, deadline - time.monotonic())):
                 print(f"modules still load after {SETTLE_S:g} s; going on", flush=True)
         self.enumerate_all()
         self.follow_driver()

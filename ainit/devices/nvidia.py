@@ -16,9 +16,10 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
-MODULE = "nvidia"
+MINE = ("nvidia", "pci:v000010DE")  # a problem with the module, by its name or a GPU's alias
 MODULES = ("nvidia", "nvidia-uvm")  # the second has no alias of its own, and needs the first
 CONTROL_MINOR = 255
 LIBRARIES = ("/usr/lib/*-linux-gnu/libnvidia-ml.so.1", "/usr/lib/libnvidia-ml.so.1")
@@ -80,7 +81,7 @@ class Nvidia:
             return Driver(EMULATED, "", "")
         if not gpus:
             return Driver(NONE, "", "there is no NVIDIA GPU")
-        if said := [problem for problem in problems if MODULE in problem]:
+        if said := [problem for problem in problems if any(word in problem for word in MINE)]:
             return Driver(REFUSED, "", said[-1])
         return Driver(ABSENT, "", "this image has no driver for the GPU")
 
@@ -133,7 +134,8 @@ class Nvidia:
             os.unlink(path)
         except FileNotFoundError:
             os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-        os.mknod(path, stat.S_IFCHR | node.mode, device)
+        with suppress(FileExistsError):  # NVIDIA's libraries make nodes, too; the next look tells
+            os.mknod(path, stat.S_IFCHR | node.mode, device)
         os.chmod(path, node.mode)  # whatever the umask
 
 

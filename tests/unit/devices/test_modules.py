@@ -22,13 +22,16 @@ class Kmod:
         self.gate.set()
         self.begun = threading.Event()
         self.answers: dict[str, str] = {}
+        self.slow: set[str] = set()
 
     def __call__(self, names: Iterable[str]) -> str:
         batch = list(names)
         self.begun.set()
         assert self.gate.wait(30)
         self.batches.append(batch)
-        return "; ".join(self.answers[name] for name in batch if name in self.answers)
+        if late := self.slow.intersection(batch):
+            raise TimeoutError(f"{late.pop()} is late")
+        return "\n".join(self.answers[name] for name in batch if name in self.answers)
 
 
 @pytest.fixture
@@ -76,11 +79,47 @@ def test_problems_are_kept_and_the_next_batch_goes_on(kmod: Kmod) -> None:
     assert kmod.batches == [["nvidia"], ["igb"]]
 
 
+def test_a_driver_that_is_too_slow_costs_no_other_its_module(kmod: Kmod) -> None:
+    kmod.gate.clear()
+    loader = Loader(kmod, lambda: None)
+    loader.want(["first"])
+    assert kmod.begun.wait(30)
+    kmod.slow.add("b")
+    kmod.answers.update(c="c: no such device", d="d: no such device")
+    loader.want(["a", "b", "c", "d"])
+    kmod.gate.set()
+    assert loader.settle(30)
+    assert kmod.batches == [["first"], ["a", "b", "c", "d"], ["a"], ["b"], ["c"], ["d"]]
+    assert list(loader.problems) == ["b is late", "c: no such device", "d: no such device"]
+
+
+def test_it_is_settled_only_when_the_last_was_tried_and_told(kmod: Kmod) -> None:
+    told: list[int] = []
+    loader = Loader(kmod, lambda: told.append(len(kmod.batches)))
+    for number in range(1, 200):
+        loader.want([f"pci:{number}"])
+        assert loader.settle(30)
+        assert told[-1] == len(kmod.batches) == number
+
+
+def test_each_line_of_what_kmod_says_is_a_problem_of_its_own(kmod: Kmod) -> None:
+    kmod.answers.update(a="a: no such device", b="b: no such device")
+    loader = Loader(kmod, lambda: None)
+    kmod.gate.clear()
+    loader.want(["first"])
+    assert kmod.begun.wait(30)
+    loader.want(["a", "b"])
+    kmod.gate.set()
+    assert loader.settle(30)
+    assert list(loader.problems) == ["a: no such device", "b: no such device"]
+
+
 def test_a_device_that_invents_names_is_not_followed_for_ever(kmod: Kmod) -> None:
     loader = Loader(kmod, lambda: None)
     loader.want(f"usb:{number}" for number in range(ALIASES_MAX + 10))
     assert loader.settle(30)
     assert sum(len(batch) for batch in kmod.batches) == ALIASES_MAX
+    assert list(loader.problems) == [modules.FULL]
 
 
 def _modprobe(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
@@ -110,7 +149,8 @@ def test_a_modprobe_that_hangs_or_is_missing_is_said(
 ) -> None:
     _modprobe(tmp_path, monkeypatch, "exec sleep 60")
     monkeypatch.setattr(modules, "DEADLINE_S", 0.1)
-    assert load(["x"]) == "modprobe did not end in 0.1 s: x"
+    with pytest.raises(TimeoutError, match=r"modprobe did not end in 0\.1 s: x"):
+        load(["x"])
     monkeypatch.setattr(modules, "MODPROBE", str(tmp_path / "none"))
     assert load(["x"]).startswith("modprobe cannot be run")
 

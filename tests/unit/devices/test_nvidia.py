@@ -87,6 +87,15 @@ def test_libraries_of_another_release_are_a_mismatch(proc: Path) -> None:
             ["could not insert 'igb': x", "could not insert 'nvidia': No such device"],
             (nvidia.REFUSED, "could not insert 'nvidia': No such device"),
         ),
+        (
+            1,
+            "550.163.01",
+            ["modprobe did not end in 60 s: pci:v000010DEd00002330sv000010DE", "igb: x"],
+            (
+                nvidia.REFUSED,
+                "modprobe did not end in 60 s: pci:v000010DEd00002330sv000010DE",
+            ),
+        ),
     ],
 )
 def test_a_driver_that_is_not_loaded_says_why(
@@ -132,6 +141,21 @@ def test_nodes_are_made_once_corrected_and_go_with_their_instance(proc: Path) ->
     assert (dev / "nvidia0").lstat().st_ino == inode
     assert stat.S_ISCHR((dev / "nvidia1").lstat().st_mode)
     assert sorted(p.name for p in (dev / "nvidia-caps").iterdir()) == ["nvidia-cap1", "nvidia-cap2"]
+
+
+def test_a_node_that_somebody_makes_at_that_moment_is_taken(
+    proc: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mknod = os.mknod
+
+    def twice(path: str, mode: int, device: int) -> None:
+        mknod(path, stat.S_IFCHR | 0o600, device)
+        mknod(path, mode, device)
+
+    monkeypatch.setattr(os, "mknod", twice)
+    machine(proc).make_nodes()
+    made = (proc.parent / "dev/nvidia0").lstat()
+    assert (stat.filemode(made.st_mode), made.st_rdev) == ("crw-rw-rw-", os.makedev(195, 0))
 
 
 def test_without_a_driver_there_is_nothing_to_make(tmp_path: Path) -> None:
