@@ -24,8 +24,6 @@ from lib.tree import normalise
 KIND = "extension"
 NAMES = ("cuda", "torch")
 OUTPUT = CACHE / "extensions"
-# Shared libraries compress little; with this an agent's start is not spent on decompression.
-COMPRESSION = "lz4"
 # Not for running: headers, static libraries, tests, and the programs of compilers.
 LEFT_OUT = ("**/include", "**/*.a", "**/*.h", "**/*.pyi", "torch/test", "torch/bin", "nvidia/*/bin")
 
@@ -66,4 +64,4 @@ def pack(found: list[Path], image: Path) -> None:
         with published(root / "sbom.cdx.json") as file:
             file.write_text(sbom.document([sbom.wheel(wheels.inspect(wheel)) for wheel in found]))
         normalise(root)
-        erofs.build(root, image, fixed_uuid(f"extension {image.stem}"), COMPRESSION)
+        erofs.build(root, image, fixed_uuid(f"extension {image.stem}"), erofs.FAST)
