@@ -31,3 +31,27 @@ define AINOS_LINUX_CHECK_CONFIG
 	$(INSTALL) -D -m 0644 "$$($(AINOS_KERNEL) certificate)" $(@D)/certs/module-signing.pem
 endef
 LINUX_POST_CONFIGURE_HOOKS += AINOS_LINUX_CHECK_CONFIG
+
+# What the packages bring into the tree, for the bill of materials. The kernel is not in the tree; what
+# has no source of its own, or the one that lies here, is no package to anybody else.
+AINOS_COMPONENTS = $(BUILD_DIR)/ainos-packages.cdx.json
+AINOS_INSTALLED = $(foreach package,$(filter-out linux linux-headers ainit,$(PACKAGES)),$(call AINOS_IF_INSTALLED,$(call UPPERCASE,$(package))))
+AINOS_IF_INSTALLED = $(if $(filter YES,$($(1)_INSTALL_TARGET)),$(if $($(1)_SOURCE),$(1)))
+
+define AINOS_COMPONENT
+	{
+		"type": "library",
+		"bom-ref": $(call mk-json-str,pkg:generic/$($(1)_RAWNAME)@$($(1)_DL_VERSION)),
+		"name": $(call mk-json-str,$($(1)_RAWNAME)),
+		"version": $(call mk-json-str,$($(1)_DL_VERSION)),
+		"purl": $(call mk-json-str,pkg:generic/$($(1)_RAWNAME)@$($(1)_DL_VERSION)),
+		$(if $($(1)_CPE_ID_VALID),"cpe": $(call mk-json-str,$($(1)_CPE_ID))$(comma))
+		"licenses": [ { "license": { "name": $(call mk-json-str,$($(1)_LICENSE)) } } ]
+	}
+endef
+
+define AINOS_LIST_COMPONENTS
+	$(file >$(AINOS_COMPONENTS),$(call clean-json,{ "components": [ \
+		$(foreach package,$(AINOS_INSTALLED),$(call AINOS_COMPONENT,$(package))$(comma)) ] }))
+endef
+TARGET_FINALIZE_HOOKS += AINOS_LIST_COMPONENTS

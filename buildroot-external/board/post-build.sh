@@ -16,4 +16,5 @@ rm -rf "$root/etc/init.d" "$root/etc/network" "$root/etc/profile" "$root/etc/pro
 	"$root/THIS_IS_NOT_YOUR_ROOT_FILESYSTEM"
 find "$root" -lname '*busybox' -delete
 exec "$repository/scripts/rootfs" --lay "$root" --kernel "$AINOS_LINUX" \
-	--python "$HOST_DIR/bin/python3" "$@"
+	--python "$HOST_DIR/bin/python3" --components "$BUILD_DIR/ainos-packages.cdx.json" \
+	--components "$BUILD_DIR/ainos-wheels.cdx.json" "$@"

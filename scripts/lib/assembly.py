@@ -188,7 +188,9 @@ def write_sbom(inputs: Inputs, out: Path) -> None:
     sources = {name: wheel for name, (_, wheel) in models.distributions().items()}
     components = sbom.read_components(inputs.root / sbom.ROOT_DOCUMENT)
     components += [sbom.model(path, record, sources) for path, record in models.read(inputs.models)]
-    components += [sbom.kernel(inputs.kernel), sbom.boot_loader(inputs.target.architecture)]
+    components.append(sbom.kernel(inputs.kernel))
+    if inputs.boot is None:  # another builder's is among the components of its tree
+        components.append(sbom.boot_loader(inputs.target.architecture))
     with published(out) as file:
         file.write_text(sbom.document(components))
 

@@ -18,7 +18,8 @@ endef
 AINOS_WHEELS_PRE_DOWNLOAD_HOOKS += AINOS_WHEELS_FETCH
 
 define AINOS_WHEELS_INSTALL_TARGET_CMDS
-	$(AINOS_WHEELS_SCRIPT) --lay $(TARGET_DIR)/$(AINOS_WHEELS_PACKAGES)
+	$(AINOS_WHEELS_SCRIPT) --lay $(TARGET_DIR)/$(AINOS_WHEELS_PACKAGES) \
+		--components $(BUILD_DIR)/ainos-wheels.cdx.json
 endef
 
 $(eval $(generic-package))
