@@ -7,7 +7,8 @@
 # Make hands what is set on its command line on in the environment: scripts/test reads BUILDROOT there.
 
 # What an image is for: VARIANT=base|server|nvidia, ARCH=x86_64|aarch64.
-target = $(if $(VARIANT),--variant '$(VARIANT)') $(if $(ARCH),--arch '$(ARCH)')
+# EXTENSIONS="cuda torch" go with the variant nvidia.
+target = $(if $(VARIANT),--variant '$(VARIANT)') $(if $(ARCH),--arch '$(ARCH)') $(EXTENSIONS:%=--extension=%)
 board = --board '$(or $(BOARD),qemu)' $(if $(SETTINGS),--settings '$(SETTINGS)') $(if $(RELEASE),--release)
 
 help: ## this list
@@ -24,7 +25,7 @@ test-image: ## build the image of a VARIANT and ARCH and run the qemu tests on i
 	@scripts/test --image '$(VARIANT)' '$(ARCH)'
 
 image: ## build build/image/ only (VARIANT=server|nvidia, ARCH=aarch64; RELEASE=1: without a shell; EXTENSIONS="cuda torch")
-	@scripts/image $(target) $(if $(RELEASE),--release) $(EXTENSIONS:%=--extension %)
+	@scripts/image $(target) $(if $(RELEASE),--release)
 
 extension: ## build the extension NAME=cuda|torch of the nvidia variant, signed
 	@scripts/extension '$(NAME)'

@@ -5,8 +5,8 @@ foreground, where PID 1 can see it live and die.
             "--if", "/dev/nvidiactl", "/usr/bin/nvidia-persistenced"]
 
 With ``--if PATH``, which may be repeated, there is nothing to do without PATH, and the exit
-status is 0. The daemon is whatever the command leaves behind; its end ends this process with the
-same status. SIGTERM goes on to it.
+status is 0. The daemon is whatever the command leaves behind: it is ready when the command itself
+has ended well, and its end ends this process with the same status. SIGTERM goes on to it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import sys
 from collections.abc import Sequence
 
 from ..linux import libc
+from .notify import notify
 
 
 def supervise(command: Sequence[str]) -> int:
@@ -27,14 +28,16 @@ def supervise(command: Sequence[str]) -> int:
     """
     libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)
     signal.signal(signal.SIGTERM, _pass_on)
-    os.posix_spawn(command[0], list(command), os.environ)
+    starter = os.posix_spawn(command[0], list(command), os.environ)
     status = 0
     while True:
         try:
-            _, waited = os.wait()
+            ended, waited = os.wait()
         except ChildProcessError:
             return status
         status = os.waitstatus_to_exitcode(waited)
+        if ended == starter and status == 0:
+            notify("READY=1")
 
 
 def _pass_on(number: int, _frame: object) -> None:

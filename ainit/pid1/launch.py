@@ -156,6 +156,8 @@ class Launcher:
         if gpu is not None:
             given = gpu.get("environment")
             environment.update(given if isinstance(given, dict) else {})
+        elif unit.gpu_profile:
+            environment["CUDA_VISIBLE_DEVICES"] = ""  # not one that belongs to somebody else
         return environment
 
     def _listener(self, unit: Unit) -> socket:
@@ -198,12 +200,12 @@ class Launcher:
         """Mount an extension and say where: every agent that names it sees the same one."""
         try:
             descriptor, event = self._open_stored(name, phases.EXTENSION)
-        except RefusedError as error:
+            directory = self._mount(descriptor, event, f"{EXTENSIONS}/{name}")
+        except (RefusedError, OSError) as error:
             if required:
                 raise RefusedError(f"extension {name}: {error}") from error
             self._logs.say(unit.name, f"starts without the extension {name}: {error}")
             return
-        directory = self._mount(descriptor, event, f"{EXTENSIONS}/{name}")
         environment["AINOS_EXTENSION_" + name.upper().replace("-", "_")] = directory
 
     def _open_stored(self, name: str, *kinds: str) -> tuple[int, Event]:

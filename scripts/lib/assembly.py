@@ -15,11 +15,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lib import debian_lock, disk, erofs, models, sbom, tools, verity
+from lib import debian_lock, disk, erofs, fsverity, models, sbom, tools, verity
 from lib.host import KEYS, REPOSITORY, HostError, published, run, sha256_file
 from lib.layout import EROFS_UUID, MIB, Layout, grown, slot_uuids
 from lib.progress import step
@@ -89,7 +88,8 @@ class Stamps:
         whole = root.copy()
         architecture = inputs.target.architecture
         boot = [inputs.boot_file(architecture.stub), inputs.boot_file(architecture.boot_loader)]
-        whole.update(f"{inputs.target.options} {[sha256_file(path) for path in boot]}".encode())
+        boot_digests = [sha256_file(path) for path in boot]
+        whole.update(f"{inputs.layout} {inputs.target.options} {boot_digests}".encode())
         sources = [inputs.kernel, *(Path(__file__).with_name(f"{name}.py") for name in RECIPE)]
         sources += [path for folder in inputs.models for path in sorted(folder.iterdir())]
         if sign:
@@ -217,26 +217,17 @@ def describe(inputs: Inputs, tree: HashTree) -> dict[str, object]:
                 "name": record.name,
                 "kind": record.kind,
                 "file": record.file,
-                "digest": fsverity_digest(path),
+                "digest": fsverity.digest(path),
                 "sha256": sha256_file(path),
             }
             for path, record in models.read(inputs.models)
         ],
         "agents": [
-            {"name": path.stem, "digest": fsverity_digest(path)}
+            {"name": path.stem, "digest": fsverity.digest(path)}
             for path in sorted((library / "agents").glob("*.erofs"))
         ],
-        "machine_config": {"digest": fsverity_digest(library / "machine.toml")},
+        "machine_config": {"digest": fsverity.digest(library / "machine.toml")},
     }
-
-
-def fsverity_digest(path: Path) -> str:
-    """Return a file's fs-verity digest as the machine will state it, ``sha256:<hex>``."""
-    if str(REPOSITORY) not in sys.path:
-        sys.path.append(str(REPOSITORY))
-    from ainit.linux import fsverity
-
-    return fsverity.text(fsverity.digest_file(str(path)))
 
 
 def predict(inputs: Inputs, manifest: dict[str, object], out: Path) -> dict[str, str]:

@@ -15,6 +15,7 @@ import hashlib
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -151,7 +152,12 @@ def exclusive(name: str) -> Iterator[None]:
 
 
 def script_main(main: Callable[[list[str]], int]) -> None:
-    """Run a script's ``main`` and turn its errors into one message and exit status 1."""
+    """Run a script's ``main`` and turn its errors into one message and exit status 1.
+
+    A terminal that closes and a polite order to end unwind the script, so what it holds is undone.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     try:
         sys.exit(main(sys.argv[1:]))
     except HostError as error:

@@ -66,10 +66,9 @@ class MachineError(HostError):
 class Machine:
     """One machine with the image in the folder ``image`` and its own files under ``directory``.
 
-    Its processor is the one that the image is for.
-
-    ``fault`` changes this machine's disk and hardware before the first start. ``gpu`` is the PCI
-    address of a host GPU to pass through. ``echo`` shows the console while it is saved.
+    Its processor is the one that the image is for. ``fault`` changes this machine's disk and
+    hardware before the first start. ``gpu`` is the PCI address of a host GPU to pass through.
+    ``echo`` shows the console while it is saved.
     """
 
     def __init__(
@@ -125,13 +124,18 @@ class Machine:
         self._release()
 
     def _release(self) -> None:
-        self._disks.remove()
+        try:
+            if self._gpu:
+                self._gpu.give_back()
+        finally:
+            self._disks.remove()
+            self._unlink()
+            shutil.rmtree(self._files.sockets)
+            self._lock.close()
+
+    def _unlink(self) -> None:
         for name in LINKED_SOCKETS:
             (self.directory / f"{name}.sock").unlink(missing_ok=True)
-        shutil.rmtree(self._files.sockets)
-        self._lock.close()
-        if self._gpu:
-            self._gpu.give_back()
 
     def _build(self) -> None:
         """Make the parts: disks, variable store, TPM."""
@@ -147,10 +151,9 @@ class Machine:
         if self.hardware.has_tpm:
             shutil.rmtree(self.directory / "tpm", ignore_errors=True)
             self._tpm.manufacture()
+        self._unlink()
         for name in LINKED_SOCKETS:
-            link = self.directory / f"{name}.sock"
-            link.unlink(missing_ok=True)
-            link.symlink_to(self._files.socket(name))
+            (self.directory / f"{name}.sock").symlink_to(self._files.socket(name))
         if self._fault and self._fault.edit:
             self._disks.alter(self._fault.edit)
 

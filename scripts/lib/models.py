@@ -135,9 +135,9 @@ def build(key: Path, models: Path = MODELS, policies: Sequence[Path] = (PLACEMEN
     return built
 
 
-def shipped(models: Path = MODELS) -> list[Path]:
-    """Return the directories of the models that every image carries."""
-    return [models / name for name in (*(p.name for p in PACKAGED), PLACEMENT.stem)]
+def shipped(extensions: Sequence[str] = (), models: Path = MODELS) -> list[Path]:
+    """Return the directories of what an image carries: every model, and these extensions."""
+    return [models / name for name in (*(p.name for p in PACKAGED), PLACEMENT.stem, *extensions)]
 
 
 def read(models: Iterable[Path]) -> list[tuple[Path, Record]]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lib import architecture
@@ -81,28 +82,42 @@ class Target:
     variant: Variant = BASE
     architecture: Architecture = X86_64
     release: bool = False
+    # What it brings beside the slot, by the names of `lib.extensions`.
+    extensions: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, variant: str = "", name: str = "", *, release: bool = False) -> Target:
+    def of(
+        cls,
+        variant: str = "",
+        name: str = "",
+        *,
+        release: bool = False,
+        extensions: Sequence[str] = (),
+    ) -> Target:
         """Return the target with these names; an empty one is the default. Raises HostError."""
         kind = variant or BASE.name
         if kind not in VARIANTS:
             raise HostError(f"there is no variant {kind!r}; there are: {', '.join(VARIANTS)}")
-        found = cls(VARIANTS[kind], architecture.of(name or X86_64.name), release)
+        chosen = architecture.of(name or X86_64.name)
+        found = cls(VARIANTS[kind], chosen, release, tuple(sorted(set(extensions))))
         if found.architecture not in found.variant.architectures:
             raise HostError(f"there is no {kind} image for {found.architecture.name}")
+        if found.extensions and found.variant is not NVIDIA:
+            raise HostError("extensions are for the variant nvidia: no other has CUDA's driver")
         return found
 
     @classmethod
     def of_options(cls, options: argparse.Namespace) -> Target:
         """Return the target that `add_options` read. Raises HostError."""
-        return cls.of(options.variant, options.arch, release=getattr(options, "release", False))
+        release = getattr(options, "release", False)
+        return cls.of(options.variant, options.arch, release=release, extensions=options.extension)
 
     @property
     def suffix(self) -> str:
         """What the names of its directories end in; empty for the default."""
         parts = [self.variant.name] if self.variant is not BASE else []
         parts += [self.architecture.name] if self.architecture is not X86_64 else []
+        parts += self.extensions
         parts += ["release"] if self.release else []
         return "".join(f"-{part}" for part in parts)
 
@@ -113,8 +128,8 @@ class Target:
 
     @property
     def root(self) -> Path:
-        """Where the finished root tree lies."""
-        return BUILD / f"root{self.suffix}"
+        """Where the finished root tree lies; extensions are no part of it."""
+        return BUILD / f"root{replace(self, extensions=()).suffix}"
 
     @property
     def layout(self) -> Layout:
@@ -125,6 +140,7 @@ class Target:
     def options(self) -> list[str]:
         """The options that make another script choose the same target."""
         found = ["--variant", self.variant.name, "--arch", self.architecture.name]
+        found += [f"--extension={name}" for name in self.extensions]
         return [*found, "--release"] if self.release else found
 
 
@@ -145,5 +161,6 @@ def add_options(parser: argparse.ArgumentParser, *, release: bool = True) -> Non
     parser.add_argument("--variant", default="", metavar="V", help=", ".join(VARIANTS))
     names = ", ".join(architecture.ARCHITECTURES)
     parser.add_argument("--arch", default="", metavar="A", help=names)
+    parser.add_argument("--extension", action="append", default=[], metavar="NAME")
     if release:
         parser.add_argument("--release", action="store_true", help="no shell, no development units")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -28,9 +31,37 @@ signal.pause()
 """
 
 
-def _start(*arguments: str) -> subprocess.Popen[str]:
+def _start(*arguments: str, environment: Mapping[str, str] = os.environ) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "ainit.child.background", *arguments]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=dict(environment)
+    )
+
+
+def test_it_is_ready_when_the_daemon_is_in_the_background(daemon: Path, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
+        supervisor.bind(str(tmp_path / "notify"))
+        supervisor.settimeout(60)
+        environment = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")}
+        command = [sys.executable, str(daemon), str(tmp_path), "0"]
+        process = _start(*command, environment=environment)
+        try:
+            assert supervisor.recv(100) == b"READY=1"
+        finally:
+            process.terminate()
+            process.communicate(timeout=60)
+
+
+def test_one_that_cannot_start_is_never_ready(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
+        supervisor.bind(str(tmp_path / "notify"))
+        supervisor.setblocking(False)
+        environment = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")}
+        process = _start("/bin/false", environment=environment)
+        process.communicate(timeout=60)
+        assert process.returncode == 1
+        with pytest.raises(BlockingIOError):
+            supervisor.recv(100)
 
 
 @pytest.fixture

@@ -238,6 +238,27 @@ def test_an_extension_that_may_not_be_used(
     assert bench.measurements.records == []
 
 
+def test_an_extension_that_cannot_be_mounted_stops_only_who_needs_it(
+    bench: Bench, mounts: Mounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise OSError(22, "Invalid argument")
+
+    monkeypatch.setattr("ainit.pid1.launch.libc.mount", fails)
+    bench.publish(bench.entry("cuda", kind="extension"))
+    with pytest.raises(RefusedError, match=r"extension cuda: .*Invalid argument"):
+        bench.launcher.spawn(make_unit("u", exec=["/bin/false"], extensions=["cuda"]), None)
+    optional = make_unit("u", exec=["/bin/false"], optional_extensions=["cuda"])
+    assert "AINOS_EXTENSION_CUDA" not in environment_of(bench, optional, monkeypatch)
+
+
+def test_who_got_no_gpu_sees_none(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    unit = make_unit("u", exec=["/bin/false"], gpu_profile="1g.10gb", gpu_required=False)
+    assert environment_of(bench, unit, monkeypatch)["CUDA_VISIBLE_DEVICES"] == ""
+    plain = make_unit("u", exec=["/bin/false"])
+    assert "CUDA_VISIBLE_DEVICES" not in environment_of(bench, plain, monkeypatch)
+
+
 def test_an_extension_is_no_model(bench: Bench) -> None:
     bench.publish(bench.entry("m", kind="extension"))
     unit = make_unit("u", exec=["/bin/false"], models=["m"])

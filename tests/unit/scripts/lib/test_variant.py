@@ -16,6 +16,7 @@ from lib.variant import BASE, NVIDIA, SERVER, VARIANTS, Target, add_options, arc
         (Target(), "image", "root"),
         (Target(release=True), "image-release", "root-release"),
         (Target(NVIDIA), "image-nvidia", "root-nvidia"),
+        (Target(NVIDIA, extensions=("cuda",)), "image-nvidia-cuda", "root-nvidia"),
         (Target(BASE, AARCH64), "image-aarch64", "root-aarch64"),
         (Target(BASE, AARCH64, release=True), "image-aarch64-release", "root-aarch64-release"),
         (Target(SERVER, release=True), "image-server-release", "root-server-release"),
@@ -25,7 +26,9 @@ def test_every_target_has_its_own_directories(target: Target, image: str, root: 
     assert (target.image, target.root) == (BUILD / image, BUILD / root)
 
 
-@pytest.mark.parametrize("words", [[], ["--variant", "nvidia", "--release"], ["--arch=aarch64"]])
+@pytest.mark.parametrize(
+    "words", [[], ["--variant=nvidia", "--release", "--extension=torch"], ["--arch=aarch64"]]
+)
 def test_options_choose_a_target_and_name_it_to_another_script(words: list[str]) -> None:
     parser = argparse.ArgumentParser()
     add_options(parser)
@@ -38,6 +41,8 @@ def test_what_there_is_no_image_for_is_refused_by_name() -> None:
         Target.of("desktop")
     with pytest.raises(HostError, match="no nvidia image for aarch64"):
         Target.of("nvidia", "aarch64")
+    with pytest.raises(HostError, match="extensions are for the variant nvidia"):
+        Target.of("server", extensions=["cuda"])
 
 
 def test_only_the_base_image_has_no_modules() -> None:
