@@ -37,6 +37,8 @@ Data = dict[str, Any]
 IMAGE = Path(os.environ.get("AINOS_IMAGE") or BUILD / "image").absolute()
 RUN = BUILD / "run"
 BOOT_DEADLINE_S = 300.0
+# What the firmware says when it is done.
+LOADER_BEGINS = "BdsDxe: starting Boot"
 REST_DEADLINE_S = 300.0
 CALL_DEADLINE_S = 60.0
 DOWN_DEADLINE_S = 60.0  # after a refusal, in which nothing may come up all the same
@@ -126,7 +128,7 @@ def examine(machine: Machine, directory: Path | None = None) -> Data:
     on = console.now() if console else 0.0
     gathered = reports.gather(machine.call)
     before_kernel = on - gathered["machine"].get("uptime", on)
-    firmware = machine.boot_marks().get("loader")
+    firmware = console.first(LOADER_BEGINS) if console else None
     if firmware is not None and gathered["phases"]:
         gathered["phases"][:0] = [
             {"name": "firmware", "seconds": round(firmware, 3)},

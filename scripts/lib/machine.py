@@ -49,12 +49,6 @@ UP_DEADLINE_S = 20.0
 CALL_DEADLINE_S = 60.0
 END_DEADLINE_S = 90.0
 LINKED_SOCKETS = ("control", "shell", "qmp")
-# What the console shows when a part of the boot begins; before the first, the firmware works.
-BOOT_MARKS = {
-    "loader": r"BdsDxe: starting Boot",
-    "kernel": r"Linux version \d",
-    "ainit": r"Run /\S+ as init process",
-}
 # What the firmware says when it found nothing that it may start, or when a loader crashed.
 GIVEN_UP = r"BdsDxe: No bootable option|!!!! X64 Exception Type|Synchronous Exception at"
 
@@ -277,14 +271,6 @@ class Machine:
             raise MachineError("QEMU did not reset the machine")
         if not self.hardware.may_restart:
             self._qmp.execute("set-action", reboot="shutdown")
-
-    def boot_marks(self) -> dict[str, float]:
-        """When each part of the last boot began, in seconds since power-on, from the console."""
-        console = self.console
-        marks = {
-            name: console.first(mark) if console else None for name, mark in BOOT_MARKS.items()
-        }
-        return {name: seconds for name, seconds in marks.items() if seconds is not None}
 
     def _events(self, name: str) -> list[dict[str, Any]]:
         if self._qmp is None:
