@@ -2,13 +2,15 @@
 
 kbuild could sign while it installs, but only with a key that lies in its own tree. Here the key
 stays in ``build/keys``, and every module is looked at after signing: a kernel that enforces
-signatures (CONFIG_MODULE_SIG_FORCE) would refuse it only on the machine.
+signatures (CONFIG_MODULE_SIG_FORCE) would refuse it only on the machine. A module that somebody
+else signed it would refuse, too, so such a one ends the build.
 
     count = finish(tree, Signer(objects, key, certificate))
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -55,6 +57,38 @@ def is_signed(module: Path) -> bool:
         return file.read() == MAGIC
 
 
+def split_signature(module: bytes) -> tuple[bytes, bytes]:
+    """Return a module's content and its PKCS#7 signature (kernel/module_signature.c)."""
+    end = len(module) - len(MAGIC) - 12
+    if end < 0 or not module.endswith(MAGIC):
+        raise ModuleError("the module has no signature")
+    start = end - int.from_bytes(module[end + 8 : end + 12])
+    if start < 0:
+        raise ModuleError("the module's signature is longer than the module")
+    return module[:start], module[start:end]
+
+
+def verify_signature(module: Path, certificate: Path) -> None:
+    """Raise ModuleError unless the certificate's key signed this module.
+
+    OpenSSL looks at it, a second opinion on the program that signs.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        command = ["openssl", "cms", "-verify", "-binary", "-inform", "DER", "-noverify"]
+        command += ["-in", str(folder / "signature"), "-content", str(folder / "content")]
+        command += ["-nointern", "-certfile", str(certificate), "-out", os.devnull]
+        try:
+            content, signature = split_signature(module.read_bytes())
+            (folder / "content").write_bytes(content)
+            (folder / "signature").write_bytes(signature)
+            run(command)
+        except HostError as error:
+            raise ModuleError(
+                f"{module} is not signed by the key of {certificate}: {error}"
+            ) from error
+
+
 def release(tree: Path) -> str:
     """Return the kernel release that the modules of a tree are for. Raises ModuleError."""
     releases = [path.name for path in (tree / "lib/modules").iterdir()]
@@ -66,12 +100,23 @@ def release(tree: Path) -> str:
 def finish(tree: Path, signer: Signer) -> int:
     """Sign every module below ``tree``, write depmod's indexes, return how many there are.
 
-    The links to the source and object trees go: a machine has neither.
+    One that is signed already has to be signed by this key: the kernel holds no other certificate,
+    and a signature that we did not make is not taken off either. The links to the source and object
+    trees go: a machine has neither. Raises ModuleError.
     """
     folder = tree / "lib/modules" / release(tree)
     for name in ("build", "source"):
         (folder / name).unlink(missing_ok=True)
     found = sorted(folder.rglob("*.ko"))
+    findings = []
+    for module in filter(is_signed, found):
+        try:
+            verify_signature(module, signer.certificate)
+        except ModuleError as error:
+            findings.append(str(error))
+    if findings:
+        findings.append("modules come here unsigned (CONFIG_MODULE_SIG_ALL=)")
+        raise ModuleError("\n".join(findings))
     for module in found:
         if not is_signed(module):
             signer.sign(module)

@@ -2,7 +2,7 @@
 
 A driver is one release of everything: kernel modules, GSP firmware and user space refuse each other
 when their versions differ by a digit. `of_debian` and `of_directory` find the parts and compare
-what each says of itself; nothing is believed for its file name alone.
+what each says of itself, not its file name; `UNCHECKED` are those that do not say it.
 
     driver = selected()              # NVIDIA_DRIVER, or Debian's
     components = nvidia_tree.lay(root, driver, kernel)
@@ -40,10 +40,15 @@ REQUIRED = (
 # Cryptography of confidential computing on Hopper and later; releases before 535 have none.
 OPTIONAL = ("libnvidia-pkcs11-openssl3.so",)
 PROGRAMS = ("nvidia-smi", "nvidia-modprobe", "nvidia-persistenced")
+# What states no release that could be checked: the compiler none at all, and Debian packages the
+# other two by themselves, with releases of their own.
+UNCHECKED = ("libnvidia-ptxjitcompiler.so", "nvidia-modprobe", "nvidia-persistenced")
 # Turing and GA100 (A100) take the first, the other Amperes and all later GPUs (H100) the second.
 FIRMWARE = ("gsp_tu10x.bin", "gsp_ga10x.bin")
 # Where the archive of the fabric manager is unpacked, inside the user's directory.
 FABRIC_MANAGER = "fabricmanager"
+FABRIC_MANAGER_PROGRAM = "bin/nv-fabricmanager"
+FABRIC_MANAGER_DATA = "share/nvidia/nvswitch"
 # The places in Debian's packages.
 DEBIAN_LIBRARIES = (f"{X86_64.libraries}/nvidia/current", X86_64.libraries)
 DEBIAN_SOURCE = "usr/src/nvidia-open-kernel.tar.xz"
@@ -201,6 +206,12 @@ def firmware_version(path: Path) -> str:
     return match[1] if match else ""
 
 
+def states(path: Path, version: str) -> bool:
+    """Whether a file holds this release as a whole, not as the beginning or end of another."""
+    pattern = rb"(?<![0-9])(?<![0-9]\.)" + re.escape(version.encode()) + rb"(?!\.?[0-9])"
+    return re.search(pattern, path.read_bytes()) is not None
+
+
 def mismatches(driver: Driver) -> list[str]:
     """Return a finding for each part whose content states another release than the modules'."""
     findings = []
@@ -208,17 +219,20 @@ def mismatches(driver: Driver) -> list[str]:
         stated = firmware_version(path)
         if stated != driver.version:
             findings.append(f"{path} is of release {stated or 'unknown'}")
-    stating = [path for path in driver.libraries if path.name.startswith("libnvidia-ml.")]
-    stating += [path for path in driver.libraries if path.name.startswith("libcuda.")]
-    stating += [path for path in driver.programs if path.name == "nvidia-smi"]
+    stating = [
+        path
+        for path in (*driver.libraries, *driver.programs)
+        if path.name.removesuffix(f".{driver.version}") not in UNCHECKED
+    ]
     if driver.fabric_manager:
-        manager = driver.fabric_manager / "bin/nv-fabricmanager"
-        if manager.is_file():
+        if (manager := driver.fabric_manager / FABRIC_MANAGER_PROGRAM).is_file():
             stating.append(manager)
         else:
             findings.append(f"{manager} is missing")
+        if not (topologies := driver.fabric_manager / FABRIC_MANAGER_DATA).is_dir():
+            findings.append(f"{topologies} is missing")
     return findings + [
         f"{path} does not state release {driver.version}"
         for path in stating
-        if driver.version.encode() not in path.read_bytes()
+        if not states(path, driver.version)
     ]

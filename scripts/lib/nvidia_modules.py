@@ -1,8 +1,8 @@
 """NVIDIA's open kernel modules, compiled against our kernel, patched where it has moved on, signed.
 
-The result lies in ``build/cache/nvidia/modules/<hash of the inputs>``: source of the driver,
-kernel, patches, certificate. Equal inputs give equal modules up to the signature, in which ECDSA
-puts a random number: no path, no time and no debugging information gets in.
+The result lies in ``build/cache/nvidia/modules/<hash of the inputs>``: source of the driver, kernel
+and its source, patches, certificate. Equal inputs give equal modules up to the signature, in which
+ECDSA puts a random number: no path, no time and no debugging information gets in.
 
     folder = build(driver, kernel)      # nvidia.ko, nvidia-uvm.ko
 """
@@ -17,8 +17,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from lib import debian_lock, kernel_source
 from lib import kernel as linux
-from lib import kernel_source
+from lib.debian_lock import Entry
 from lib.host import (
     REPOSITORY,
     HostError,
@@ -27,7 +28,7 @@ from lib.host import (
     run,
     sha256_file,
 )
-from lib.modules import MAGIC, Signer
+from lib.modules import Signer, verify_signature
 from lib.nvidia import OUTPUT, Driver
 from lib.progress import follow, step
 
@@ -84,9 +85,12 @@ def patches(folder: Path = PATCHES) -> list[Patch]:
     return found
 
 
-def digest(driver: Driver, kernel: Path, needed: list[Patch], certificate: Path) -> str:
+def digest(
+    driver: Driver, kernel: Path, headers: Entry, needed: list[Patch], certificate: Path
+) -> str:
     """Return what names the result."""
     found = hashlib.sha256(f"{RECIPE} {' '.join(MODULES)} {driver.digest}".encode())
+    found.update(headers.sha256.encode())
     paths = [kernel / "build/.config", kernel / "build/Module.symvers", kernel / "version"]
     for path in (*paths, *(patch.path for patch in needed), certificate):
         found.update(sha256_file(path).encode())
@@ -100,16 +104,24 @@ def build(driver: Driver, kernel: Path) -> Path:
     """
     needed = [patch for patch in patches() if patch.is_needed(driver.source)]
     certificate = linux.module_certificate()
-    folder = OUTPUT / "modules" / digest(driver, kernel, needed, certificate)
+    release = (kernel / "version").read_text().strip()
+    (headers,) = debian_lock.read(group="kernel")
+    if release.split("-")[0] != headers.version.split("-")[0]:
+        raise ModuleBuildError(
+            f"{kernel} is a kernel of release {release}, and scripts/debian.lock has the source of "
+            f"{headers.version}: `scripts/kernel --set server` builds its kernel"
+        )
+    folder = OUTPUT / "modules" / digest(driver, kernel, headers, needed, certificate)
     with exclusive("nvidia-modules"):
         if folder.exists():
             return folder
+        OUTPUT.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="work.", dir=OUTPUT) as work:
             source = Path(work) / "source"
             run(["cp", "--archive", "--reflink=auto", f"{driver.source}/.", str(source)])
             for patch in needed:
                 patch.apply(source)
-            compile_modules(source, kernel)
+            compile_modules(source, kernel, headers)
             with published_tree(folder) as result:
                 signer = Signer(kernel / "build", linux.MODULE_KEY, certificate)
                 for name in MODULES:
@@ -117,14 +129,16 @@ def build(driver: Driver, kernel: Path) -> Path:
                     strip = ["strip", "--strip-debug", f"{source}/{name}.ko", "-o", str(module)]
                     run(strip)
                     signer.sign(module)
-                    verify(module, driver.version, kernel, certificate)
+                    verify(module, driver.version, release, certificate)
     return folder
 
 
-def compile_modules(source: Path, kernel: Path) -> None:
+def compile_modules(source: Path, kernel: Path, headers: Entry) -> None:
     """Run NVIDIA's makefile, with its output in a log and its progress shown.
 
-    modpost fails, naming it, on every symbol that kernel and modules lack.
+    ``headers`` is the kernel's source package: a kernel out of the cache may have left none behind,
+    or another one's. Nobody replaces it meanwhile: that takes the kernel's lock. modpost fails,
+    naming it, on every symbol that kernel and modules lack.
     """
     flags = f"-g0 -ffile-prefix-map={source}=nvidia"
     command = ["nice", "-n", "5", "make", "-C", str(source), f"-j{os.cpu_count() or 1}", "modules"]
@@ -132,46 +146,46 @@ def compile_modules(source: Path, kernel: Path) -> None:
     command += [f"NV_KERNEL_MODULES={' '.join(MODULES)}", f"KCFLAGS={flags}"]
     # Type information would need the kernel's own, hundreds of MiB; nothing here reads it.
     command.append("CONFIG_DEBUG_INFO_BTF_MODULES=")
-    with step("nvidia modules") as progress:
-        environment = linux.fixed_environment()
-        follow(command, LOG, progress, EXPECTED_LINES, BUILD_DEADLINE_S, env=environment)
-        progress.note(f"log in {LOG.relative_to(REPOSITORY)}")
+    with exclusive("kernel"):
+        kernel_source.unpack(headers)
+        with step("nvidia modules") as progress:
+            environment = linux.fixed_environment()
+            follow(command, LOG, progress, EXPECTED_LINES, BUILD_DEADLINE_S, env=environment)
+            progress.note(f"log in {LOG.relative_to(REPOSITORY)}")
 
 
-def split_signature(module: bytes) -> tuple[bytes, bytes]:
-    """Return a module's content and its PKCS#7 signature (kernel/module_signature.c)."""
-    end = len(module) - len(MAGIC) - 12
-    if end < 0 or not module.endswith(MAGIC):
-        raise ModuleBuildError("the module has no signature")
-    start = end - int.from_bytes(module[end + 8 : end + 12])
-    if start < 0:
-        raise ModuleBuildError("the module's signature is longer than the module")
-    return module[:start], module[start:end]
+def verify(module: Path, version: str, release: str, certificate: Path) -> None:
+    """Check what the kernel of that release will: that it is for it, and signed by the build's key.
 
-
-def verify(module: Path, version: str, kernel: Path, certificate: Path) -> None:
-    """Check what the kernel will: that it is for this kernel, and signed by the build's key.
-
-    OpenSSL verifies the signature, a second opinion on the program that made it.
+    Raises HostError.
     """
-    release = (kernel / "version").read_text().strip()
     stated = {
         field: run(["modinfo", "-F", field, str(module)]).strip()
         for field in ("vermagic", "version")
     }
     if stated["vermagic"].split(" ")[0] != release:
-        raise ModuleBuildError(f"{module.name} is for {stated['vermagic']}, not for {release}")
+        raise ModuleBuildError(f"{module} is for {stated['vermagic']}, not for {release}")
     if stated["version"] != version:
-        raise ModuleBuildError(f"{module.name} is of release {stated['version']}, not {version}")
-    content, signature = split_signature(module.read_bytes())
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "content").write_bytes(content)
-        (folder / "signature").write_bytes(signature)
-        command = ["openssl", "cms", "-verify", "-binary", "-inform", "DER", "-noverify"]
-        command += ["-in", str(folder / "signature"), "-content", str(folder / "content")]
-        command += ["-nointern", "-certfile", str(certificate), "-out", os.devnull]
-        run(command)
+        raise ModuleBuildError(f"{module} is of release {stated['version']}, not {version}")
+    verify_signature(module, certificate)
+
+
+def verify_tree(root: Path, version: str, objects: Path, certificate: Path) -> list[Path]:
+    """Check the modules that another builder put into a tree, wherever; return where they are.
+
+    ``objects`` is where the tree's kernel was compiled. Raises HostError.
+    """
+    release = (objects / "include/config/kernel.release").read_text().strip()
+    folder = root / "usr/lib/modules" / release
+    checked = []
+    for name in MODULES:
+        found = sorted(folder.rglob(f"{name}.ko"))
+        if len(found) != 1:
+            places = ", ".join(map(str, found)) or "none"
+            raise ModuleBuildError(f"{folder} has to hold one {name}.ko; it holds {places}")
+        verify(found[0], version, release, certificate)
+        checked += found
+    return checked
 
 
 def install(folder: Path, root: Path, kernel: Path) -> None:

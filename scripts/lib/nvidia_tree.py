@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from lib import modules, nvidia_modules, nvidia_versions, sbom
 from lib.anatomy import Anatomy
 from lib.host import run
-from lib.nvidia import Driver
+from lib.nvidia import FABRIC_MANAGER_DATA, FABRIC_MANAGER_PROGRAM, Driver
 
-FABRIC_MANAGER_PROGRAM = "bin/nv-fabricmanager"
-FABRIC_MANAGER_DATA = "share/nvidia/nvswitch"
 LICENCES = "usr/share/doc/nvidia-driver"
 PURL = "pkg:generic/nvidia/driver"
 LICENCE = "LicenseRef-NVIDIA-Driver"
@@ -34,7 +33,18 @@ def lay(root: Path, driver: Driver, kernel: Path) -> list[sbom.Component]:
     built = nvidia_modules.build(driver, kernel)
     nvidia_modules.install(built, root, kernel)
     modules.index(root / "usr", (kernel / "version").read_text().strip(), kernel / "System.map")
-    return [*lay_user_space(root, driver), *_module_components(driver, built)]
+    components = _module_components(driver, sorted(built.glob("*.ko")))
+    return [*lay_user_space(root, driver), *components]
+
+
+def lay_over(root: Path, driver: Driver, objects: Path, certificate: Path) -> list[sbom.Component]:
+    """Check the modules in a tree of another builder's, lay the rest; return what it consists of.
+
+    ``objects`` is where the tree's kernel was compiled. Raises HostError when its kernel would not
+    take the modules, when they are of another release, and as `lay` does.
+    """
+    found = nvidia_modules.verify_tree(root, driver.version, objects, certificate)
+    return [*lay_user_space(root, driver), *_module_components(driver, found)]
 
 
 def lay_user_space(root: Path, driver: Driver) -> list[sbom.Component]:
@@ -55,16 +65,25 @@ def lay_user_space(root: Path, driver: Driver) -> list[sbom.Component]:
     run_link = root / "var/run"
     if not run_link.is_symlink():
         run_link.symlink_to("../run")
+    parts = [*driver.libraries, *driver.programs, *driver.firmware]
+    topologies = []
     if driver.fabric_manager:
-        _copy([driver.fabric_manager / FABRIC_MANAGER_PROGRAM], root / "usr/bin", mode=0o755)
+        manager = driver.fabric_manager / FABRIC_MANAGER_PROGRAM
+        _copy([manager], root / "usr/bin", mode=0o755)
+        parts.append(manager)
         data = driver.fabric_manager / FABRIC_MANAGER_DATA
-        shutil.copytree(data, root / "usr/share/nvidia/nvswitch")
+        topologies = sorted(path for path in data.rglob("*") if path.is_file())
+        for path in topologies:
+            _copy([path], (root / "usr" / FABRIC_MANAGER_DATA / path.relative_to(data)).parent)
     for path in driver.licences:
         target = root / LICENCES / f"{path.parent.name}-{path.name}"
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
-    parts = [*driver.libraries, *driver.programs, *driver.firmware]
-    return [sbom.part("library", path, PURL, driver.version, LICENCE) for path in parts]
+    return [
+        sbom.part(kind, path, PURL, driver.version, LICENCE)
+        for kind, paths in (("library", parts), ("file", topologies))
+        for path in paths
+    ]
 
 
 def soname(library: Path) -> str:
@@ -74,7 +93,7 @@ def soname(library: Path) -> str:
     return match[1] if match else library.name
 
 
-def _copy(files: tuple[Path, ...] | list[Path], folder: Path, mode: int = 0o644) -> None:
+def _copy(files: Iterable[Path], folder: Path, mode: int = 0o644) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for path in files:
         target = folder / path.name
@@ -82,8 +101,5 @@ def _copy(files: tuple[Path, ...] | list[Path], folder: Path, mode: int = 0o644)
         target.chmod(mode)
 
 
-def _module_components(driver: Driver, built: Path) -> list[sbom.Component]:
-    return [
-        sbom.part("library", path, PURL, driver.version, MODULES_LICENCE)
-        for path in sorted(built.glob("*.ko"))
-    ]
+def _module_components(driver: Driver, found: Iterable[Path]) -> list[sbom.Component]:
+    return [sbom.part("library", path, PURL, driver.version, MODULES_LICENCE) for path in found]

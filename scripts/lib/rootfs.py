@@ -118,7 +118,7 @@ def finish(
         modules.finish(root / "usr", modules.Signer(objects, linux.MODULE_KEY, certificate))
         modules.prune_firmware(root)
         if NVIDIA_GROUP in target.variant.groups:
-            components = nvidia_tree.lay_user_space(root, nvidia.selected())
+            components = nvidia_tree.lay_over(root, nvidia.selected(), objects, certificate)
     finish_libraries(root, [PRUNE / "buildroot.txt", PRUNE / "wheels.txt"], python)
     product.lay(root, target, python)
     return components

@@ -5,7 +5,19 @@ from pathlib import Path
 import pytest
 from lib import modules
 from lib.host import run
-from lib.modules import MAGIC, ModuleError, Signer, finish, is_signed, keep_build_tree, release
+from lib.modules import (
+    MAGIC,
+    ModuleError,
+    Signer,
+    finish,
+    is_signed,
+    keep_build_tree,
+    release,
+    split_signature,
+    verify_signature,
+)
+
+from tests.support import signing
 
 RELEASE = "6.12.0-ainos"
 
@@ -64,6 +76,81 @@ def test_a_module_is_not_signed_twice(tree: Path, objects: Path) -> None:
     assert is_signed(module)
     with pytest.raises(ModuleError, match="signed already"):
         signer.sign(module)
+
+
+def test_modules_that_another_key_signed_are_all_named_and_left_as_they_are(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(modules, "run", index)
+    objects = tmp_path / "signing"
+    signing.sign_file(objects)
+    own, other = (
+        Signer(objects, *signing.key_pair(tmp_path, name)) for name in ("build", "another")
+    )
+    folder = tree / "lib/modules" / RELEASE
+    foreign = [folder / "kernel/a.ko", folder / "kernel/net/b.ko"]
+    for module in foreign:
+        other.sign(module)
+    (folder / "c.ko").write_bytes(b"module")
+    with pytest.raises(ModuleError) as caught:
+        finish(tree, own)
+    for module in foreign:
+        assert f"{module} is not signed by the key of {own.certificate}" in str(caught.value)
+    assert "CONFIG_MODULE_SIG_ALL=" in str(caught.value)
+    assert not is_signed(folder / "c.ko")
+    for module in foreign:
+        module.write_bytes(b"module")
+    own.sign(foreign[0])
+    signed = foreign[0].read_bytes()
+    assert finish(tree, own) == 3
+    assert foreign[0].read_bytes() == signed
+    for module in (*foreign, folder / "c.ko"):
+        verify_signature(module, own.certificate)
+
+
+def test_a_signature_is_taken_apart_as_the_kernel_does(tmp_path: Path) -> None:
+    signer = Signer(tmp_path, *signing.key_pair(tmp_path, "build"))
+    signing.sign_file(tmp_path)
+    module = tmp_path / "a.ko"
+    module.write_bytes(b"content")
+    signer.sign(module)
+    content, signature = split_signature(module.read_bytes())
+    assert content == b"content"
+    assert module.read_bytes() == content + signature + module.read_bytes()[-40:]
+    verify_signature(module, signer.certificate)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "has no signature"),
+        (MAGIC, "has no signature"),
+        (b"content of a module", "has no signature"),
+        (b"x" + bytes(8) + (2).to_bytes(4, "big") + MAGIC, "longer than the module"),
+        (b"x" + bytes(8) + (1).to_bytes(4, "big") + MAGIC, "is not signed by the key of"),
+    ],
+)
+def test_what_is_no_signature_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    module = tmp_path / "a.ko"
+    module.write_bytes(content)
+    with pytest.raises(ModuleError, match=message):
+        verify_signature(module, signing.key_pair(tmp_path, "build")[1])
+
+
+@pytest.mark.parametrize("place", [0, -45])
+def test_a_module_that_was_changed_is_not_the_one_that_was_signed(
+    tmp_path: Path, place: int
+) -> None:
+    signer = Signer(tmp_path, *signing.key_pair(tmp_path, "build"))
+    signing.sign_file(tmp_path)
+    module = tmp_path / "a.ko"
+    module.write_bytes(b"content")
+    signer.sign(module)
+    altered = bytearray(module.read_bytes())
+    altered[place] ^= 1
+    module.write_bytes(altered)
+    with pytest.raises(ModuleError, match="is not signed by the key of"):
+        verify_signature(module, signer.certificate)
 
 
 def test_modules_of_two_kernels_in_one_tree_are_refused(tree: Path) -> None:
