@@ -29,7 +29,7 @@ VERSIONED = re.compile(r"libnvidia-ml\.so\.(\d+(?:\.\d+)+)")
 NONE = "none"  # no NVIDIA GPU in this machine
 ABSENT = "absent"  # a GPU, and no driver in this image
 REFUSED = "refused"  # the module is there and did not take the GPU
-MISMATCH = "mismatch"  # module and libraries are of different releases
+MISMATCH = "mismatch"  # a module, and libraries of another release or emulated ones
 READY = "ready"
 EMULATED = "emulated"  # no GPU, and the emulated NVML of development images
 
@@ -73,7 +73,9 @@ class Nvidia:
     def state(self, gpus: int, problems: Iterable[str]) -> Driver:
         """Name the state; ``gpus`` counts NVIDIA's GPUs on the bus, ``problems`` are modprobe's."""
         version, library = self.version, self._library()
-        if version and library and library not in (version, EMULATED):
+        if version and library == EMULATED:
+            return Driver(MISMATCH, version, "the libraries are emulated")
+        if version and library not in (version, ""):
             return Driver(MISMATCH, version, f"the libraries are of release {library}")
         if version:
             return Driver(READY, version, "")

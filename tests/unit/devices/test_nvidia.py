@@ -74,6 +74,11 @@ def test_libraries_of_another_release_are_a_mismatch(proc: Path) -> None:
     assert found == Driver(nvidia.MISMATCH, "550.163.01", "the libraries are of release 570.1")
 
 
+def test_a_loaded_module_under_emulated_libraries_is_not_ready(proc: Path) -> None:
+    found = machine(proc, nvidia.EMULATED).state(2, [])
+    assert found == Driver(nvidia.MISMATCH, "550.163.01", "the libraries are emulated")
+
+
 @pytest.mark.parametrize(
     ("gpus", "library", "problems", "expected"),
     [
