@@ -1,5 +1,6 @@
 """Which fragments make which kernel, what names a result, and how its compiler is called."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,6 +45,19 @@ def test_the_fragments_of_a_kernel_agree_and_say_their_purpose(
 def test_every_fragment_is_in_a_kernel() -> None:
     used = {path for kernel in KERNELS for path in fragments(*kernel)}
     assert used == set((REPOSITORY / "kernel-config").rglob("*.config"))
+
+
+def test_comments_of_fragments_name_fragments_that_exist() -> None:
+    folder = REPOSITORY / "kernel-config"
+    named = {
+        (path.relative_to(folder), name)
+        for path in folder.rglob("*.config")
+        for line in path.read_text().splitlines()
+        if line.startswith("#")
+        for name in re.findall(r"[\w/-]+/[\w-]+\.config", line)
+    }
+    assert named
+    assert [each for each in sorted(named) if not (folder / each[1]).exists()] == []
 
 
 def test_a_server_kernel_for_arm_is_refused_by_name() -> None:
