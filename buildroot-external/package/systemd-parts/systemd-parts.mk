@@ -28,7 +28,8 @@ SYSTEMD_PARTS_FILES = \
 	src/boot/systemd-boot$(SYSTEMD_PARTS_EFI).efi \
 	src/boot/linux$(SYSTEMD_PARTS_EFI).efi.stub
 SYSTEMD_PARTS_LIBRARY = libudev.so.1
-SYSTEMD_PARTS_NINJA_OPTS = $(SYSTEMD_PARTS_FILES) $(SYSTEMD_PARTS_LIBRARY)
+# The file's own name has the library's whole version; Meson makes the link to it while it configures.
+SYSTEMD_PARTS_NINJA_OPTS = $(SYSTEMD_PARTS_FILES) libudev
 
 define SYSTEMD_PARTS_INSTALL_LIBRARY
 	$(INSTALL) -D -m 0755 $(@D)/buildroot-build/$(SYSTEMD_PARTS_LIBRARY) \
