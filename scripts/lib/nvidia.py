@@ -48,6 +48,7 @@ FIRMWARE = ("gsp_tu10x.bin", "gsp_ga10x.bin")
 # Where the archive of the fabric manager is unpacked, inside the user's directory.
 FABRIC_MANAGER = "fabricmanager"
 FABRIC_MANAGER_PROGRAM = "bin/nv-fabricmanager"
+FABRIC_MANAGER_CONFIGURATION = "etc/fabricmanager.cfg"
 FABRIC_MANAGER_DATA = "share/nvidia/nvswitch"
 # The places in Debian's packages.
 DEBIAN_LIBRARIES = (f"{X86_64.libraries}/nvidia/current", X86_64.libraries)
@@ -229,8 +230,9 @@ def mismatches(driver: Driver) -> list[str]:
             stating.append(manager)
         else:
             findings.append(f"{manager} is missing")
-        if not (topologies := driver.fabric_manager / FABRIC_MANAGER_DATA).is_dir():
-            findings.append(f"{topologies} is missing")
+        data = (FABRIC_MANAGER_DATA, FABRIC_MANAGER_CONFIGURATION)
+        wanted = [driver.fabric_manager / name for name in data]
+        findings += [f"{path} is missing" for path in wanted if not path.exists()]
     return findings + [
         f"{path} does not state release {driver.version}"
         for path in stating

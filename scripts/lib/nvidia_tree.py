@@ -16,7 +16,12 @@ from pathlib import Path
 from lib import modules, nvidia_modules, nvidia_versions, sbom
 from lib.anatomy import Anatomy
 from lib.host import run
-from lib.nvidia import FABRIC_MANAGER_DATA, FABRIC_MANAGER_PROGRAM, Driver
+from lib.nvidia import (
+    FABRIC_MANAGER_CONFIGURATION,
+    FABRIC_MANAGER_DATA,
+    FABRIC_MANAGER_PROGRAM,
+    Driver,
+)
 
 LICENCES = "usr/share/doc/nvidia-driver"
 PURL = "pkg:generic/nvidia/driver"
@@ -75,6 +80,10 @@ def lay_user_space(root: Path, driver: Driver) -> list[sbom.Component]:
         topologies = sorted(path for path in data.rglob("*") if path.is_file())
         for path in topologies:
             _copy([path], (root / "usr" / FABRIC_MANAGER_DATA / path.relative_to(data)).parent)
+        configuration = driver.fabric_manager / FABRIC_MANAGER_CONFIGURATION
+        # Its log file would be on the read-only root; without one it logs to standard error.
+        text = re.sub(r"(?m)^LOG_FILE_NAME=.*$", "LOG_FILE_NAME=", configuration.read_text())
+        (root / "usr" / FABRIC_MANAGER_DATA / configuration.name).write_text(text)
     for path in driver.licences:
         target = root / LICENCES / f"{path.parent.name}-{path.name}"
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -44,7 +44,7 @@ def archive(folder: Path, version: str = VERSION, *, fabric_manager: bool = Fals
     if fabric_manager:
         files["fabricmanager/bin/nv-fabricmanager"] = elf({".rodata": stated(version)})
         files["fabricmanager/share/nvidia/nvswitch/dgxh100_hgxh100_topology"] = b"topology"
-        files["fabricmanager/share/nvidia/nvswitch/fabricmanager.cfg"] = b"LOG_FILE_NAME=\n"
+        files["fabricmanager/etc/fabricmanager.cfg"] = b"A=1\nLOG_FILE_NAME=/var/log/f.log\nB=2\n"
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -46,6 +46,7 @@ def test_everything_that_is_missing_is_named(tmp_path: Path) -> None:
     archive(tmp_path, fabric_manager=True)
     gone = [f"libcuda.so.{VERSION}", f"{driver.SILENT}.{VERSION}", "nvidia-smi", "LICENSE"]
     gone += ["firmware/gsp_ga10x.bin", "fabricmanager/bin/nv-fabricmanager"]
+    gone += ["fabricmanager/etc/fabricmanager.cfg"]
     for name in gone:
         (tmp_path / name).unlink()
     topologies = tmp_path / "fabricmanager/share/nvidia/nvswitch"
@@ -58,6 +59,7 @@ def test_everything_that_is_missing_is_named(tmp_path: Path) -> None:
         "its licence is missing",
         "fabricmanager/bin/nv-fabricmanager is missing",
         "fabricmanager/share/nvidia/nvswitch is missing",
+        "fabricmanager/etc/fabricmanager.cfg is missing",
     }
 
 
@@ -137,7 +139,7 @@ def test_whatever_is_taken_names_the_driver(tmp_path: Path) -> None:
     for path in (
         *(found.libraries[0], found.programs[0], found.firmware[0], found.licences[0]),
         tmp_path / "kernel-open/Kbuild",
-        tmp_path / "fabricmanager/share/nvidia/nvswitch/fabricmanager.cfg",
+        tmp_path / "fabricmanager/etc/fabricmanager.cfg",
     ):
         path.write_bytes(path.read_bytes() + b"\n")
         digests.add(found.digest)

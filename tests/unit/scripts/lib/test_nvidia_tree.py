@@ -75,7 +75,8 @@ def test_user_space_has_its_names_modes_and_sonames(root: Path, driver: Driver) 
 def test_all_that_is_laid_is_in_the_bill_of_materials(root: Path, driver: Driver) -> None:
     components: list[dict[str, Any]] = nvidia_tree.lay_user_space(root, driver)
     laid = {name.rpartition("/")[2] for name, mode in _laid(root).items() if mode.isdigit()}
-    assert {component["name"] for component in components} == laid - {"driver-LICENSE"}
+    unlisted = {"driver-LICENSE", "fabricmanager.cfg"}
+    assert {component["name"] for component in components} == laid - unlisted
     assert {component["version"] for component in components} == {VERSION}
     found = {component["name"]: component for component in components}
     assert found[TOPOLOGY]["type"] == "file"
@@ -86,6 +87,12 @@ def test_all_that_is_laid_is_in_the_bill_of_materials(root: Path, driver: Driver
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(document) is None
     references = [component["bom-ref"] for component in json.loads(document)["components"]]
     assert len(set(references)) == len(references)
+
+
+def test_the_fabric_manager_writes_no_file(root: Path, driver: Driver) -> None:
+    nvidia_tree.lay_user_space(root, driver)
+    configuration = (root / "usr/share/nvidia/nvswitch/fabricmanager.cfg").read_text()
+    assert configuration == "A=1\nLOG_FILE_NAME=\nB=2\n"
 
 
 def test_without_a_fabric_manager_there_is_nothing_of_it(root: Path, tmp_path: Path) -> None:
