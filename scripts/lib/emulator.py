@@ -43,28 +43,31 @@ def build(architecture: Architecture = X86_64, *, sanitize: bool = False) -> Pat
     Raises HostError when the geometry is not sound or the compiler refuses.
     """
     library = place(architecture, sanitize=sanitize)
-    directory = library.parent
-    stamp = directory / "inputs.sha256"
+    stamp = library.with_name("inputs.sha256")
     flags = [*FLAGS, *(SANITIZE if sanitize else HARDENING)]
-    sources = sorted(SOURCES.glob("*.c"))
-    inputs = _digest([BOARDS, *sources, *sorted(SOURCES.glob("*.h"))], [*flags, *LINK])
+    files = [BOARDS, *sorted(SOURCES.glob("*.[ch]"))]
+    inputs = _digest(files, [*flags, *LINK])
     with exclusive("emulator"):
         if library.exists() and stamp.exists() and stamp.read_text() == inputs:
             return library
-        directory.mkdir(parents=True, exist_ok=True)
-        geometry = directory / "boards.c"
-        with published(geometry) as temporary:
-            temporary.write_text(geometry_source(json.loads(BOARDS.read_text())))
-        with published(library) as temporary:
-            files = [os.path.relpath(path, REPOSITORY) for path in [*sources, geometry]]
-            include = os.path.relpath(SOURCES, REPOSITORY)
-            compiler = f"{architecture.compiler}gcc"
-            command = [compiler, *flags, f"-I{include}", *LINK, "-o", str(temporary), *files]
-            run(command, cwd=REPOSITORY, timeout=300)
-            temporary.chmod(0o755)
+        compile_library(library, f"{architecture.compiler}gcc", flags)
         with published(stamp) as temporary:
             temporary.write_text(inputs)
     return library
+
+
+def compile_library(library: Path, compiler: str, flags: Sequence[str] = FLAGS) -> None:
+    """Compile the library with a compiler of the caller's. Raises HostError as `build` does."""
+    geometry = library.with_name("boards.c")
+    with published(geometry) as temporary:
+        temporary.write_text(geometry_source(json.loads(BOARDS.read_text())))
+    with published(library) as temporary:
+        sources = [*sorted(SOURCES.glob("*.c")), geometry]
+        files = [os.path.relpath(path, REPOSITORY) for path in sources]
+        include = os.path.relpath(SOURCES, REPOSITORY)
+        command = [compiler, *flags, f"-I{include}", *LINK, "-o", str(temporary), *files]
+        run(command, cwd=REPOSITORY, timeout=300)
+        temporary.chmod(0o755)
 
 
 def place(architecture: Architecture, *, sanitize: bool = False) -> Path:

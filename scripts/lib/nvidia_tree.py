@@ -64,7 +64,9 @@ def lay_user_space(root: Path, driver: Driver) -> list[sbom.Component]:
     _copy(driver.libraries, root / places.libraries)
     for path in driver.libraries:
         if (name := soname(path)) != path.name:
-            (root / places.libraries / name).symlink_to(path.name)
+            link = root / places.libraries / name
+            link.unlink(missing_ok=True)  # the emulated NVML, in a tree for development
+            link.symlink_to(path.name)
     _copy(driver.programs, root / "usr/bin", mode=0o755)
     # nvidia-persistenced's socket has a fixed place, /var/run/nvidia-persistenced.
     run_link = root / "var/run"
