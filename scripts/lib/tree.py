@@ -122,8 +122,8 @@ def _elf_files(tree: Path) -> Iterator[Path]:
 def unresolved(tree: Path) -> list[str]:
     """Return one finding for each library that an ELF file needs and would not find.
 
-    The loader looks in the file's own RUNPATH (``$ORIGIN`` is its directory), then in the system's
-    library directories. A file without needs, or one that names its library absolutely, is fine.
+    The loader looks in the file's own RUNPATH (``$ORIGIN`` is its directory; an absolute path is one
+    of the machine), then in the system's library directories. A file without needs, or one that names its library absolutely, is fine.
     """
     files = list(_elf_files(tree))
     if not files:
@@ -137,7 +137,9 @@ def unresolved(tree: Path) -> list[str]:
         runpath = re.search(r"\((?:RUNPATH|RPATH)\).*\[(.*)\]", block)
         folders = [tree / folder for folder in SEARCHED]
         for entry in runpath[1].split(":") if runpath else ():
-            folders.insert(0, Path(re.sub(r"\$ORIGIN|\$\{ORIGIN\}", str(path.parent), entry)))
+            home = f"/{path.parent.relative_to(tree)}"
+            inside = re.sub(r"\$ORIGIN|\$\{ORIGIN\}", home, entry)
+            folders.insert(0, tree / inside.lstrip("/"))
         findings += [
             f"/{path.relative_to(tree)} needs {name}, which is not in the tree"
             for name in re.findall(r"\(NEEDED\).*\[(.*)\]", block)

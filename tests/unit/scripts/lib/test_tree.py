@@ -77,8 +77,9 @@ def test_a_library_in_the_system_directory_is_found(elf: Path) -> None:
     assert unresolved(elf) == []
 
 
+@pytest.mark.parametrize("run_path", ["$ORIGIN", "/usr/lib/app"])
 def test_a_library_beside_its_user_is_found_through_the_run_path(
-    tree: Path, tmp_path: Path
+    tree: Path, tmp_path: Path, run_path: str
 ) -> None:
     source = tmp_path / "empty.c"
     source.write_text("int empty(void) { return 0; }\n")
@@ -89,7 +90,7 @@ def test_a_library_beside_its_user_is_found_through_the_run_path(
         [*build, str(folder / "liba.so"), "-Wl,-soname,liba.so", str(source)], check=True
     )
     user = [str(folder / "user.so"), str(source), f"-L{folder}", "-Wl,--no-as-needed", "-la"]
-    subprocess.run([*build, *user, "-Wl,-rpath,$ORIGIN"], check=True)
+    subprocess.run([*build, *user, f"-Wl,-rpath,{run_path}"], check=True)
     assert unresolved(tree) == []
     (folder / "liba.so").rename(tree / "etc/liba.so")
     assert unresolved(tree) == ["/usr/lib/app/user.so needs liba.so, which is not in the tree"]
