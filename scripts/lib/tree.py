@@ -122,8 +122,9 @@ def _elf_files(tree: Path) -> Iterator[Path]:
 def unresolved(tree: Path) -> list[str]:
     """Return one finding for each library that an ELF file needs and would not find.
 
-    The loader looks in the file's own RUNPATH (``$ORIGIN`` is its directory; an absolute path is one
-    of the machine), then in the system's library directories. A file without needs, or one that names its library absolutely, is fine.
+    The loader looks in the file's own RUNPATH (``$ORIGIN`` is its directory; an absolute path is
+    one of the machine), then in the system's library directories. A file without needs, or one that
+    names its library absolutely, is fine.
     """
     files = list(_elf_files(tree))
     if not files:
