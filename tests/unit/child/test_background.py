@@ -64,6 +64,14 @@ def test_one_that_cannot_start_is_never_ready(tmp_path: Path) -> None:
             supervisor.recv(100)
 
 
+def _kill(process: subprocess.Popen[str]) -> None:
+    """End it, whatever still holds the other end of its output."""
+    process.kill()
+    process.wait(30)
+    if process.stdout:
+        process.stdout.close()
+
+
 @pytest.fixture
 def daemon(tmp_path: Path) -> Path:
     path = tmp_path / "daemon.py"
@@ -82,8 +90,7 @@ def test_sigterm_reaches_the_daemon_and_its_status_comes_back(
         process.terminate()
         assert process.wait(30) == status
     finally:
-        process.kill()
-        process.communicate()
+        _kill(process)
 
 
 def test_the_death_of_the_daemon_is_the_end(daemon: Path, tmp_path: Path) -> None:
@@ -93,8 +100,7 @@ def test_the_death_of_the_daemon_is_the_end(daemon: Path, tmp_path: Path) -> Non
         subprocess.run(["kill", "-KILL", (tmp_path / "ready").read_text()], check=True)
         assert process.wait(30) == 128 + 9
     finally:
-        process.kill()
-        process.communicate()
+        _kill(process)
 
 
 def test_without_what_it_is_for_there_is_nothing_to_do(tmp_path: Path) -> None:
