@@ -70,9 +70,10 @@ def test_modules_are_loaded_for_the_hardware_there_is(known: Data, loaded: set[s
     assert not loaded & {"mlx5_core", "ice", "r8169"}
 
 
-def test_the_card_is_an_interface(known: Data) -> None:
-    drivers = {d["properties"].get("driver") for d in known["devices"] if d["kind"] == "net"}
-    assert "vmxnet3" in drivers
+def test_the_card_is_an_interface(server: Machine, known: Data) -> None:
+    drivers = in_shell(server, "basename -a $(readlink /sys/class/net/*/device/driver)").split()
+    assert sorted(drivers) == ["virtio_net", "vmxnet3"]
+    assert len([device for device in known["devices"] if device["kind"] == "net"]) == 3  # and lo
 
 
 def test_no_module_had_a_problem(known: Data) -> None:
