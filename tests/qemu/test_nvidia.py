@@ -26,7 +26,7 @@ def units(booted: Machine) -> dict[str, Data]:
 
 
 def test_the_module_is_taken_by_the_kernel_and_finds_no_gpu(booted: Machine) -> None:
-    said = in_shell(booted, "modprobe nvidia 2>&1")
+    said = in_shell(booted, "/usr/sbin/modprobe nvidia 2>&1")
     assert "No such device" in said
     kernel = in_shell(booted, "dmesg")
     assert "NVRM: No NVIDIA GPU found" in kernel
