@@ -35,8 +35,8 @@ LINUX_POST_CONFIGURE_HOOKS += AINOS_LINUX_CHECK_CONFIG
 # What the packages bring into the tree, for the bill of materials. The kernel is not in the tree; what
 # has no source of its own, or the one that lies here, is no package to anybody else.
 AINOS_COMPONENTS = $(BUILD_DIR)/ainos-packages.cdx.json
-AINOS_INSTALLED = $(foreach package,$(filter-out linux linux-headers ainit,$(PACKAGES)),$(call AINOS_IF_INSTALLED,$(call UPPERCASE,$(package))))
-AINOS_IF_INSTALLED = $(if $(filter YES,$($(1)_INSTALL_TARGET)),$(if $($(1)_SOURCE),$(1)))
+AINOS_INSTALLED = $(foreach package,$(filter-out linux linux-headers,$(PACKAGES)),$(call AINOS_IF_INSTALLED,$(call UPPERCASE,$(package))))
+AINOS_IF_INSTALLED = $(if $(filter YES,$($(1)_INSTALL_TARGET)),$(if $(filter-out local,$($(1)_SITE_METHOD)),$(if $($(1)_SOURCE),$(1))))
 
 define AINOS_COMPONENT
 	{
