@@ -6,6 +6,8 @@ AINOS_KERNEL = $(AINOS_REPOSITORY)/scripts/kernel --arch $(ARCH) \
 	--set $(if $(filter base,$(AINOS_VARIANT)),base,server)
 # For board/post-build.sh.
 export AINOS_LINUX = $(LINUX_DIR)
+# For a make that pkg-stats runs: Buildroot passes no variables of the command line on.
+export AINOS_LINUX_TARBALL AINOS_RELEASE
 AINOS_REQUESTED_CONFIG = $(BUILD_DIR)/ainos-requested.config
 
 include $(sort $(wildcard $(BR2_EXTERNAL_AINOS_PATH)/package/*/*.mk))
