@@ -122,7 +122,8 @@ AARCH64 = Architecture(
     # QEMU emulates pointer authentication with a slow cipher unless it is told not to.
     emulated_processor="max,pauth-impdef=on",
     firmware=Path("/usr/share/AAVMF/AAVMF_CODE.fd"),
-    variables=Path("/usr/share/AAVMF/AAVMF_VARS.fd"),
+    # Debian's AAVMF_VARS.fd is not an empty store but none at all: zeros, which no tool reads.
+    variables=Path("/usr/share/AAVMF/AAVMF_VARS.snakeoil.fd"),
     tpm="tpm-tis-device",
 )
 ARCHITECTURES = {each.name: each for each in (X86_64, AARCH64)}

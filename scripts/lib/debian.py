@@ -126,7 +126,7 @@ class Archive:
 
     def resolve_list(self, path: Path) -> list[Entry]:
         """Resolve a package list; its file name without the suffix is the group."""
-        wanted = parse_list(path.read_text(), str(path))
+        wanted = parse_list(path.read_text(), str(path), self._architecture)
         names = {*wanted.single, *self.closure(wanted.closure)} - wanted.excluded
         return self.resolve(names, path.stem)
 

@@ -105,15 +105,19 @@ class Wanted:
     excluded: frozenset[str]
 
 
-def parse_list(text: str, name: str) -> Wanted:
-    """Read a package list: ``name``, ``+name`` (with its dependencies), ``-name`` (left out)."""
+def parse_list(text: str, name: str, architecture: Architecture = X86_64) -> Wanted:
+    """Read a package list: ``name``, ``+name`` (with its dependencies), ``-name`` (left out).
+
+    A line that ends in ``[arm64]`` is for that architecture of Debian's only.
+    """
     found: dict[str, list[str]] = {"": [], "+": [], "-": []}
     for number, line in enumerate(text.splitlines(), 1):
         word = line.split("#", 1)[0].strip()
         if not word:
             continue
-        match = re.fullmatch(r"([+-]?)([a-z0-9][a-z0-9+.-]+)", word)
+        match = re.fullmatch(r"([+-]?)([a-z0-9][a-z0-9+.-]+)(?: +\[([a-z0-9]+)\])?", word)
         if not match:
-            raise LockError(f"{name}:{number}: {word!r} is not [+-]<package name>")
-        found[match[1]].append(match[2])
+            raise LockError(f"{name}:{number}: {word!r} is not [+-]<package name> [<architecture>]")
+        if match[3] in (None, architecture.debian):
+            found[match[1]].append(match[2])
     return Wanted(tuple(found[""]), tuple(found["+"]), frozenset(found["-"]))

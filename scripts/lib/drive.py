@@ -121,15 +121,16 @@ def alter_evidence(machine: Machine, directory: Path) -> dict[str, list[str]]:
 def examine(machine: Machine, directory: Path | None = None) -> Data:
     """The whole report on a machine that is up.
 
-    When the loader began is on the console, and when the kernel did follows from its uptime: the
-    machine itself knows neither, for the loader keeps no time on an emulated processor.
+    Where the loader kept no time, as on an emulated x86 processor, the console says when it began,
+    and the machine's uptime when the kernel did.
     """
     console = machine.console
     on = console.now() if console else 0.0
     gathered = reports.gather(machine.call)
     before_kernel = on - gathered["machine"].get("uptime", on)
     firmware = console.first(LOADER_BEGINS) if console else None
-    if firmware is not None and gathered["phases"]:
+    known = [phase["name"] for phase in gathered["phases"]]
+    if firmware is not None and known and "firmware" not in known:
         gathered["phases"][:0] = [
             {"name": "firmware", "seconds": round(firmware, 3)},
             {"name": "loader", "seconds": round(before_kernel - firmware, 3)},

@@ -27,13 +27,18 @@ def sign(source: Path, target: Path, keys: KeySet) -> None:
 
 
 def enrol(target: Path, keys: KeySet, architecture: Architecture = X86_64) -> None:
-    """Write a variable store for QEMU's firmware with our PK, KEK and db, and Secure Boot on."""
+    """Write a variable store for QEMU's firmware with our PK, KEK and db, and Secure Boot on.
+
+    What the store that comes with the firmware holds, such as a distribution's keys, goes first.
+    """
     owner = str(keys.owner())
+    held = sorted(read_variables(architecture.variables))
     with published(target) as temporary:
         run(
             [
                 *(str(VIRT_FW_VARS), "--input", str(architecture.variables)),
                 *("--output", str(temporary)),
+                *(word for name in held for word in ("--delete", name)),
                 *("--set-pk", owner, str(keys.certificate("PK"))),
                 *("--add-kek", owner, str(keys.certificate("KEK"))),
                 *("--add-db", owner, str(keys.certificate("db"))),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from lib import debian_lock
+from lib.architecture import AARCH64
 from lib.debian_lock import Entry, LockError, parse_list, parse_lock
 
 ENTRY = Entry(
@@ -61,3 +62,9 @@ def test_a_package_list_knows_single_packages_closures_and_exclusions() -> None:
     assert wanted.excluded == {"perl-base"}
     with pytest.raises(LockError, match=r"^x\.txt:2: 'two words'"):
         parse_list("libc6\ntwo words\n", "x.txt")
+
+
+def test_a_package_may_be_for_one_architecture() -> None:
+    text = "libc6\n+libtss2-fapi1t64 [arm64]   # why\n"
+    assert parse_list(text, "x.txt").closure == ()
+    assert parse_list(text, "x.txt", AARCH64).closure == ("libtss2-fapi1t64",)
