@@ -19,6 +19,8 @@ from lib.machine import Machine
 from lib.tamper import TAMPERS
 from lib.variant import BASE
 
+from tests.qemu import story
+
 Data = dict[str, Any]
 Observe = Callable[[str], Data]
 
@@ -48,8 +50,7 @@ def image() -> Path:
 def booted(image: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A healthy machine under full Secure Boot, for tests that leave it as it is."""
     with Machine(image, tmp_path_factory.mktemp("machine")) as machine:
-        machine.start()
-        assert machine.wait_control(drive.BOOT_DEADLINE_S), "the machine did not come up"
+        story.boot(machine)
         drive.wait_at_rest(machine)
         yield machine
         machine.power_off()

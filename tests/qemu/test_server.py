@@ -12,7 +12,7 @@ from lib import drive
 from lib.machine import Machine
 from lib.qemu import Hardware
 
-from tests.qemu.story import in_shell
+from tests.qemu.story import boot, in_shell
 
 Data = dict[str, Any]
 
@@ -46,8 +46,7 @@ def server(image: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ma
     """A machine with server hardware, at rest."""
     hardware = Hardware(devices=DEVICES)
     with Machine(image, tmp_path_factory.mktemp("server"), hardware) as machine:
-        machine.start()
-        assert machine.wait_control(drive.BOOT_DEADLINE_S), "the machine did not come up"
+        boot(machine)
         drive.wait_at_rest(machine)
         yield machine
         machine.power_off()
