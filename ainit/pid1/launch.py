@@ -86,13 +86,9 @@ class Launcher:
             if unit.provides:
                 opened.append(os.dup(self._listener(unit).fileno()))
                 environment["LISTEN_FDS"] = "1"
-            for name, required in [(name, True) for name in unit.models] + [
-                (name, False) for name in unit.optional_models
-            ]:
+            for name, required in _both(unit.models, unit.optional_models):
                 self._hand_over(name, required, opened, environment, unit)
-            for name, required in [(name, True) for name in unit.extensions] + [
-                (name, False) for name in unit.optional_extensions
-            ]:
+            for name, required in _both(unit.extensions, unit.optional_extensions):
                 self._extend(name, required, environment, unit)
             directory = self._bundle(unit) if unit.bundle else "/"
             self._demand_tpm(unit)  # it may have been lost over these very measurements
@@ -186,9 +182,7 @@ class Launcher:
         try:
             descriptor, event = self._open_stored(name, phases.MODEL, phases.POLICY)
         except RefusedError as error:
-            if required:
-                raise RefusedError(f"model {name}: {error}") from error
-            self._logs.say(unit.name, f"starts without the model {name}: {error}")
+            self._do_without(f"model {name}", required, unit, error)
             return
         opened.append(descriptor)
         self._measurements.add(event)
@@ -202,11 +196,15 @@ class Launcher:
             descriptor, event = self._open_stored(name, phases.EXTENSION)
             directory = self._mount(descriptor, event, f"{EXTENSIONS}/{name}")
         except (RefusedError, OSError) as error:
-            if required:
-                raise RefusedError(f"extension {name}: {error}") from error
-            self._logs.say(unit.name, f"starts without the extension {name}: {error}")
+            self._do_without(f"extension {name}", required, unit, error)
             return
         environment["AINOS_EXTENSION_" + name.upper().replace("-", "_")] = directory
+
+    def _do_without(self, what: str, required: bool, unit: Unit, error: Exception) -> None:
+        """Say that a unit starts without something. Raises RefusedError when it needs that."""
+        if required:
+            raise RefusedError(f"{what}: {error}") from error
+        self._logs.say(unit.name, f"starts without the {what}: {error}")
 
     def _open_stored(self, name: str, *kinds: str) -> tuple[int, Event]:
         """A file of the store, open and compared with what the store admitted."""
@@ -254,6 +252,10 @@ class Launcher:
             return directory
         finally:
             os.close(descriptor)
+
+
+def _both(required: list[str], optional: list[str]) -> list[tuple[str, bool]]:
+    return [(name, True) for name in required] + [(name, False) for name in optional]
 
 
 def _open(path: str) -> int:

@@ -54,7 +54,9 @@ AGENT_DATA = {
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """``record.json``: what the model is to the machine. ``kind`` is ``model`` or ``policy``."""
+    """``record.json``: what the model is to the machine. ``kind`` is ``model``, ``policy`` or
+    ``extension``.
+    """
 
     name: str
     kind: str
