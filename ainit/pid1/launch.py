@@ -17,6 +17,8 @@ from ..wire.codec import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..linux.cgroup import Tree
     from ..policy.phases import Event
     from ..policy.plan import Record, Unit
@@ -254,7 +256,7 @@ class Launcher:
             os.close(descriptor)
 
 
-def _both(required: list[str], optional: list[str]) -> list[tuple[str, bool]]:
+def _both(required: Sequence[str], optional: Sequence[str]) -> list[tuple[str, bool]]:
     return [(name, True) for name in required] + [(name, False) for name in optional]
 
 

@@ -1,4 +1,4 @@
-"""The compiled plan: what PID 1 runs, as plain slot records with a JSON form.
+"""The compiled plan: what PID 1 runs, as plain records with a JSON form.
 
 ``config`` makes a Plan from TOML at build time, and a child does so again when the machine has a
 configuration of its own; PID 1 only ever reads the JSON. Leaves out: checking, see ``config``.
@@ -6,15 +6,36 @@ configuration of its own; PID 1 only ever reads the JSON. Leaves out: checking, 
 
 from __future__ import annotations
 
-SIMPLE = "simple"
-NOTIFY = "notify"
-ONESHOT = "oneshot"
-TYPES = (SIMPLE, NOTIFY, ONESHOT)
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+SIMPLE = "simple"  # ready once it was executed, or once its first probe succeeded
+NOTIFY = "notify"  # ready when it says so (sd_notify(3))
+FORKING = "forking"  # ready when its first process ended well and left others behind
+ONESHOT = "oneshot"  # ready, for good, when its process ended well
+TARGET = "target"  # no process: a name for a group of units
+TYPES = (SIMPLE, NOTIFY, FORKING, ONESHOT, TARGET)
 
 ALWAYS = "always"
 ON_FAILURE = "on-failure"
 NEVER = "never"
 RESTARTS = (ALWAYS, ON_FAILURE, NEVER)
+
+# What happens when the restart limit is used up.
+HOLD = "hold"
+REBOOT = "reboot"
+FALLBACK = "fallback"  # reboot into the other slot
+EXHAUSTIONS = (HOLD, REBOOT, FALLBACK)
+
+# Whose notifications count: of the main process, of any process in the unit's cgroup, or of nobody.
+NOTIFY_ACCESS = ("main", "all", "none")
+
+# What memory pressure leads to (``memory_pressure_action``).
+LOG = "log"
+RESTART = "restart"
+KILL = "kill"
+PRESSURE_ACTIONS = (LOG, RESTART, KILL)
 
 # When a unit may start: before the boot set is measured, after it, or once the machine is healthy.
 EARLY = "early"
@@ -32,76 +53,135 @@ Record = dict[str, object]
 
 
 class Unit:
-    """One service or agent. Times are in seconds, ``memory_max`` in bytes."""
+    """One service, agent or target. Times are in seconds, sizes in bytes; 0 is none, or no limit.
 
-    __slots__ = (
-        "after",
-        "backoff_factor",
-        "backoff_first",
-        "backoff_limit",
-        "backoff_max",
-        "bundle",
-        "cpu_weight",
-        "description",
-        "environment",
-        "essential",
-        "exec",
-        "extensions",
-        "gpu_profile",
-        "gpu_required",
-        "kind",
-        "measurement",
-        "memory_max",
-        "models",
-        "name",
-        "optional_extensions",
-        "optional_models",
-        "pids_max",
-        "provides",
-        "requires",
-        "rescue",
-        "restart",
-        "stage",
-        "start_timeout",
-        "stop_timeout",
-        "type",
-        "user",
-        "wants",
-    )
+    A default lies in the class, and an instance holds only what differs from it: that is the JSON
+    form, too, so that 1,000 units of a few keys each cost what their keys cost.
+    """
+
+    description = ""
+    type = SIMPLE
+    exec: Sequence[str] = ()
+    stage = MAIN
+    autostart = True  # at boot; False when something else starts it
+    essential = True
+    rescue = False
+    survives = False  # a soft reboot leaves it alone
+
+    # Dependencies: ``after`` and ``before`` order; the others also pull in or push out.
+    after: Sequence[str] = ()
+    before: Sequence[str] = ()
+    requires: Sequence[str] = ()
+    wants: Sequence[str] = ()
+    bound_to: Sequence[str] = ()
+    conflicts: Sequence[str] = ()
+    provides: Sequence[str] = ()
+
+    # Start, stop, restart.
+    restart = ALWAYS
+    success_status: Sequence[int] = (0,)
+    start_timeout = 30.0
+    stop_timeout = 5.0
+    stop_signal = 15
+    reload_signal = 0  # 0: the unit cannot reload
+    backoff_first = 0.5
+    backoff_factor = 2.0
+    backoff_max = 30.0
+    backoff_limit = 10
+    backoff_jitter = 0.0  # share of the delay that is drawn at random
+    exhausted = HOLD
+    notify_access = "main"
+    fd_store_max = 0
+
+    # Health.
+    watchdog = 0.0
+    probe_exec: Sequence[str] = ()
+    probe_connect = ""  # "unix:/PATH" or "tcp:HOST:PORT", HOST a numeric address
+    probe_varlink = ""  # an interface the unit provides; its GetInfo must answer
+    probe_interval = 10.0
+    probe_timeout = 5.0
+    probe_failures = 3
+    probe_readiness = False  # the first success makes the unit ready
+
+    # Activation. Each is started by the first thing of these that happens.
+    timer_calendar: Sequence[Mapping[str, Sequence[int]]] = ()  # see ``calendar``
+    timer_boot = 0.0  # seconds after boot
+    timer_every = 0.0  # seconds after the last start
+    timer_jitter = 0.0
+    timer_persistent = False  # an elapse missed while the machine was off is made up for
+    sockets: Sequence[Mapping[str, object]] = ()  # see ``config``
+    on_demand = False  # started by the first connection rather than before it
+    paths: Sequence[Mapping[str, str]] = ()  # {"exists"|"changed"|"not-empty": PATH}
+    devices: Sequence[Mapping[str, str]] = ()  # udev properties that all match
+
+    # Resources.
+    memory_min = 0
+    memory_low = 0
+    memory_high = 0
+    memory_max = 0
+    memory_swap_max = -1  # -1: no limit
+    cpu_weight = 0
+    cpu_max = 0  # per cent of one processor
+    cpus = ""  # cpuset list, "0-3,8"
+    memory_nodes = ""
+    io_weight = 0
+    io_max: Mapping[
+        str, Mapping[str, int]
+    ] = {}  # device "MAJOR:MINOR" or path → rbps wbps riops wiops
+    pids_max = 0
+    memory_pressure = 0.0  # per cent of time stalled, over ten seconds
+    memory_pressure_action = LOG
+
+    # The process.
+    environment: Mapping[str, str] = {}
+    directory = ""
+    user = 0
+    user_name = ""  # looked up when the unit is started; "" is the number in ``user``
+    group = ""
+    groups: Sequence[str] = ()
+    umask = 0o022
+    capabilities: Sequence[str] | None = None  # None: all of root's, none of anybody else's
+    credentials: Mapping[str, str] = {}  # name → path of the file it is read from
+    limits: Mapping[str, int] = {}  # "nofile" → limit (setrlimit(2))
+    oom_score = 0
+    nice = 0
+
+    # Logs.
+    log_ring = 0  # 0: the machine's
+    log_persistent = True
+
+    # What an agent names.
+    models: Sequence[str] = ()
+    optional_models: Sequence[str] = ()
+    extensions: Sequence[str] = ()
+    optional_extensions: Sequence[str] = ()
+    measurement = OPTIONAL
+    gpu_profile = ""
+    gpu_required = True
+    bundle = ""
 
     def __init__(self, name: str, kind: str) -> None:
         self.name = name
         self.kind = kind
-        self.exec: list[str] = []
-        self.description = ""
-        self.type = SIMPLE
-        self.stage = MAIN
-        self.after: list[str] = []
-        self.requires: list[str] = []
-        self.wants: list[str] = []
-        self.provides: list[str] = []
-        self.environment: dict[str, str] = {}
-        self.models: list[str] = []
-        self.optional_models: list[str] = []
-        self.extensions: list[str] = []
-        self.optional_extensions: list[str] = []
-        self.essential = True
-        self.rescue = False
-        self.restart = ALWAYS
-        self.start_timeout = 30.0
-        self.stop_timeout = 5.0
-        self.backoff_first = 0.5
-        self.backoff_factor = 2.0
-        self.backoff_max = 30.0
-        self.backoff_limit = 10
-        self.memory_max = 0
-        self.pids_max = 0
-        self.cpu_weight = 0
-        self.measurement = REQUIRED if kind == AGENT else OPTIONAL
-        self.gpu_profile = ""
-        self.gpu_required = True
-        self.bundle = ""
-        self.user = 0
+        if kind == AGENT:
+            self.measurement = REQUIRED
+
+    @property
+    def is_triggered(self) -> bool:
+        """Whether a timer, path, device or first connection starts it, rather than the boot."""
+        return bool(
+            self.timer_calendar
+            or self.timer_boot
+            or self.timer_every
+            or self.paths
+            or self.devices
+            or (self.sockets and self.on_demand)
+        )
+
+    @property
+    def has_probe(self) -> bool:
+        """Whether its health is probed."""
+        return bool(self.probe_exec or self.probe_connect or self.probe_varlink)
 
     def backoff(self, failures: int) -> float:
         """Seconds to wait after so many failures in a row (at least one): exponential, bounded."""
@@ -109,15 +189,22 @@ class Unit:
         return float(min(self.backoff_first * self.backoff_factor**exponent, self.backoff_max))
 
     def to_record(self) -> Record:
-        """The JSON form."""
-        return {slot: getattr(self, slot) for slot in self.__slots__}
+        """The JSON form: what differs from the defaults."""
+        return {
+            key: value
+            for key, value in self.__dict__.items()
+            if key in ("name", "kind", "measurement") or value != getattr(Unit, key)
+        }
 
     @classmethod
     def from_record(cls, record: Record) -> Unit:
-        """The unit of a JSON form. Raises KeyError for a missing field."""
-        unit = cls.__new__(cls)
-        for slot in cls.__slots__:
-            setattr(unit, slot, record[slot])
+        """The unit of a JSON form. Raises KeyError for a field missing or unknown."""
+        unit = cls(str(record["name"]), str(record["kind"]))
+        for key, value in record.items():
+            if key not in ("name", "kind"):
+                if not hasattr(cls, key) or callable(getattr(cls, key)):
+                    raise KeyError(key)
+                setattr(unit, key, value)
         return unit
 
 
@@ -136,7 +223,7 @@ class Plan:
     def to_record(self) -> Record:
         """The JSON form."""
         return {
-            "schema": 1,
+            "schema": 2,
             "units": [unit.to_record() for unit in self.units],
             "machine": self.machine,
         }
@@ -144,7 +231,7 @@ class Plan:
     @classmethod
     def from_record(cls, record: Record) -> Plan:
         """The plan of a JSON form. Raises KeyError, TypeError or ValueError when it is not one."""
-        if record["schema"] != 1:
+        if record["schema"] != 2:
             raise ValueError(f"plan of unknown schema {record['schema']}")
         units, machine = record["units"], record["machine"]
         if not isinstance(units, list) or not isinstance(machine, dict):
