@@ -37,6 +37,20 @@ _libc.reboot.argtypes = [ctypes.c_int]
 _libc.prctl.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
 
 
+_libc.mmap.argtypes = [
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_long,
+]
+_libc.mmap.restype = ctypes.c_void_p
+_PROT_READ_WRITE = 3
+_MAP_SHARED = 1
+_PAGE_BYTES = 4096
+
+
 def _check(result: int, what: str) -> None:
     if result < 0:
         number = ctypes.get_errno()
@@ -63,3 +77,11 @@ def reboot(command: int) -> None:
 def prctl(option: int, argument: int) -> None:
     """prctl(2) with one argument."""
     _check(_libc.prctl(option, argument, 0, 0, 0), "prctl")
+
+
+def shared_integer(descriptor: int) -> ctypes.c_int32:
+    """The first four bytes of a file, as shared memory. Never unmapped."""
+    address = _libc.mmap(None, _PAGE_BYTES, _PROT_READ_WRITE, _MAP_SHARED, descriptor, 0)
+    if address is None or address == ctypes.c_void_p(-1).value:
+        _check(-1, "mmap")
+    return ctypes.c_int32.from_address(int(address or 0))

@@ -1,0 +1,211 @@
+"""What PID 1 would lose if it died, kept in a memfd that survives exec(2) in place.
+
+Append-only: a record is in the file before what it announces is done, so a PID 1 that takes over
+from a faulty one knows everything that the faulty one knew, at whatever line that was. A record is
+a length and a JSON array::
+
+    ["u", STATE]      the whole state of a unit, with the actions that follow from it
+    ["i", STATE]      the same, and the next process that is forked is this unit's
+    ["v", KEY, VALUE] anything else, by key
+    ["k", DESCRIPTOR, ROLE]   a descriptor that PID 1 keeps over exec, and what it is for
+    ["d", DESCRIPTOR] and no longer
+
+Beside it lies the *cell*: four bytes of shared memory that the kernel itself writes the pid of a new
+process into (clone3(2), CLONE_PARENT_SETTID), before that process runs. So between the fork and
+PID 1's next line nothing can be forgotten. Leaves out what the records mean.
+
+>>> journal = Journal.create()                                       # doctest: +SKIP
+>>> journal.put("facts", {"started": 1.5})
+"""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import AinosError
+from ..linux import libc
+from ..wire.codec import dumps, loads
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import ctypes
+    from collections.abc import Iterable
+
+    from ..policy.plan import Record
+
+JOURNAL_FD = 9
+SCHEMA = 1
+_MAGIC = b"AINITJ01"
+_HEADER_BYTES = 16
+_CELL = ("cell",)
+_COMPACT_BYTES = 1 << 20
+
+Role = tuple[str, ...]
+
+
+class Journal:
+    """The journal on its descriptor. ``units``, ``values`` and ``kept`` are what it says so far;
+    ``intent`` names the unit whose process was about to be forked, or is empty.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._end = _HEADER_BYTES
+        self._compact_at = _COMPACT_BYTES
+        self.cell: ctypes.c_int32
+        self.units: dict[str, Record] = {}
+        self.values: dict[str, object] = {}
+        self.kept: dict[int, Role] = {}
+        self.intent = ""
+
+    @classmethod
+    def create(cls, descriptor: int = JOURNAL_FD) -> Journal:
+        """An empty journal. Raises OSError."""
+        _fresh(descriptor)
+        journal = cls(descriptor)
+        cell = os.memfd_create("ainit-cell", os.MFD_CLOEXEC)
+        os.ftruncate(cell, 4)
+        journal.keep(cell, _CELL)
+        journal.cell = libc.shared_integer(cell)
+        return journal
+
+    @classmethod
+    def resume(cls, descriptor: int = JOURNAL_FD) -> Journal | None:
+        """The journal that a former PID 1 left, read; None when there is none.
+
+        Raises AinosError when what is there is no journal of a known form.
+        """
+        try:
+            header = os.pread(descriptor, _HEADER_BYTES, 0)
+        except OSError:
+            return None
+        if header[:8] != _MAGIC:
+            raise AinosError("the journal of the former PID 1 has an unknown form")
+        journal = cls(descriptor)
+        journal._read()
+        journal.cell = libc.shared_integer(journal.of(*_CELL)[_CELL])
+        return journal
+
+    def unit(self, record: Record) -> None:
+        """The state of a unit has changed to this."""
+        self._append(["u", record])
+
+    def intend(self, record: Record) -> None:
+        """The same, and its process is about to be forked with ``cell`` for its pid."""
+        self.cell.value = 0
+        self._append(["i", record])
+
+    def put(self, key: str, value: object) -> None:
+        """Remember ``value`` under ``key``."""
+        self._append(["v", key, value])
+        self.values[key] = value
+
+    def keep(self, descriptor: int, role: Role) -> None:
+        """Keep ``descriptor`` over exec, for ``role``. Forked children close it by themselves."""
+        os.set_inheritable(descriptor, True)
+        self._append(["k", descriptor, role])
+        self.kept[descriptor] = role
+
+    def drop(self, descriptor: int) -> None:
+        """No longer; the caller closes it."""
+        if descriptor in self.kept:
+            self._append(["d", descriptor])
+            del self.kept[descriptor]
+
+    def compact_if_long(self, units: Iterable[Record]) -> bool:
+        """Begin anew with ``units`` and what else is known, when the journal has grown long."""
+        if self._end < self._compact_at:
+            return False
+        self.compact(units)
+        return True
+
+    def compact(self, units: Iterable[Record]) -> None:
+        """Replace the journal by one that says the same. Atomic: dup2(2) is the switch."""
+        new = _fresh(-1)
+        try:
+            fresh = Journal(new)
+            for record in units:
+                fresh.unit(record)
+            for key, value in self.values.items():
+                fresh.put(key, value)
+            for descriptor, role in self.kept.items():
+                fresh._append(["k", descriptor, role])
+            os.dup2(new, self._descriptor, inheritable=True)
+        finally:
+            os.close(new)
+        self._end = fresh._end
+        self._compact_at = max(_COMPACT_BYTES, 4 * fresh._end)
+
+    def close_others(self) -> None:
+        """Close every descriptor that is neither kept nor the journal: what a fault left open."""
+        for name in os.listdir("/proc/self/fd"):
+            number = int(name)
+            if number > 2 and number != self._descriptor and number not in self.kept:
+                try:
+                    os.close(number)
+                except OSError:
+                    pass  # the descriptor of the listing itself
+
+    def of(self, *prefix: str) -> dict[Role, int]:
+        """The kept descriptors whose role begins with ``prefix``: role → descriptor."""
+        size = len(prefix)
+        return {role: number for number, role in self.kept.items() if role[:size] == prefix}
+
+    def _append(self, record: object) -> None:
+        text = dumps(record).encode()
+        data = len(text).to_bytes(4, "little") + text
+        if os.pwrite(self._descriptor, data, self._end) != len(data):
+            raise OSError(28, "the journal could not be written as a whole")
+        self._end += len(data)
+
+    def _read(self) -> None:
+        size = os.fstat(self._descriptor).st_size
+        data = os.pread(self._descriptor, max(size - _HEADER_BYTES, 0), _HEADER_BYTES)
+        position = 0
+        while position + 4 <= len(data):
+            length = int.from_bytes(data[position : position + 4], "little")
+            text = data[position + 4 : position + 4 + length]
+            if not length or len(text) < length:
+                break  # the last record, cut short by a fault: what it announced was not done
+            self._take(loads(text))
+            position += 4 + length
+        self._end = _HEADER_BYTES + position
+        os.ftruncate(self._descriptor, self._end)
+
+    def _take(self, record: object) -> None:
+        match record:
+            case ["u" | "i" as kind, dict(state)]:
+                name = str(state["name"])
+                self.units[name] = state
+                if kind == "i":
+                    self.intent = name
+                elif self.intent == name:
+                    self.intent = ""
+            case ["v", str(key), value]:
+                self.values[key] = value
+            case ["k", int(descriptor), list(role)]:
+                self.kept[descriptor] = tuple(str(part) for part in role)
+            case ["d", int(descriptor)]:
+                self.kept.pop(descriptor, None)
+
+
+def _fresh(descriptor: int) -> int:
+    """A memfd with a header and nothing else, at ``descriptor`` (-1: at any)."""
+    new = os.memfd_create("ainit-journal", os.MFD_CLOEXEC)
+    os.ftruncate(new, _HEADER_BYTES)
+    os.pwrite(new, _MAGIC + SCHEMA.to_bytes(4, "little"), 0)
+    if descriptor >= 0:
+        os.dup2(new, descriptor, inheritable=True)
+        os.close(new)
+        return descriptor
+    return new
+
+
+class Forgetful:
+    """A journal's keeper that keeps nothing, for parts that are tested by themselves."""
+
+    def keep(self, descriptor: int, role: Role) -> None:
+        """Nothing."""
+
+    def drop(self, descriptor: int) -> None:
+        """Nothing."""
