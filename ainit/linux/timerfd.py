@@ -1,0 +1,96 @@
+"""A descriptor that becomes readable when somebody sets the clock: timerfd_create(2).
+
+CLOCK_REALTIME is stepped by time synchronisation and by people, and who waits for a time of day has
+to compute anew. A timer that never elapses, armed with TFD_TIMER_CANCEL_ON_SET, is how the kernel
+tells. Leaves out timers proper: the event loop waits for those itself.
+
+>>> with ClockWatch() as clock:
+...     clock.was_set()
+False
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+
+# <linux/time.h> and <linux/timerfd.h>.
+_CLOCK_REALTIME = 0
+_TFD_TIMER_ABSTIME = 1
+_TFD_TIMER_CANCEL_ON_SET = 2
+_NEVER = (1 << 62) // 10**9  # seconds: what is left of the kernel's 64 bits of nanoseconds
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class _Timespec(ctypes.Structure):
+    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
+
+
+class _Itimerspec(ctypes.Structure):
+    _fields_ = (("interval", _Timespec), ("value", _Timespec))
+
+
+class ClockWatch:
+    """Tells that CLOCK_REALTIME was set, forwards or backwards. Raises OSError when it cannot be
+    made: out of descriptors or memory."""
+
+    def __init__(self) -> None:
+        flags = os.O_CLOEXEC | os.O_NONBLOCK
+        self._descriptor = _checked(_libc.timerfd_create(_CLOCK_REALTIME, flags), "timerfd_create")
+        try:
+            self._arm()
+        except OSError:
+            self.close()
+            raise
+
+    def __enter__(self) -> ClockWatch:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop watching."""
+        os.close(self._descriptor)
+
+    def fileno(self) -> int:
+        """Readable once the clock was set."""
+        return self._descriptor
+
+    def was_set(self) -> bool:
+        """Whether the clock was set since the last call; never blocks."""
+        try:
+            os.read(self._descriptor, 8)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if error.errno != errno.ECANCELED:
+                raise
+        self._arm()
+        return True
+
+    def _arm(self) -> None:
+        never = _Itimerspec(_Timespec(0, 0), _Timespec(_NEVER, 0))
+        flags = _TFD_TIMER_ABSTIME | _TFD_TIMER_CANCEL_ON_SET
+        result = _libc.timerfd_settime(self._descriptor, flags, ctypes.byref(never), None)
+        if result < 0 and ctypes.get_errno() == errno.ECANCELED:
+            return  # set once more between the two calls: the timer is armed all the same
+        _checked(result, "timerfd_settime")
+
+
+def _checked(result: int, what: str) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), what)
+    return result
