@@ -43,6 +43,8 @@ COMMANDS = {
     "models": Entry("models:models", "Models and policies: admitted, refused, why."),
     "network": Entry("network:network", "Links, addresses, routes and name servers."),
     "devices": Entry("devices:devices", "Devices that the kernel announced."),
+    "analyze": Entry("analyze:analyze", "Where the time of the boot went; a picture of it."),
+    "crash": Entry("crash:crash", "How earlier boots ended that did not end well."),
     "check": Entry("check:check", "Check unit, manifest and machine files, on any computer."),
     "call": Entry("call:call", "Call any varlink method of the machine."),
     "shutdown": Entry("power:shutdown", "Stop everything and power off."),
