@@ -1,12 +1,20 @@
-"""Processes: fork into a cgroup, exec, reap, and tell a recycled pid from the real one."""
+"""Processes: start one in its cgroup with what it may have, reap, tell a recycled pid from the real
+one.
+
+A child is started by one call into C that works off a list of system calls, see ``native``. Leaves
+out which unit it is for.
+
+>>> pid = spawn(Child(["/bin/true"], {}, output=2))                  # doctest: +SKIP
+"""
 
 from __future__ import annotations
 
-import _signal
-import fcntl
 import os
+from struct import pack
 
-from . import libc
+from ..policy.kernel_names import CAPABILITIES, LIMITS
+from . import native
+from .native import FIRST_IS_RESULT, MAY_FAIL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,116 +22,202 @@ if TYPE_CHECKING:
 
 EXEC_FAILED = 203  # the exit status that systemd documents for a failed exec
 
-_NO_SIGNALS: set[int] = set()
-_ALL_SIGNALS = _signal.valid_signals()
+_AT_FDCWD = -100
+_EVERY_DESCRIPTOR = 0xFFFFFFFF
+_SIG_SETMASK = 2
+# Options of prctl(2), and the version of capset(2) that has 64 capabilities.
+_PR_SET_KEEPCAPS = 8
+_PR_CAPBSET_DROP = 24
+_PR_SET_NO_NEW_PRIVS = 38
+_PR_CAP_AMBIENT = 47
+_PR_CAP_AMBIENT_RAISE = 2
+_CAPABILITY_VERSION = 0x20080522
+
+_last_capability = -1
 
 
 class Child:
-    """How to start one process. ``descriptors`` are inherited as 3, 4, … in order."""
+    """How to start one process, which leads a session of its own and reads from /dev/null.
+
+    ``descriptors`` are inherited as 3, 4, … in order, and no others; ``LISTEN_PID`` is set to the
+    child's pid. ``cgroup`` is a descriptor of the directory of its cgroup, or -1. ``group`` is the
+    user's number unless it is given. ``limits`` are by the names of getrlimit(2), -1 for none.
+    ``capabilities`` are all that it, or anything it executes, can have; None leaves root's alone.
+    ``pid_cell`` is the address of four bytes that the kernel writes the pid to before the child
+    runs, or 0. A user other than root has ``no_new_privs``.
+    """
 
     __slots__ = (
         "argv",
-        "cgroup_procs",
+        "capabilities",
+        "cgroup",
         "descriptors",
         "directory",
         "environment",
+        "group",
+        "groups",
+        "limits",
+        "nice",
+        "oom_score",
         "output",
+        "pid_cell",
+        "umask",
         "user",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is one thing that a process has
         self,
         argv: Sequence[str],
         environment: Mapping[str, str],
         *,
         output: int,
-        cgroup_procs: str = "",
+        cgroup: int = -1,
         descriptors: Sequence[int] = (),
         directory: str = "/",
         user: int = 0,
+        group: int | None = None,
+        groups: Sequence[int] = (),
+        umask: int = 0o022,
+        limits: Mapping[str, int] | None = None,
+        nice: int = 0,
+        oom_score: int | None = None,
+        capabilities: Sequence[str] | None = None,
+        pid_cell: int = 0,
     ) -> None:
-        self.argv = list(argv)
-        self.environment = dict(environment)
+        self.argv = argv
+        self.environment = environment
         self.output = output
-        self.cgroup_procs = cgroup_procs
-        self.descriptors = list(descriptors)
+        self.cgroup = cgroup
+        self.descriptors = descriptors
         self.directory = directory
         self.user = user
+        self.group = group
+        self.groups = groups
+        self.umask = umask
+        self.limits = limits or {}
+        self.nice = nice
+        self.oom_score = oom_score
+        self.capabilities = capabilities
+        self.pid_cell = pid_cell
 
 
 def spawn(child: Child) -> int:
-    """Fork and exec; returns the pid at once. A failure in the child is written to its output, and
-    its exit status is then EXEC_FAILED. Raises OSError when the fork itself fails.
+    """Start a process; returns its pid. A failure in the child is written to its output, and its
+    exit status is then EXEC_FAILED. Raises OSError when there is no child.
 
-    Signals are blocked over the fork: until the child has forgotten PID 1's handlers, a signal for
-    it would be swallowed and, through the shared wake-up pipe, be taken for one to PID 1.
+    Until it executes its program, a child of root shares PID 1's memory, and PID 1 sleeps: that is
+    fast. Another user could stop it (SIGSTOP) at that very moment by the hand of a process of its
+    own, and PID 1 would sleep for good; so its child has a copy of the memory instead.
     """
-    mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, _ALL_SIGNALS)
+    job = native.Job(child.argv[0])
+    _hand_over(job, child)
+    job.add(native.SETSID, what="setsid")
+    if child.oom_score is not None:
+        path = job.text("/proc/self/oom_score_adj")
+        job.add(native.OPENAT, _AT_FDCWD, path, os.O_WRONLY | os.O_CLOEXEC, what="oom_score_adj")
+        score = str(child.oom_score).encode()
+        written = (0, job.data(score), len(score))
+        job.add(native.WRITE, *written, what="oom_score_adj", flags=FIRST_IS_RESULT)
+    for name, limit in child.limits.items():
+        value = pack("=qq", limit, limit)
+        job.add(native.PRLIMIT, 0, LIMITS.index(name), job.data(value), what=f"limit {name}")
+    if child.nice:
+        job.add(native.SETPRIORITY, 0, 0, child.nice, what="nice")
+    _take_identity(job, child)
+    job.add(native.UMASK, child.umask, what="umask")
+    job.add(native.CHDIR, job.text(child.directory), what="the working directory")
+    listen_pid = job.data(b"LISTEN_PID=" + bytes(20))
+    job.add(native.PID_TEXT, listen_pid + 11, what="LISTEN_PID")
+    variables = [job.text(f"{name}={value}") for name, value in child.environment.items()]
+    environment = job.longs([*variables, listen_pid, 0])
+    argv = job.vector(child.argv)
+    job.add(native.SIGPROCMASK, _SIG_SETMASK, job.longs((0,)), 0, 8, what="signal mask")
+    job.add(native.EXECVE, job.text(child.argv[0]), argv, environment, what="execve")
+    return job.spawn(cgroup=child.cgroup, cell=child.pid_cell, shared=not child.user)
+
+
+def _hand_over(job: native.Job, child: Child) -> None:
+    """Descriptors to their places. The table is the child's own, so that what lies where one is
+    put is no loss, unless it is to be handed over itself: that is lifted out of the way first.
+    """
+    wanted = [child.output, *child.descriptors]
+    end = 2 + len(wanted)
+    free = (number for number in range(end, 2 * end) if number not in wanted)
+    for index, descriptor in enumerate(wanted):
+        if descriptor < end:
+            wanted[index] = next(free)
+            job.add(native.DUP3, descriptor, wanted[index], os.O_CLOEXEC, what="dup3")
+    job.add(native.DUP3, wanted[0], 1, what="dup3")
+    job.add(native.DUP3, wanted[0], 2, what="dup3")  # from here on, an error is in its log
+    for target, descriptor in enumerate(wanted[1:], start=3):
+        job.add(native.DUP3, descriptor, target, what="dup3")
+    job.add(native.CLOSE_RANGE, end, _EVERY_DESCRIPTOR, what="close_range")
+    job.add(native.CLOSE, 0, what="close", flags=MAY_FAIL)  # so that the next one gets this place
+    job.add(native.OPENAT, _AT_FDCWD, job.text("/dev/null"), os.O_RDONLY, what="/dev/null")
+
+
+def _take_identity(job: native.Job, child: Child) -> None:
+    """Groups, user and capabilities, in an order in which each is still allowed."""
+    kept = None if child.capabilities is None else [*map(CAPABILITIES.index, child.capabilities)]
+    if kept is not None:
+        for number in range(_capabilities()):
+            if number not in kept:
+                job.add(native.PRCTL, _PR_CAPBSET_DROP, number, what="capabilities")
+        if child.user:
+            job.add(native.PRCTL, _PR_SET_KEEPCAPS, 1, what="capabilities")
+    group = child.user if child.group is None else child.group
+    if child.user or group or child.groups:
+        groups = job.data(pack(f"={len(child.groups)}I", *child.groups))
+        job.add(native.SETGROUPS, len(child.groups), groups, what="groups")
+        job.add(native.SETRESGID, group, group, group, what="group")
+    if not child.user:
+        return
+    job.add(native.SETRESUID, child.user, child.user, child.user, what="user")
+    if kept is not None:
+        mask = sum(1 << number for number in kept)
+        low, high = mask & 0xFFFFFFFF, mask >> 32
+        header = job.data(pack("=Ii", _CAPABILITY_VERSION, 0))
+        sets = job.data(pack("=6I", low, low, low, high, high, high))
+        job.add(native.CAPSET, header, sets, what="capabilities")
+        for number in kept:
+            job.add(
+                native.PRCTL, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, number, what="capabilities"
+            )
+    job.add(native.PRCTL, _PR_SET_NO_NEW_PRIVS, 1, what="no_new_privs")
+
+
+def _capabilities() -> int:
+    """How many capabilities this kernel has. Raises OSError."""
+    global _last_capability
+    if _last_capability < 0:
+        with open("/proc/sys/kernel/cap_last_cap", "rb") as file:
+            _last_capability = int(file.read())
+    return _last_capability + 1
+
+
+def peek_death() -> tuple[int, int] | None:
+    """One dead child, left to be buried: its pid, and its exit status or minus the signal that
+    ended it. None: there is none.
+    """
+    return _wait(os.WEXITED | os.WNOHANG | os.WNOWAIT)
+
+
+def bury(pid: int) -> None:
+    """Take a dead child's pid out of the table of processes; nothing when that was done before."""
     try:
-        pid = os.fork()
-    except BaseException:
-        _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
-        raise
-    if pid == 0:
-        try:
-            _become(child)
-        except BaseException as error:  # noqa: BLE001 - a child must never return into PID 1's code
-            try:
-                os.write(2, f"cannot start {child.argv[0]}: {error}\n".encode())
-            finally:
-                os._exit(EXEC_FAILED)
-    _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
-    return pid
-
-
-def _become(child: Child) -> None:
-    os.setsid()
-    null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-    # First above everything that is in the way, then down to 3, 4, …
-    lifted = [_lift(descriptor, 3 + len(child.descriptors)) for descriptor in child.descriptors]
-    output = _lift(child.output, 3 + len(child.descriptors))
-    os.dup2(null, 0)
-    os.dup2(output, 1)
-    os.dup2(output, 2)  # from here on, an error is in the service's log
-    if child.cgroup_procs:
-        descriptor = os.open(child.cgroup_procs, os.O_WRONLY | os.O_CLOEXEC)
-        os.write(descriptor, b"0")
-        os.close(descriptor)
-    for target, descriptor in enumerate(lifted, start=3):
-        os.dup2(descriptor, target)
-    _close_from(3 + len(lifted))
-    for number in range(1, _signal.NSIG):
-        if number not in (9, 19, 32, 33):
-            _signal.signal(number, _signal.SIG_DFL)
-    _signal.pthread_sigmask(_signal.SIG_SETMASK, _NO_SIGNALS)
-    environment = {**child.environment, "LISTEN_PID": str(os.getpid())}
-    if child.user:
-        libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
-        os.setgroups([])
-        os.setresgid(child.user, child.user, child.user)
-        os.setresuid(child.user, child.user, child.user)
-    os.umask(0o022)
-    os.chdir(child.directory)
-    os.execve(child.argv[0], child.argv, environment)
-
-
-def _lift(descriptor: int, floor: int) -> int:
-    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, floor)
-
-
-def _close_from(first: int) -> None:
-    for name in os.listdir("/proc/self/fd"):
-        if int(name) >= first:
-            try:
-                os.close(int(name))
-            except OSError:
-                pass  # the descriptor of the listing itself
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
+    except ChildProcessError:
+        pass
 
 
 def reap() -> tuple[int, int] | None:
-    """One dead child: its pid and exit status, or minus the signal that ended it. None: no more."""
+    """Both at once: one dead child, buried."""
+    return _wait(os.WEXITED | os.WNOHANG)
+
+
+def _wait(options: int) -> tuple[int, int] | None:
     try:
-        info = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG)
+        info = os.waitid(os.P_ALL, 0, options)
     except ChildProcessError:
         return None
     if info is None:
@@ -157,6 +251,15 @@ def start_time(pid: int) -> int:
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             return int(file.read().rpartition(b")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def parent(pid: int) -> int:
+    """The parent of a process (proc(5), stat, field 4); 0 if it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return int(file.read().rpartition(b")")[2].split()[1])
     except (OSError, ValueError, IndexError):
         return 0
 

@@ -82,7 +82,7 @@ class Launcher:
         """
         self._demand_tpm(unit)
         opened: list[int] = []
-        output = -1
+        output = group = -1
         try:
             environment = self._environment(unit, gpu)
             if unit.provides:
@@ -100,12 +100,13 @@ class Launcher:
                 pids_max=unit.pids_max,
                 cpu_weight=unit.cpu_weight,
             )
+            group = os.open(os.path.dirname(procs), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             output = self._logs.pipe(unit.name)
             child = process.Child(
                 [os.path.join(directory, unit.exec[0]), *unit.exec[1:]],
                 environment,
                 output=output,
-                cgroup_procs=procs,
+                cgroup=group,
                 descriptors=opened,
                 directory=directory,
                 user=unit.user,
@@ -113,7 +114,7 @@ class Launcher:
             pid = process.spawn(child)
             return pid, process.start_time(pid)
         finally:
-            for descriptor in (*opened, output):
+            for descriptor in (*opened, output, group):
                 if descriptor >= 0:
                     os.close(descriptor)
 

@@ -18,6 +18,8 @@ from ainit.linux.process import Child
 from tests.support.wait import wait_for
 
 PYTHON = "/usr/bin/python3"
+USER = 61184
+CGROUPS = Path("/sys/fs/cgroup/unified")
 
 
 @pytest.fixture
@@ -138,22 +140,39 @@ print([line.split()[1] for line in open("/proc/self/status") if line.startswith(
     assert (status, output.splitlines()) == (0, [f"{user} {user} []", "['1']"])
 
 
+@pytest.mark.parametrize("user", [0, USER])
 @pytest.mark.parametrize(
-    ("argv", "directory", "procs"),
+    ("argv", "keys", "why"),
     [
-        (["/nonexistent"], "/", ""),
-        (["/bin/true"], "/nonexistent", ""),
-        (["/etc/passwd"], "/", ""),
-        (["/bin/true"], "/", "/nonexistent/cgroup.procs"),
+        (["/nonexistent"], {}, "execve: No such file or directory"),
+        (["/etc/passwd"], {}, "execve: Permission denied"),
+        (["/bin/true"], {"directory": "/nonexistent"}, "the working directory: No such file"),
+        (["/bin/true"], {"limits": {"nofile": 1 << 40}}, "limit nofile: Operation not permitted"),
+        (["/bin/true"], {"oom_score": 5000}, "oom_score_adj: Invalid argument"),
+        (["/bin/true"], {"descriptors": [99999]}, "dup3: Bad file descriptor"),
+        (["/" + "x" * 600], {}, ""),
     ],
 )
 def test_what_cannot_start_says_why(
-    pipe: tuple[int, int], argv: list[str], directory: str, procs: str
+    pipe: tuple[int, int], argv: list[str], keys: dict[str, object], why: str, user: int
 ) -> None:
-    child = Child(argv, {}, output=pipe[1], directory=directory, cgroup_procs=procs)
+    child = Child(argv, {}, output=pipe[1], user=user, **keys)  # type: ignore[arg-type]
     status, output = finish(process.spawn(child), pipe)
     assert status == process.EXEC_FAILED
-    assert output.startswith(f"cannot start {argv[0]}: ")
+    assert output.startswith(f"cannot start {argv[0]}: {why}"[:511])
+    assert output.endswith("\n")
+
+
+def test_without_a_process_there_is_an_error(tmp_path: Path) -> None:
+    directory = os.open(tmp_path, os.O_PATH | os.O_DIRECTORY)
+    try:
+        with pytest.raises(OSError, match="clone3"):
+            process.spawn(Child(["/bin/true"], {}, output=2, cgroup=directory))
+    finally:
+        os.close(directory)
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()
+    with pytest.raises(OSError, match="Argument list too long"):
+        process.spawn(Child(["/bin/true"], {"LONG": "x" * 300_000}, output=2))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,182 @@
+"""The part of PID 1 that is C (``native.c``): one call that starts a process, and the way out of
+faults.
+
+A `Job` is a child's system calls in order, made ready in memory that it shares with C. Leaves out
+what those calls are, see ``process``. The library lies beside this module; ``scripts/native`` and
+the builders of images put it there.
+
+>>> job = Job("/bin/true")
+>>> job.add(EXECVE, job.text("/bin/true"), job.vector(["true"]), job.vector([]), what="execve")
+>>> pid = job.spawn()                                                # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from struct import pack_into
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import NoReturn
+
+LIBRARY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "libainit.so")
+
+try:
+    # PyDLL keeps the interpreter lock: nothing else may run over these calls.
+    _library = ctypes.PyDLL(LIBRARY)
+except OSError as error:
+    raise ImportError(f"{error}; `scripts/native` makes it for this host") from error
+
+_spawn = _library.ainit_spawn
+_spawn.argtypes = (ctypes.c_void_p,)
+_spawn.restype = ctypes.c_long
+_reexec = _library.ainit_reexec
+_reexec.argtypes = (ctypes.c_char_p,)
+_reexec.restype = ctypes.c_long
+_arm = _library.ainit_arm
+_arm.argtypes = (ctypes.POINTER(ctypes.c_char_p), ctypes.POINTER(ctypes.c_char_p))
+_library.ainit_disarm.restype = None
+
+# Numbers of system calls on this processor, in the order of native.c.
+(OPENAT, WRITE, CLOSE, DUP3, CLOSE_RANGE, SETSID, UMASK, CHDIR, EXECVE, PRCTL, CAPSET, SETGROUPS,
+ SETRESGID, SETRESUID, SETPRIORITY, PRLIMIT, SIGPROCMASK) = (
+    (ctypes.c_long * 17).in_dll(_library, "ainit_calls")
+)  # fmt: skip
+PID_TEXT = -1  # no system call: write the child's pid in decimal to the address, at most 20 digits
+
+# How an operation is taken.
+MAY_FAIL = 1
+FIRST_IS_RESULT = 2  # its first argument is what the operation before it returned
+
+REASON_BYTES = 500
+FAULT = "--fault="  # how the last argument of a re-executed process begins; the reason follows
+
+# What a job points into. One is enough: it is free again once the child has executed its program.
+_ARENA_BYTES = 1 << 18
+_JOB_BYTES = 6 * 8
+_arena = bytearray(_ARENA_BYTES)
+_base = ctypes.addressof(ctypes.c_char.from_buffer(_arena))
+_words: dict[str, ctypes.Array[ctypes.c_char]] = {}
+
+# Given up when PID 1 executes itself, which needs a little memory.
+_reserve = bytearray(1 << 21)
+
+
+class Job:
+    """What one child does. One at a time: the next one takes over this one's memory."""
+
+    __slots__ = ("_end", "_longs", "_program")
+
+    def __init__(self, program: str) -> None:
+        self._end = _JOB_BYTES
+        self._longs: list[int] = []
+        self._program = self.text(program)
+
+    def data(self, value: bytes) -> int:
+        """The address of a copy of ``value`` with a NUL after it, aligned to eight bytes.
+
+        Raises OSError (E2BIG) when arguments and environment are longer than 256 KiB together.
+        """
+        start = self._end
+        size = len(value)
+        end = start + (size | 7) + 1
+        if end > _ARENA_BYTES:
+            raise OSError(errno.E2BIG, os.strerror(errno.E2BIG))
+        _arena[start : start + size] = value
+        _arena[start + size] = 0
+        self._end = end
+        return _base + start
+
+    def text(self, value: str) -> int:
+        """The same for text."""
+        return self.data(os.fsencode(value))
+
+    def longs(self, values: Sequence[int]) -> int:
+        """The same for numbers of eight bytes."""
+        start = self._end
+        end = start + 8 * len(values)
+        if end > _ARENA_BYTES:
+            raise OSError(errno.E2BIG, os.strerror(errno.E2BIG))
+        pack_into(f"={len(values)}q", _arena, start, *values)
+        self._end = end
+        return _base + start
+
+    def vector(self, texts: Iterable[str]) -> int:
+        """The address of a vector of texts, as execve(2) takes it."""
+        return self.longs([*map(self.text, texts), 0])
+
+    def add(self, number: int, *arguments: int, what: str, flags: int = 0) -> None:
+        """One more system call. ``what`` is a constant that says what failed."""
+        word = _words.get(what)
+        if word is None:
+            word = _words[what] = ctypes.create_string_buffer(what.encode())
+        padding = (0,) * (6 - len(arguments))
+        self._longs += (number, *arguments, *padding, flags, ctypes.addressof(word))
+
+    def spawn(self, *, cgroup: int = -1, cell: int = 0, shared: bool = True) -> int:
+        """Start the child; returns its pid once it has executed its program or failed to.
+
+        ``cgroup`` is a descriptor of the cgroup's directory, -1 this process's own. The kernel
+        writes the pid to the address ``cell`` before the child runs, unless that is 0. ``shared``
+        says that the child uses this process's memory until it executes its program, rather than
+        a copy; then this process sleeps until it does. Raises OSError when there is no child.
+        """
+        operations = self.longs(self._longs)
+        cell = cell or self.longs((0,))
+        count = len(self._longs) // 9
+        pack_into("=6q", _arena, 0, operations, count, self._program, shared, cgroup, cell)
+        result = int(_spawn(_base))
+        if result < 0:
+            raise OSError(-result, os.strerror(-result), "clone3")
+        return result
+
+
+def arm(argv: Sequence[str], environment: Sequence[str]) -> None:
+    """From now on, a fatal signal or an exit executes ``argv`` in this process, with the signal
+    mask empty and one more argument, ``--fault=`` and the reason: ``signal 11``, ``exit``.
+
+    An argument of that form that is in ``argv`` already is left out. ``environment`` is made of
+    ``NAME=VALUE``. A process forked from this one is not concerned. Raises OSError when the two
+    are longer than 64 arguments, 256 variables, or 64 KiB.
+    """
+    arguments = [text for text in argv if not text.startswith(FAULT)]
+    result = int(_arm(_vector(arguments), _vector(environment)))
+    if result < 0:
+        raise OSError(-result, os.strerror(-result), "arm")
+
+
+def disarm() -> None:
+    """Faults and exits end this process again."""
+    _library.ainit_disarm()
+
+
+def reexec(reason: str) -> NoReturn:
+    """Execute this process anew, as `arm` says. ``reason`` is cut to 500 bytes.
+
+    Raises OSError when it cannot be executed. Works without memory, as far as that is possible: it
+    first gives up two MiB that are held for this; if an allocation fails all the same, the reason
+    is ``MemoryError``, or at last ``signal 6``.
+    """
+    try:
+        _reserve.clear()
+    except BufferError:
+        pass  # somebody looks at it
+    try:
+        result = int(_reexec(reason.encode("utf-8", "replace").replace(b"\0", b" ")[:REASON_BYTES]))
+    except MemoryError:
+        result = _reexec_without_memory()
+    raise OSError(-result, os.strerror(-result), "execve")
+
+
+def _reexec_without_memory() -> int:
+    try:
+        return int(_reexec(None))
+    except MemoryError:
+        os.abort()
+
+
+def _vector(texts: Sequence[str]) -> ctypes.Array[ctypes.c_char_p]:
+    return (ctypes.c_char_p * (len(texts) + 1))(*map(os.fsencode, texts), None)
