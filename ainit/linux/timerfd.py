@@ -4,9 +4,10 @@ CLOCK_REALTIME is stepped by time synchronisation and by people, and who waits f
 to compute anew. A timer that never elapses, armed with TFD_TIMER_CANCEL_ON_SET, is how the kernel
 tells. Leaves out timers proper: the event loop waits for those itself.
 
->>> with ClockWatch() as clock:
-...     clock.was_set()
+>>> clock = ClockWatch()
+>>> clock.was_set()
 False
+>>> clock.close()
 """
 
 from __future__ import annotations
@@ -14,10 +15,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from types import TracebackType
 
 # <linux/time.h> and <linux/timerfd.h>.
 _CLOCK_REALTIME = 0
@@ -48,17 +45,6 @@ class ClockWatch:
         except OSError:
             self.close()
             raise
-
-    def __enter__(self) -> ClockWatch:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Stop watching."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import closing
 
 import pytest
 
@@ -12,14 +13,14 @@ from ainit.pid1 import loop
 
 
 def test_a_clock_that_nobody_sets_is_quiet() -> None:
-    with ClockWatch() as clock:
+    with closing(ClockWatch()) as clock:
         assert not clock.was_set()
         assert not os.get_inheritable(clock.fileno())
 
 
 def test_the_loop_can_wait_for_it() -> None:
     events, seen = loop.Loop(), list[int]()
-    with ClockWatch() as clock:
+    with closing(ClockWatch()) as clock:
         events.add(clock.fileno(), loop.READ, seen.append)
         events.hook(lambda now: now + 0.01)
         events.turn()
@@ -31,7 +32,7 @@ def test_a_cancelled_read_says_that_the_clock_was_set(monkeypatch: pytest.Monkey
     def cancelled(descriptor: int, size: int) -> bytes:
         raise OSError(errno.ECANCELED, "cancelled")
 
-    with ClockWatch() as clock:
+    with closing(ClockWatch()) as clock:
         with monkeypatch.context() as patch:
             patch.setattr(os, "read", cancelled)
             assert clock.was_set()
@@ -42,7 +43,7 @@ def test_any_other_error_is_not_taken_for_it(monkeypatch: pytest.MonkeyPatch) ->
     def broken(descriptor: int, size: int) -> bytes:
         raise OSError(errno.EIO, "broken")
 
-    with ClockWatch() as clock, monkeypatch.context() as patch:
+    with closing(ClockWatch()) as clock, monkeypatch.context() as patch:
         patch.setattr(os, "read", broken)
         with pytest.raises(OSError, match="broken"):
             clock.was_set()
