@@ -3,10 +3,13 @@
 Run by the image build and, when the machine has a configuration of its own, by PID 1 as a child:
 
     python3 -m ainit.child.compile --units DIR --agents DIR --machine FILE --out FILE
+    python3 -m ainit.child.compile --base PLAN [--units DIR] --machine FILE --out FILE
 
-``--agents`` holds one directory or mounted bundle per agent; ``--base PLAN`` takes the units from a
-compiled plan instead. Every finding is printed as ``file:line: message``; the exit status is then 1
-and nothing is written. The decisions are ``policy``'s; this reads and writes the files.
+``--agents`` holds one directory or mounted bundle per agent; ``--base`` takes the units from a
+compiled plan, and ``--units`` then holds the machine's own, which are added or, where the machine
+configuration says so, replace one. Every finding is printed as ``file:line: message``; the exit
+status is then 1 and nothing is written. The decisions are ``policy``'s; this reads and writes the
+files.
 """
 
 from __future__ import annotations
@@ -24,39 +27,55 @@ from ..policy.toml import parse
 from ..wire.codec import dumps, loads
 
 
-def _read(path: Path) -> str:
+def read(path: Path) -> str:
+    """The text of a file. Raises ConfigError when it cannot be read as such."""
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([Finding(str(path), 1, f"cannot be read: {error}")]) from error
 
 
-def _sources(units: Path, agents: Path) -> tuple[list[tuple[Unit, str]], list[Finding]]:
-    found: list[tuple[Unit, str]] = []
-    findings: list[Finding] = []
-    for path in sorted(units.glob("*.toml")):
-        unit, wrong = config.unit(_read(path), str(path), path.stem)
+def _units(directory: Path, findings: list[Finding]) -> list[tuple[Unit, str]]:
+    found = []
+    for path in sorted(directory.glob("*.toml")):
+        try:
+            unit, wrong = config.unit(read(path), str(path), path.stem)
+        except ConfigError as error:
+            findings += error.findings
+            continue
         found.append((unit, str(path)))
         findings += wrong
-    for path in sorted(agents.glob("*/manifest.toml")):
+    return found
+
+
+def _agents(directory: Path, findings: list[Finding]) -> list[tuple[Unit, str]]:
+    found = []
+    for path in sorted(directory.glob("*/manifest.toml")):
         name = path.parent.name
-        unit, wrong = config.agent(_read(path), str(path), name, f"{AGENTS}/{name}.erofs")
+        try:
+            unit, wrong = config.agent(read(path), str(path), name, f"{AGENTS}/{name}.erofs")
+        except ConfigError as error:
+            findings += error.findings
+            continue
         found.append((unit, str(path)))
         findings += wrong
-    return found, findings
+    return found
 
 
 def _base(path: Path) -> list[tuple[Unit, str]]:
-    record = loads(_read(path))
-    if not isinstance(record, dict):
-        raise ConfigError([Finding(str(path), 1, "is no plan")])
-    return [(unit, str(path)) for unit in Plan.from_record(record).units]
+    try:
+        record = loads(read(path))
+        if not isinstance(record, dict):
+            raise ValueError("not an object")
+        return [(unit, str(path)) for unit in Plan.from_record(record).units]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError([Finding(str(path), 1, f"is no plan: {error}")]) from error
 
 
-def locate(file: str, table: str, key: str) -> int:
+def locate(file: str, table: str, key: str | int) -> int:
     """The line of a key in a file; 1 in what is no TOML, such as a compiled plan."""
     try:
-        return parse(_read(Path(file)), file).table(table).line(key)
+        return parse(read(Path(file)), file).line((table, key))
     except ConfigError:
         return 1
 
@@ -68,19 +87,27 @@ def compile_plan(
     agents: Path | None = None,
     base: Path | None = None,
 ) -> Plan:
-    """The plan of these files. Raises ConfigError with every finding."""
+    """The plan of these files; with ``base``, ``units`` are the machine's own and may be missing.
+
+    Raises ConfigError with every finding.
+    """
     findings: list[Finding] = []
-    if base is not None:
-        found = _base(base)
-    elif units is not None and agents is not None:
-        found, findings = _sources(units, agents)
-    else:
-        raise ValueError("either a base plan, or units and agents")
-    settings, wrong = config.machine(_read(machine), str(machine))
-    findings += wrong
+    own = _units(units, findings) if units is not None else []
+    if base is None:
+        if units is None or agents is None:
+            raise ValueError("either a base plan, or units and agents")
+        own += _agents(agents, findings)
+    settings: dict[str, object] = {}
+    try:
+        settings, wrong = config.machine(read(machine), str(machine))
+        findings += wrong
+    except ConfigError as error:
+        findings += error.findings
     if findings:
         raise ConfigError(findings)
-    return assembly.assemble(found, settings, file=str(machine), locate=locate)
+    if base is not None:
+        own = assembly.overlay(_base(base), own, settings, file=str(machine), locate=locate)
+    return assembly.assemble(own, settings, file=str(machine), locate=locate)
 
 
 def main() -> int:

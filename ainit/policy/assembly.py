@@ -1,28 +1,28 @@
 """Checked units and a machine configuration become one plan: references, start order, users.
 
+What units say about each other is checked in ``relations``.
+
 >>> assemble([], {}).units
 []
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from ..errors import ConfigError, Finding
-from . import graph, plan
+from . import graph, plan, relations
 from .plan import Plan, Unit
-
-# The line of a file, a table and a key in it: findings about several files are located afterwards.
-Locate = Callable[[str, str, str], int]
+from .relations import Locate, Source
 
 GPU_INTERFACE = "org.ainos.Gpu"
-_OWN = ("org.ainos.Control", "org.varlink.service")
-_EDGES = ("requires", "after", "wants")
 AGENT_UID_FIRST = 61184  # the range that systemd's documentation gives to dynamic users
+
+_WRITABLE = {"dev", "home", "mnt", "proc", "root", "run", "sys", "tmp", "var"}
 
 
 def assemble(
-    units: Sequence[tuple[Unit, str]],
+    units: Sequence[Source],
     machine: Mapping[str, object],
     *,
     file: str = "machine configuration",
@@ -30,32 +30,75 @@ def assemble(
 ) -> Plan:
     """The plan of checked units, each with the file it came from; ``file`` is that of ``machine``.
 
-    Raises ConfigError for names used twice, unknown references and cycles (the whole cycle named).
+    Raises ConfigError for names used twice, unknown references and cycles (each whole cycle named).
     """
-    disabled = machine.get("disabled")
-    off = set(disabled) if isinstance(disabled, list) else set()
-    active = [(unit, file) for unit, file in units if unit.name not in off]
-    findings = _references(active, locate)
-    findings += [
+    off = set(_names(machine, "disabled"))
+    active = [(unit, path) for unit, path in units if unit.name not in off]
+    findings = [
         Finding(file, locate(file, "units", "disabled"), f"disabled names no unit: {name}")
         for name in sorted(off - {unit.name for unit, _ in units})
     ]
+    findings += relations.findings(active, locate)
     _order_after_gpus([unit for unit, _ in active])
     edges = graph.predecessors(unit for unit, _ in active)
     ordered = graph.order(edges)
     if edges and not ordered:
-        loop = graph.cycle(edges)
-        unit, path = next((unit, path) for unit, path in active if unit.name == loop[0])
-        key = next((key for key in _EDGES if loop[1] in getattr(unit, key)), "")
-        message = "dependency cycle: " + " → ".join(loop)
-        findings.append(Finding(path, locate(path, unit.kind, key), message))
+        findings += relations.cycles(active, graph.cycles(edges), locate)
     if findings:
         raise ConfigError(findings)
+    _give_users([unit for unit, _ in units])
     by_name = {unit.name: unit for unit, _ in active}
-    agents = sorted(unit.name for unit, _ in active if unit.kind == plan.AGENT)
-    for index, name in enumerate(agents):
-        by_name[name].user = AGENT_UID_FIRST + index
     return Plan([by_name[name] for name in ordered], dict(machine))
+
+
+def overlay(
+    base: Sequence[Source],
+    own: Sequence[Source],
+    machine: Mapping[str, object],
+    *,
+    file: str = "machine configuration",
+    locate: Locate = lambda file, table, key: 1,
+) -> list[Source]:
+    """The units of the image with the machine's ``own`` ones: new ones, and those that the machine
+    configuration allows to replace one of the image (``replace`` in [units]).
+
+    Programs of a machine's own units lie on the verified root, because they are not measured.
+    Raises ConfigError with every finding.
+    """
+    replace = _names(machine, "replace")
+    image = {unit.name: unit for unit, _ in base}
+    names = {unit.name for unit, _ in own}
+    findings = []
+    for name in replace:
+        if name not in image or name not in names:
+            where = "this machine has no unit" if name in image else "the image has no unit"
+            line = locate(file, "units", "replace")
+            findings.append(Finding(file, line, f"replace names {name}, but {where} of that name"))
+    for unit, path in own:
+        if unit.name in image and image[unit.name].kind == plan.AGENT:
+            message = f"{unit.name} is an agent of the image, which no unit replaces"
+            findings.append(Finding(path, 1, message))
+        elif unit.name in image and unit.name not in replace:
+            message = f"{unit.name} is a unit of the image; [units] replace does not name it"
+            findings.append(Finding(path, 1, message))
+        for table, words in ((unit.kind, unit.exec), ("probe", unit.probe_exec)):
+            if words and not _verified(words[0]):
+                message = f"{words[0]} does not lie on the verified root"
+                findings.append(Finding(path, locate(path, table, "exec"), message))
+    if findings:
+        raise ConfigError(findings)
+    return [(unit, path) for unit, path in base if unit.name not in names] + list(own)
+
+
+def _verified(program: str) -> bool:
+    """Whether the path of a program leads to the root file system, and not around a corner."""
+    parts = program.split("/")[1:]
+    return parts[0] not in _WRITABLE and not {"", ".", ".."} & set(parts)
+
+
+def _names(machine: Mapping[str, object], key: str) -> list[str]:
+    found = machine.get(key)
+    return [str(name) for name in found] if isinstance(found, list) else []
 
 
 def _order_after_gpus(units: Sequence[Unit]) -> None:
@@ -67,28 +110,13 @@ def _order_after_gpus(units: Sequence[Unit]) -> None:
                     unit.after = [*unit.after, provider.name]
 
 
-def _references(units: Sequence[tuple[Unit, str]], locate: Locate) -> list[Finding]:
-    findings = []
-    seen: dict[str, str] = {}
-    provided: dict[str, str] = {}
-    for unit, file in units:
-        if unit.name in seen:
-            findings.append(Finding(file, 1, f"{unit.name} is also defined in {seen[unit.name]}"))
-        seen[unit.name] = file
-        for interface in unit.provides:
-            other = "PID 1" if interface in _OWN else provided.get(interface)
-            if other:
-                line = locate(file, unit.kind, "provides")
-                findings.append(Finding(file, line, f"{interface} is also provided by {other}"))
-            provided[interface] = unit.name
-    for unit, file in units:
-        findings += [
-            Finding(
-                file,
-                locate(file, unit.kind, "requires"),
-                f"{unit.name} requires {name}, which is no unit",
-            )
-            for name in unit.requires
-            if name not in seen
-        ]
-    return findings
+def _give_users(units: Sequence[Unit]) -> None:
+    """A user of its own for each agent that has none. Disabled agents count, so that disabling one
+    changes nothing for the others.
+    """
+    agents = sorted((unit for unit in units if unit.kind == plan.AGENT), key=lambda unit: unit.name)
+    taken = {unit.user for unit in agents}
+    free = (AGENT_UID_FIRST + index for index in range(2 * len(agents)))
+    for unit in agents:
+        if not unit.user:
+            unit.user = next(uid for uid in free if uid not in taken)

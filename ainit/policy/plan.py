@@ -184,16 +184,21 @@ class Unit:
         return bool(self.probe_exec or self.probe_connect or self.probe_varlink)
 
     def backoff(self, failures: int) -> float:
-        """Seconds to wait after so many failures in a row (at least one): exponential, bounded."""
+        """Seconds to wait after so many failures in a row (at least one): exponential, bounded.
+
+        Jitter shortens it by a share that depends on the unit's name and on ``failures`` only, so
+        that units which failed together do not come back together.
+        """
         exponent = min(failures - 1, 64)  # no number of failures overflows
-        return float(min(self.backoff_first * self.backoff_factor**exponent, self.backoff_max))
+        delay = min(self.backoff_first * self.backoff_factor**exponent, self.backoff_max)
+        return float(delay * (1.0 - self.backoff_jitter * spread(f"{self.name} {failures}")))
 
     def to_record(self) -> Record:
         """The JSON form: what differs from the defaults."""
         return {
             key: value
             for key, value in self.__dict__.items()
-            if key in ("name", "kind", "measurement") or value != getattr(Unit, key)
+            if key in ("name", "kind", "measurement") or not _same(value, getattr(Unit, key))
         }
 
     @classmethod
@@ -202,10 +207,33 @@ class Unit:
         unit = cls(str(record["name"]), str(record["kind"]))
         for key, value in record.items():
             if key not in ("name", "kind"):
-                if not hasattr(cls, key) or callable(getattr(cls, key)):
+                if key not in FIELDS:
                     raise KeyError(key)
                 setattr(unit, key, value)
         return unit
+
+
+# What a record may hold besides name and kind: the attributes of the class that are values.
+FIELDS = frozenset(
+    key
+    for key, value in vars(Unit).items()
+    if not key.startswith("_") and not callable(value) and not hasattr(value, "__get__")
+)
+
+
+def _same(value: object, default: object) -> bool:
+    """Whether a value says what the default says; a list is as good as a tuple."""
+    if isinstance(default, tuple) and isinstance(value, list):
+        return tuple(value) == default
+    return value == default
+
+
+def spread(text: str) -> float:
+    """A number in [0, 1) that looks random and depends on ``text`` alone (FNV-1a, 32 bits)."""
+    value = 0x811C9DC5
+    for byte in text.encode():
+        value = (value ^ byte) * 0x01000193 & 0xFFFFFFFF
+    return value / (1 << 32)
 
 
 class Plan:

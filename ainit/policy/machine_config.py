@@ -1,0 +1,90 @@
+"""The machine configuration: TOML text in, a record and every finding out; the bytes measured.
+
+    [machine]                   [policy]                    [units]
+    hostname = "node1"          without_tpm = "refuse"      disabled = ["crasher"]
+                                                            replace = ["network"]
+
+Leaves out: the network's tables (``network``), and what the names of units stand for
+(``assembly``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from ..errors import ConfigError, Finding
+from . import values
+from .network import network
+from .toml import parse
+from .values import Check
+
+_HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,62}[A-Za-z0-9])?\Z")
+_HEADER = b"ainos-configuration-1\n"
+
+# Table of the machine configuration → its keys.
+MACHINE: Mapping[str, Mapping[str, Check]] = {
+    "machine": {"hostname": values.matching(_HOSTNAME, "a host name")},
+    "policy": {"without_tpm": values.one_of(("refuse", "start"))},
+    "units": {"disabled": values.names, "replace": values.names},
+}
+
+
+def machine(text: str, file: str) -> tuple[dict[str, object], list[Finding]]:
+    """The machine configuration: hostname, without_tpm, disabled, replace, and the network."""
+    result: dict[str, object] = {
+        "hostname": "ainos",
+        "without_tpm": "refuse",
+        "disabled": [],
+        "replace": [],
+    }
+    try:
+        document = parse(text, file)
+    except ConfigError as error:
+        return result, list(error.findings)
+    known = ", ".join(sorted((*MACHINE, "network")))
+    findings = [
+        document.finding(key, f"unknown table [{key}] (known: {known})")
+        for key in document.values
+        if key not in MACHINE and key != "network"
+    ]
+    for section, keys in MACHINE.items():
+        try:
+            table = document.table(section)
+        except ConfigError as error:
+            findings += error.findings
+            continue
+        for key, value in table.values.items():
+            if key not in keys:
+                known = ", ".join(sorted(keys))
+                findings.append(table.finding(key, f"unknown key {key} (known: {known})"))
+                continue
+            try:
+                result[key] = keys[key](value)
+            except ValueError as error:
+                findings.append(table.finding(key, f"{key} {error}"))
+    try:
+        result["network"], found = network(document.table("network"))
+        findings += found
+    except ConfigError as error:
+        findings += error.findings
+    return result, findings
+
+
+def measured(machine: bytes, units: Mapping[str, bytes]) -> bytes:
+    """What is measured as the machine's configuration: machine.toml, and its own units by name.
+
+    Without units these are the bytes of machine.toml alone. With them, a header that no
+    machine.toml can begin with (it is not TOML), then each file as ``NAME LENGTH`` and its bytes,
+    in the order of the names: two configurations never give the same bytes.
+
+    >>> measured(b"x = 1", {"a": b"y"})
+    b'ainos-configuration-1\\nmachine.toml 5\\nx = 1units/a.toml 1\\ny'
+    """
+    if not units:
+        return machine
+    files = [("machine.toml", machine)]
+    files += [(f"units/{name}.toml", units[name]) for name in sorted(units)]
+    return _HEADER + b"".join(
+        b"%s %d\n" % (name.encode(), len(data)) + data for name, data in files
+    )
