@@ -9,7 +9,7 @@ from __future__ import annotations
 from ..constants import CLIENTS, CLIENTS_RESERVED, MESSAGE_BYTES, MESSAGE_BYTES_OTHERS
 
 AGENTS = "org.ainos.agent."
-_READING = frozenset(("Status", "Describe", "Measurements", "Models", "List"))
+_READING = frozenset(("Status", "Describe", "Accounting", "Measurements", "Models", "List"))
 
 
 def is_allowed(uid: int, interface: str, member: str) -> bool:
