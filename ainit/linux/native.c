@@ -22,6 +22,7 @@
 #define EXPORT __attribute__((visibility("default")))
 #define CALL(number, ...) call(number, (const long[6]){__VA_ARGS__})
 #define LENGTH(array) (sizeof(array) / sizeof(array)[0])
+#define BIT(number) (1UL << ((number)-1))
 
 enum { EXEC_FAILED = 203, SIGNALS = 64, MASK_BYTES = 8 };
 enum { MAY_FAIL = 1, FIRST_IS_RESULT = 2 }; /* operation.flags */
@@ -50,7 +51,13 @@ EXPORT const long ainit_calls[] = {
     SYS_setpriority, SYS_prlimit64, SYS_rt_sigprocmask,
 };
 
-static const unsigned long NONE = 0, ALL = ~0UL; /* signal masks */
+/* The faults, and signal masks in the kernel's form. A fault that is blocked ends the process. */
+static const int FAULTS[] = {SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE, SIGSYS, SIGTRAP};
+#define FAULT_BITS                                                                                 \
+    (BIT(SIGSEGV) | BIT(SIGBUS) | BIT(SIGABRT) | BIT(SIGILL) | BIT(SIGFPE) | BIT(SIGSYS) |         \
+     BIT(SIGTRAP))
+static const unsigned long NONE = 0, THE_FAULTS = FAULT_BITS, ALL_OTHERS = ~FAULT_BITS;
+
 static char child_stack[32 << 10] __attribute__((aligned(16)));
 
 /* A system call: its result, or minus errno. */
@@ -203,13 +210,12 @@ EXPORT long ainit_spawn(const struct job *job)
         clone.flags |= CLONE_INTO_CGROUP;
         clone.cgroup = (unsigned long)job->cgroup;
     }
-    set_mask(&ALL, &before);
+    set_mask(&ALL_OTHERS, &before);
     long result = clone_into(&clone, run_child, job);
     set_mask(&before, NULL);
     return result;
 }
 
-static const int FAULTS[] = {SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE, SIGSYS, SIGTRAP};
 static const char FAULT[] = "--fault=";
 
 /* What execve gets, copied by ainit_arm; the last argument says why. */
@@ -290,6 +296,7 @@ EXPORT int ainit_arm(char *const argv[], char *const envp[])
     for (size_t i = 0; i < LENGTH(FAULTS); i++)
         if (sigaction(FAULTS[i], &action, NULL) != 0)
             return -errno;
+    CALL(SYS_rt_sigprocmask, SIG_UNBLOCK, (long)&THE_FAULTS, 0, MASK_BYTES);
     if (!hooked && atexit(on_exit_of_process) != 0)
         return -ENOMEM;
     hooked = 1;
