@@ -1,0 +1,187 @@
+"""The notification socket: what services say about themselves (sd_notify(3)).
+
+A datagram is looked at, acted upon (which journals what follows from it), and only then taken off
+the queue, so that a fault in between loses nothing. Who sent it says the kernel. Descriptors that
+come along are stored for units that may (``fd_store_max``), and closed otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+from _socket import (
+    AF_UNIX,
+    CMSG_SPACE,
+    MSG_CMSG_CLOEXEC,
+    MSG_PEEK,
+    SCM_CREDENTIALS,
+    SCM_RIGHTS,
+    SO_PASSCRED,
+    SO_RCVBUF,
+    SOCK_CLOEXEC,
+    SOCK_DGRAM,
+    SOCK_NONBLOCK,
+    SOL_SOCKET,
+    socket,
+)
+
+from ..linux import process
+from ..policy import notification
+from ..policy import state as life
+from ..policy.state import Event
+from . import loop
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..policy.plan import Unit
+    from .journal import Journal
+    from .supervisor import Supervisor
+
+_DATAGRAMS_A_TURN = 64
+_DATAGRAM_BYTES = 4096
+_DESCRIPTORS_MAX = 253  # SCM_MAX_FD of the kernel
+_ANCILLARY_BYTES = CMSG_SPACE(12) + CMSG_SPACE(4 * _DESCRIPTORS_MAX)
+_RECEIVE_BYTES = 4 << 20
+_LISTENER = ("notify",)
+
+
+class Notifications:
+    """Listens at ``path``. ``resumed`` counts faults in a row: the second one throws the first
+    datagram away, for it may be what PID 1 fails at.
+    """
+
+    def __init__(
+        self,
+        events: loop.Loop,
+        journal: Journal,
+        supervisor: Supervisor,
+        path: str,
+        *,
+        poisoned: bool = False,
+    ) -> None:
+        self._journal = journal
+        self._supervisor = supervisor
+        kept = journal.of(*_LISTENER).get(_LISTENER)
+        self._socket = _listen(path) if kept is None else socket(fileno=kept)
+        if kept is None:
+            journal.keep(self._socket.fileno(), _LISTENER)
+        if poisoned:
+            self._take()
+        events.add(self._socket.fileno(), loop.READ, self._readable)
+
+    def stored(self, unit: str) -> list[tuple[str, int]]:
+        """The names and descriptors that a unit stored, for its next incarnation."""
+        return [
+            (role[2], number) for role, number in sorted(self._journal.of("store", unit).items())
+        ]
+
+    def forget(self, unit: str) -> None:
+        """Close what a unit stored: it is stopped."""
+        for role, number in self._journal.of("store", unit).items():
+            self._remove(role, number)
+
+    def _readable(self, _: int) -> None:
+        for _turn in range(_DATAGRAMS_A_TURN):
+            try:
+                data, ancillary, _flags, _address = self._socket.recvmsg(
+                    _DATAGRAM_BYTES, _ANCILLARY_BYTES, MSG_PEEK | MSG_CMSG_CLOEXEC
+                )
+            except BlockingIOError:
+                return
+            received: list[int] = []
+            sender = 0
+            for level, kind, content in ancillary:
+                if level == SOL_SOCKET and kind == SCM_CREDENTIALS:
+                    sender = int.from_bytes(content[:4], "little")
+                elif level == SOL_SOCKET and kind == SCM_RIGHTS:
+                    received += [
+                        int.from_bytes(content[at : at + 4], "little")
+                        for at in range(0, len(content) - 3, 4)
+                    ]
+            try:
+                self._heard(sender, notification.parse(data), received)
+            finally:
+                for descriptor in received:
+                    os.close(descriptor)
+            self._take()
+
+    def _take(self) -> None:
+        try:
+            self._socket.recv(1)  # without room for descriptors, they are closed by the kernel
+        except BlockingIOError:
+            pass
+
+    def _heard(self, sender: int, said: dict[str, str], received: list[int]) -> None:
+        name = self._supervisor.unit_of(sender)
+        if name is None or not said:
+            return
+        unit, state = self._supervisor.units[name], self._supervisor.states[name]
+        main_only = unit.notify_access == "main" and sender != state.pid
+        if main_only or unit.notify_access == "none":
+            return
+        if "STATUS" in said:
+            state.text = notification.status(said["STATUS"])
+        if main := notification.pid(said.get("MAINPID")):
+            self._main_pid(name, main)
+        for event in _events(said):
+            self._supervisor.post(name, event)
+        self._supervisor.run()
+        if "FDSTORE" in said and received:
+            self._store(unit, said, received)
+        if "FDSTOREREMOVE" in said and "FDNAME" in said:
+            wanted = notification.name(said["FDNAME"])
+            for role, number in self._journal.of("store", name, wanted).items():
+                self._remove(role, number)
+
+    def _main_pid(self, name: str, main: int) -> None:
+        """Another process of its own is the main one from now on, if it is one of PID 1's children:
+        only of those is the end seen.
+        """
+        if self._supervisor.unit_of(main) == name and process.parent(main) == 1:
+            event = Event(life.MAIN_PID, pid=main, started=process.start_time(main))
+            self._supervisor.post(name, event)
+
+    def _store(self, unit: Unit, said: dict[str, str], received: list[int]) -> None:
+        label = notification.name(said.get("FDNAME", "stored"))
+        held = self._journal.of("store", unit.name)
+        room = unit.fd_store_max - len(held)
+        numbers = [int(role[3]) for role in held]
+        following = max(numbers, default=0) + 1
+        for index, descriptor in enumerate(received[: max(room, 0)]):
+            copy = os.dup(descriptor)
+            self._journal.keep(copy, ("store", unit.name, label, f"{following + index:06}"))
+
+    def _remove(self, role: tuple[str, ...], number: int) -> None:
+        self._journal.drop(number)
+        os.close(number)
+
+
+def _events(said: dict[str, str]) -> list[Event]:
+    found = []
+    extended = notification.seconds(said.get("EXTEND_TIMEOUT_USEC"))
+    period = notification.seconds(said.get("WATCHDOG_USEC"))
+    if extended:
+        found.append(Event(life.EXTEND, seconds=extended))
+    if said.get("RELOADING") == "1":
+        found.append(Event(life.RELOADING))
+    if said.get("READY") == "1":
+        found.append(Event(life.NOTIFIED_READY))
+    if said.get("STOPPING") == "1":
+        found.append(Event(life.NOTIFIED_STOPPING))
+    if said.get("WATCHDOG") == "1" or period:
+        found.append(Event(life.PING, seconds=period))
+    elif said.get("WATCHDOG") == "trigger":
+        found.append(Event(life.TROUBLE, reason="it said that its watchdog triggered"))
+    return found
+
+
+def _listen(path: str) -> socket:
+    channel = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK)
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    channel.bind(path)
+    os.chmod(path, 0o666)
+    channel.setsockopt(SOL_SOCKET, SO_PASSCRED, 1)
+    channel.setsockopt(SOL_SOCKET, SO_RCVBUF, _RECEIVE_BYTES)
+    return channel

@@ -1,0 +1,273 @@
+"""Who may go, and who must wait: dependencies, conflicts, the stages of the boot, and stopping.
+
+Looks at a unit when something it waits for has changed, and at no other. Leaves out what a unit
+does once it may: see ``supervisor``.
+"""
+
+from __future__ import annotations
+
+from ..policy import graph, plan
+from ..policy import state as life
+from ..policy.state import Event, State
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..policy.plan import Record, Unit
+    from .journal import Journal
+    from .supervisor import Effects
+
+MEASURE_DEADLINE_SECONDS = 900.0  # early units settle by their own deadlines well before
+
+
+class Order:
+    """``measured_at`` and ``healthy_at`` are when the boot set was closed and when every essential
+    unit was up for the first time, 0 while that is to come. ``winding`` holds the units that are
+    being stopped after those that depend on them, and whether they come back.
+    """
+
+    def __init__(
+        self,
+        units: Mapping[str, Unit],
+        states: Mapping[str, State],
+        effects: Effects,
+        journal: Journal,
+    ) -> None:
+        self._units = units
+        self._states = states
+        self._effects = effects
+        self._journal = journal
+        self._check: dict[str, None] = {}
+        self.rescue = False
+        self.measured = False
+        self.measured_at = 0.0
+        self.healthy_at = 0.0
+        self.stopping = False
+        self.winding: dict[str, bool] = {}
+        self._begun = effects.now()
+        self._relate()
+
+    def _relate(self) -> None:
+        self.before = graph.predecessors(self._units.values())
+        self.behind = graph.dependents(self.before)
+        self._rivals = graph.rivals(self._units.values())
+        self._early = [unit for unit in self._units.values() if unit.stage == plan.EARLY]
+        self._wanting = {
+            unit.name
+            for unit in self._units.values()
+            if unit.essential
+            and unit.stage != plan.HEALTHY
+            and unit.autostart
+            and not unit.is_triggered
+            and self._states[unit.name].state not in life.GOOD
+        }
+
+    def to_record(self) -> Record:
+        """What ``resume`` goes on from."""
+        return {
+            "rescue": self.rescue,
+            "measured": self.measured,
+            "measured_at": self.measured_at,
+            "healthy_at": self.healthy_at,
+            "stopping": self.stopping,
+            "winding": self.winding,
+            "begun": self._begun,
+        }
+
+    def resume(self) -> None:
+        """Go on from the journal, and from what the units are now."""
+        known = self._journal.values.get("order")
+        if isinstance(known, dict):
+            self.rescue = known["rescue"] is True
+            self.measured = known["measured"] is True
+            self.measured_at = float(known["measured_at"])
+            self.healthy_at = float(known["healthy_at"])
+            self.stopping = known["stopping"] is True
+            self.winding = {str(name): again is True for name, again in known["winding"].items()}
+            self._begun = float(known["begun"])
+        self._relate()
+        self._check = dict.fromkeys(self._units)
+
+    def begin(self, *, rescue: bool) -> None:
+        """The boot begins; in rescue only the units that are meant for it may go."""
+        self.rescue = rescue
+        self._remember()
+
+    def stop_all(self, *, survivors: bool) -> None:
+        """Wind every unit down for good, or all but those that survive a soft reboot."""
+        self.stopping = True
+        for name, unit in self._units.items():
+            if not (survivors and unit.survives):
+                self.winding[name] = False
+        self._check.update(dict.fromkeys(self.winding))
+        self._remember()
+
+    def entailed(self, name: str, kind: str, reason: str) -> list[tuple[str, Event]]:
+        """The events, for ``name`` and for others, that a wish for it comes to."""
+        if kind == life.START:
+            wanted = [name, *graph.pulled_in(self._units, name)]
+            found = [
+                (other, Event(life.START, reason=reason if other == name else f"for {name}"))
+                for other in wanted
+                if other == name or self._states[other].state not in life.GOOD
+            ]
+            for other in wanted:
+                self.winding.pop(other, None)
+                for rival in self._rivals.get(other, ()):
+                    if rival not in wanted and self._states[rival].desired == life.UP:
+                        found.append((rival, Event(life.STOP, reason=f"conflicts with {other}")))
+            return found
+        if kind in (life.STOP, life.RESTART):
+            others = [
+                other
+                for other in graph.stopped_with(self._units, name)
+                if self._states[other].desired == life.UP
+            ]
+            if others:
+                again = kind == life.RESTART
+                for other in (name, *others):
+                    self.winding[other] = again
+                self._check.update(dict.fromkeys(self.winding))
+                self._remember()
+                return []
+            if kind == life.STOP:
+                self.winding.pop(name, None)
+        return [(name, Event(kind, reason=reason))]
+
+    def entered(self, unit: Unit, state: State, before: str) -> None:
+        """A unit is in another state than ``before``: look at those that it concerns."""
+        name = unit.name
+        self._check[name] = None
+        self._check.update(dict.fromkeys(self.behind.get(name, ())))
+        self._check.update(dict.fromkeys(self._rivals.get(name, ())))
+        if self.winding:
+            self._check.update(dict.fromkeys(self.before.get(name, ())))
+        if state.state in life.GOOD:
+            self._wanting.discard(name)
+
+    def advance(self) -> list[tuple[str, Event]]:
+        """The events that the present states allow."""
+        if not self.measured and not self.rescue and not self.stopping and self._early_settled():
+            self._effects.measure()
+            self.measured = True
+            self.measured_at = self._effects.now()
+            self._check = dict.fromkeys(self._units)
+            self._remember()
+        posted: list[tuple[str, Event]] = []
+        check, self._check = self._check, {}
+        for name in check:
+            state = self._states.get(name)
+            if state is None:
+                continue
+            if name in self.winding:
+                self._wind(name, state, posted)
+            elif state.state == life.WAITING:
+                blocker = self._blocker(self._units[name])
+                if blocker:
+                    state.reason = blocker
+                else:
+                    posted.append((name, Event(life.GO)))
+            elif state.is_alive and self._units[name].bound_to:
+                self._bind(self._units[name], state, posted)
+        if not posted and self.measured and not self.healthy_at and not self._wanting:
+            self.healthy_at = self._effects.now()
+            self._check = dict.fromkeys(self._units)
+            self._remember()
+            return self.advance()
+        return posted
+
+    @property
+    def measure_deadline(self) -> float:
+        """When the boot set is closed, come what may; 0 when it is closed."""
+        open_ = not (self.measured or self.rescue or self.stopping)
+        return self._begun + MEASURE_DEADLINE_SECONDS if open_ else 0.0
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the last unit that is to go down is down."""
+        return all(
+            self._states[name].state == life.INACTIVE
+            for name in self.winding
+            if name in self._states
+        )
+
+    @property
+    def settled(self) -> bool:
+        """Whether every essential unit has come to rest, well or not."""
+        return self.measured and all(self._at_rest(self._units[name]) for name in self._wanting)
+
+    def findings(self) -> list[str]:
+        """What keeps the machine from being healthy, in words."""
+        found = []
+        for unit in self._units.values():
+            state = self._states[unit.name]
+            expected = state.desired == life.UP or not (unit.is_triggered or not unit.autostart)
+            idle = unit.is_triggered and state.state in (life.INACTIVE, life.WAITING)
+            if unit.essential and expected and not idle and state.state not in life.GOOD:
+                detail = f": {state.reason}" if state.reason else ""
+                found.append(f"{unit.name} is {state.state}{detail}")
+        return found
+
+    def _remember(self) -> None:
+        self._journal.put("order", self.to_record())
+
+    def _wind(self, name: str, state: State, posted: list[tuple[str, Event]]) -> None:
+        if state.state == life.INACTIVE:
+            if not self.stopping:
+                if self.winding.pop(name):
+                    posted.append((name, Event(life.START, reason="restarted on request")))
+                self._remember()
+            return
+        held = any(
+            self._states[other].state != life.INACTIVE
+            for other in self.behind.get(name, ())
+            if other in self.winding
+        )
+        if not held and state.state != life.STOPPING and state.desired != life.DOWN:
+            posted.append((name, Event(life.STOP)))
+        elif not held and not state.is_alive:
+            posted.append((name, Event(life.STOP)))
+
+    def _bind(self, unit: Unit, state: State, posted: list[tuple[str, Event]]) -> None:
+        for name in unit.bound_to:
+            other = self._states.get(name)
+            if other is not None and other.state not in life.GOOD and state.state != life.STOPPING:
+                posted.append((unit.name, Event(life.RESTART, reason=f"{name} is {other.state}")))
+                return
+
+    def _at_rest(self, unit: Unit) -> bool:
+        """Whether a unit stays as it is: a waiting one does when what it requires is held."""
+        state = self._states[unit.name].state
+        if state == life.WAITING:
+            return any(
+                self._at_rest(self._units[name]) and self._states[name].state not in life.GOOD
+                for name in (*unit.requires, *unit.bound_to)
+                if name in self._units
+            )
+        return state in life.SETTLED
+
+    def _early_settled(self) -> bool:
+        if self._effects.now() >= self._begun + MEASURE_DEADLINE_SECONDS:
+            return True
+        return all(self._at_rest(unit) for unit in self._early)
+
+    def _blocker(self, unit: Unit) -> str:
+        """Why a waiting unit may not go yet; empty when it may."""
+        if self.stopping:
+            return "the machine is going down"
+        if not self.rescue:
+            if unit.stage != plan.EARLY and not self.measured:
+                return "waits for the boot set to be measured"
+            if unit.stage == plan.HEALTHY and not self.healthy_at:
+                return "waits for the machine to be healthy"
+        for name in self._rivals.get(unit.name, ()):
+            if self._states[name].state not in life.DOWN_STATES:
+                return f"waits for {name} to stop"
+        for name in self.before.get(unit.name, ()):
+            state = self._states[name]
+            if (name in unit.requires or name in unit.bound_to) and state.state not in life.GOOD:
+                return f"waits for {name}, which is {state.state}"
+            if state.state not in life.SETTLED:
+                return f"waits for {name}"
+        return ""
