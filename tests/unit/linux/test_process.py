@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import select
@@ -129,15 +130,146 @@ def test_a_signal_to_a_child_just_born_ends_it_and_reaches_nobody_else() -> None
             os.close(descriptor)
 
 
-def test_a_user_of_its_own(pipe: tuple[int, int]) -> None:
-    code = """
-import os
-print(os.getresuid(), os.getresgid(), os.getgroups())
-print([line.split()[1] for line in open("/proc/self/status") if line.startswith("NoNewPrivs")])
+STATUS = """
+import json
+fields = dict(line.split(":", 1) for line in open("/proc/self/status"))
+print(json.dumps({name: value.split() for name, value in fields.items()}))
 """
-    status, output = run(pipe, code, user=61184)
-    user = "(61184, 61184, 61184)"
-    assert (status, output.splitlines()) == (0, [f"{user} {user} []", "['1']"])
+
+
+def status_of(pipe: tuple[int, int], **keys: object) -> dict[str, list[str]]:
+    """What proc(5) says of a child that is started so."""
+    status, output = run(pipe, STATUS, **keys)
+    assert status == 0, output
+    found: dict[str, list[str]] = json.loads(output)
+    return found
+
+
+def capabilities(found: dict[str, list[str]]) -> list[int]:
+    """Inheritable, permitted, effective, bounding and ambient capabilities, as masks."""
+    return [int(found[f"Cap{name}"][0], 16) for name in ("Inh", "Prm", "Eff", "Bnd", "Amb")]
+
+
+def test_a_user_of_its_own(pipe: tuple[int, int]) -> None:
+    found = status_of(pipe, user=USER)
+    assert found["Uid"] == found["Gid"] == [str(USER)] * 4
+    assert (found["Groups"], found["NoNewPrivs"], found["Umask"]) == ([], ["1"], ["0022"])
+    inheritable, permitted, effective, _, ambient = capabilities(found)
+    assert (inheritable, permitted, effective, ambient) == (0, 0, 0, 0)
+
+
+def test_root_is_left_as_it_is(pipe: tuple[int, int]) -> None:
+    found = status_of(pipe)
+    own = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    assert (found["Uid"], found["NoNewPrivs"]) == (["0"] * 4, ["0"])
+    for name in ("CapPrm", "CapEff", "CapBnd", "Groups"):
+        assert found[name] == own[name].split()
+
+
+@pytest.mark.parametrize("user", [0, USER])
+def test_groups_and_umask(pipe: tuple[int, int], user: int) -> None:
+    found = status_of(pipe, user=user, group=33, groups=[7, 5], umask=0o077)
+    assert (found["Uid"], found["Gid"]) == ([str(user)] * 4, ["33"] * 4)
+    assert (found["Groups"], found["Umask"]) == (["5", "7"], ["0077"])
+
+
+def test_a_user_keeps_the_capabilities_it_is_given(pipe: tuple[int, int]) -> None:
+    names = ["CAP_NET_BIND_SERVICE", "CAP_CHECKPOINT_RESTORE"]
+    found = status_of(pipe, user=USER, capabilities=names)
+    assert capabilities(found) == [1 << 10 | 1 << 40] * 5
+    assert found["NoNewPrivs"] == ["1"]
+
+
+def test_root_has_no_more_than_the_capabilities_it_is_given(pipe: tuple[int, int]) -> None:
+    found = status_of(pipe, capabilities=["CAP_KILL"])
+    assert capabilities(found) == [0, 1 << 5, 1 << 5, 1 << 5, 0]
+    assert found["NoNewPrivs"] == ["0"]
+
+
+@pytest.mark.parametrize("user", [0, USER])
+def test_without_capabilities(pipe: tuple[int, int], user: int) -> None:
+    assert capabilities(status_of(pipe, user=user, capabilities=[])) == [0] * 5
+
+
+@pytest.mark.parametrize("user", [0, USER])
+def test_limits_nice_and_oom_score(pipe: tuple[int, int], user: int) -> None:
+    code = """
+import os, resource
+print(resource.getrlimit(resource.RLIMIT_NOFILE), resource.getrlimit(resource.RLIMIT_CORE),
+      resource.getrlimit(resource.RLIMIT_CPU), os.nice(0), open("/proc/self/oom_score_adj").read())
+"""
+    limits = {"nofile": 123, "core": 0, "cpu": -1}
+    own = Path("/proc/self/oom_score_adj").read_text(encoding="ascii")
+    status, output = run(pipe, code, user=user, limits=limits, nice=7, oom_score=345)
+    assert (status, output.split("\n")[0]) == (0, "(123, 123) (0, 0) (-1, -1) 7 345")
+    assert Path("/proc/self/oom_score_adj").read_text(encoding="ascii") == own
+
+
+@pytest.fixture
+def group() -> Iterator[Path]:
+    mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+    root = next(Path(fields[1]) for fields in mounts if fields[2] == "cgroup2")
+    path = root / f"ainit-test-{os.getpid()}"
+    path.mkdir()
+    yield path
+    (path / "cgroup.kill").write_text("1")
+    wait_for(lambda: not (path / "cgroup.procs").read_text(), "the group to be empty")
+    path.rmdir()
+
+
+@pytest.mark.parametrize("user", [0, USER])
+def test_it_is_in_its_cgroup_from_birth_and_its_pid_is_in_the_cell(
+    pipe: tuple[int, int], group: Path, user: int
+) -> None:
+    directory = os.open(group, os.O_PATH | os.O_DIRECTORY)
+    cell = ctypes.c_int32(-1)
+    code = "import os; print(os.getpid(), open('/proc/self/cgroup').read())"
+    child = Child([PYTHON, "-I", "-c", code], {}, output=pipe[1], user=user, cgroup=directory)
+    child.pid_cell = ctypes.addressof(cell)
+    pid = process.spawn(child)
+    os.close(directory)
+    status, output = finish(pid, pipe)
+    assert status == 0
+    assert cell.value == pid == int(output.split()[0])
+    assert f"0::/{group.name}" in output.splitlines()[-2:] or f"/{group.name}\n" in output
+
+
+@pytest.mark.parametrize("user", [0, USER])
+def test_many_children_leave_nothing(user: int) -> None:
+    null = os.open("/dev/null", os.O_WRONLY)
+    before = os.listdir("/proc/self/fd")
+    for number in range(100):
+        child = Child(["/bin/true", "x" * number], {"A": "x" * number}, output=null, user=user)
+        pid = process.spawn(child)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert os.listdir("/proc/self/fd") == before
+    os.close(null)
+
+
+@pytest.mark.parametrize("lowest", [0, 1, 2, 3])
+def test_any_descriptor_can_be_the_output(lowest: int) -> None:
+    """In a process of its own, whose lowest descriptors are free or in the way."""
+    code = f"""
+import os, sys
+sys.path.insert(0, {str(Path(__file__).resolve().parents[3])!r})
+from ainit.linux import process
+result = os.dup(1)
+os.closerange(0, 3)
+os.closerange({lowest}, result)
+files = [os.memfd_create(str(n)) for n in range(6)]
+output = files.pop(0)
+for n, file in enumerate(files):
+    os.write(file, b"%d" % n)
+command = "cat <&3; for f in 3 4 5 6 7; do cat /proc/self/fd/$f; done; echo /proc/self/fd/*"
+child = process.Child(["/bin/sh", "-c", command], {{"PATH": "/bin"}}, output=output,
+                      descriptors=files[::-1])
+os.waitpid(process.spawn(child), 0)
+os.write(result, os.pread(output, 4096, 0))
+"""
+    done = subprocess.run(
+        ["/usr/bin/python3", "-I", "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == ["43210 " + " ".join(f"/proc/self/fd/{n}" for n in range(8))]
 
 
 @pytest.mark.parametrize("user", [0, USER])
