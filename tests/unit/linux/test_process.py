@@ -20,7 +20,6 @@ from tests.support.wait import wait_for
 
 PYTHON = "/usr/bin/python3"
 USER = 61184
-CGROUPS = Path("/sys/fs/cgroup/unified")
 
 
 @pytest.fixture
@@ -231,7 +230,7 @@ def test_it_is_in_its_cgroup_from_birth_and_its_pid_is_in_the_cell(
     status, output = finish(pid, pipe)
     assert status == 0
     assert cell.value == pid == int(output.split()[0])
-    assert f"0::/{group.name}" in output.splitlines()[-2:] or f"/{group.name}\n" in output
+    assert f"/{group.name}\n" in output
 
 
 @pytest.mark.parametrize("user", [0, USER])
@@ -250,17 +249,16 @@ def test_many_children_leave_nothing(user: int) -> None:
 def test_any_descriptor_can_be_the_output(lowest: int) -> None:
     """In a process of its own, whose lowest descriptors are free or in the way."""
     code = f"""
-import os, sys
+import fcntl, os, sys
 sys.path.insert(0, {str(Path(__file__).resolve().parents[3])!r})
 from ainit.linux import process
-result = os.dup(1)
-os.closerange(0, 3)
-os.closerange({lowest}, result)
+result = fcntl.fcntl(1, fcntl.F_DUPFD, 100)
+os.closerange({lowest}, 100)
 files = [os.memfd_create(str(n)) for n in range(6)]
 output = files.pop(0)
 for n, file in enumerate(files):
     os.write(file, b"%d" % n)
-command = "cat <&3; for f in 3 4 5 6 7; do cat /proc/self/fd/$f; done; echo /proc/self/fd/*"
+command = "for n in 3 4 5 6 7; do cat /proc/self/fd/$n; done; test -e /proc/self/fd/8 || echo ."
 child = process.Child(["/bin/sh", "-c", command], {{"PATH": "/bin"}}, output=output,
                       descriptors=files[::-1])
 os.waitpid(process.spawn(child), 0)
@@ -269,7 +267,7 @@ os.write(result, os.pread(output, 4096, 0))
     done = subprocess.run(
         ["/usr/bin/python3", "-I", "-c", code], capture_output=True, text=True, check=True
     )
-    assert done.stdout.splitlines() == ["43210 " + " ".join(f"/proc/self/fd/{n}" for n in range(8))]
+    assert done.stdout == "43210.\n"
 
 
 @pytest.mark.parametrize("user", [0, USER])
@@ -320,7 +318,7 @@ def test_a_status_in_words(status: int, words: str) -> None:
     assert process.describe(status) == words
 
 
-def test_reap_tells_exits_from_signals_and_ends() -> None:
+def test_deaths_are_seen_and_buried_once() -> None:
     """In a process of its own, because it would take pytest's children."""
     code = f"""
 import os, signal, sys
@@ -336,7 +334,16 @@ lives = os.spawnv(os.P_NOWAIT, "/bin/sleep", ["sleep", "3600"])
 assert process.reap() is None
 os.kill(lives, signal.SIGKILL)
 os.waitid(os.P_PID, lives, os.WEXITED | os.WNOWAIT)
-assert process.reap() == (lives, -9)
+assert process.peek_death() == process.peek_death() == (lives, -9)
+process.bury(lives)
+process.bury(lives)
+assert process.peek_death() is None
+assert not process.has_children()
+pair = {{os.spawnv(os.P_NOWAIT, "/bin/true", ["true"]) for _ in range(2)}}
+while pair:
+    if (death := process.peek_death()) is not None:
+        pair.remove(death[0])
+        process.bury(death[0])
 """
     subprocess.run([sys.executable, "-I", "-c", code], check=True)
 
