@@ -43,4 +43,5 @@ CLIENTS = 64
 CLIENTS_RESERVED = 16  # of these, for the superuser
 SHUTDOWN_SECONDS = 20.0
 WATCHDOG_SECONDS = 60
+FAULTS_IN_A_ROW = 20  # of PID 1, each less than a minute after the one before: then reboot
 LISTEN_FD = 3

@@ -51,6 +51,7 @@ class Tree:
         self._root = root
         self._applied: dict[str, int] = {}  # the limits last written, as a hash
         self._absent: set[str] = set()  # files that the kernel's groups do not have
+        self._sound: set[str] = set()  # groups made here, and not killed since
 
     def prepare(self) -> list[str]:
         """Make the root group and pass the controllers on. Returns those that the kernel lacks."""
@@ -90,10 +91,16 @@ class Tree:
     def prepare_unit(self, unit: Unit) -> int:
         """Make the group with every limit of ``unit``; returns its descriptor, for the caller.
 
-        A group that is there already loses the limits that the unit no longer asks for. Raises
-        LimitError when one that it asks for cannot be set, OSError when there can be no group.
+        A group that is there already loses the limits that the unit no longer asks for, and one
+        that was ever killed is made anew: since Linux 6.14, a process that is born into such a
+        group by clone3(2) is killed at once (CLONE_INTO_CGROUP compares the wrong kill_seq).
+        Raises LimitError when a limit that it asks for cannot be set, OSError when there can be no
+        group.
         """
         directory = self.path(unit.name)
+        if unit.name not in self._sound:
+            self.remove(unit.name)
+            self._sound.add(unit.name)
         is_new = True
         try:
             os.mkdir(directory)
@@ -166,6 +173,7 @@ class Tree:
 
     def kill(self, name: str) -> None:
         """SIGKILL for every process in the group, forks in flight included (cgroup.kill)."""
+        self._sound.discard(name)
         self._order(name, "cgroup.kill", "1")
 
     def freeze(self, name: str) -> bool:

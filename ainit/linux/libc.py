@@ -18,6 +18,8 @@ MS_PRIVATE = 1 << 18
 # Commands of reboot(2).
 RB_AUTOBOOT = 0x01234567
 RB_POWER_OFF = 0x4321FEDC
+RB_HALT_SYSTEM = 0xCDEF0123
+RB_KEXEC = 0x45584543
 RB_DISABLE_CAD = 0
 
 # Options of prctl(2).
@@ -33,7 +35,7 @@ _libc.mount.argtypes = [
     ctypes.c_char_p,
 ]
 _libc.umount2.argtypes = [ctypes.c_char_p, ctypes.c_int]
-_libc.reboot.argtypes = [ctypes.c_int]
+_libc.reboot.argtypes = [ctypes.c_uint]
 _libc.prctl.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
 
 

@@ -18,8 +18,8 @@ from ..wire.codec import dumps, loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .facts import Facts
     from .measure import Measurements
-    from .methods import Facts
 
 _DEADLINE_SECONDS = 30.0
 _BYTES_MAX = 1 << 20
@@ -29,8 +29,14 @@ _PLAN = constants.RUNTIME + "/plan.json"
 NAME = "machine"
 
 
-def load(measurements: Measurements, facts: Facts) -> tuple[Plan, phases.Event]:
-    """The plan to run, and the event that measures the machine configuration behind it."""
+def running(facts: Facts) -> Plan:
+    """The plan that a former PID 1 ran by."""
+    return _read_plan(facts.plan)
+
+
+def load(measurements: Measurements, facts: Facts) -> Plan:
+    """The plan to run; ``facts`` get the digest of the machine configuration behind it."""
+    facts.plan = constants.PLAN
     plan = _read_plan(constants.PLAN)
     text, why = None, ""
     try:
@@ -49,12 +55,13 @@ def load(measurements: Measurements, facts: Facts) -> tuple[Plan, phases.Event]:
         facts.configuration = "default"
     else:
         facts.configuration = constants.MACHINE
+        facts.plan = _PLAN
         plan = _read_plan(_PLAN)
     if why or text is None:
         text = _read(constants.DEFAULT_MACHINE) or b""
     _write(constants.MACHINE_JSON, dumps(plan.machine).encode())
-    digest = fsverity.text(_digest(text))
-    return plan, phases.measured(phases.MACHINE_CONFIG, NAME, digest)
+    facts.config_digest = fsverity.text(_digest(text))
+    return plan
 
 
 def _digest(data: bytes) -> bytes:

@@ -30,12 +30,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from .journal import Journal
     from .relay import Relay
 
 INTERFACE = "org.ainos.Control"
 UNAVAILABLE = INTERFACE + ".Unavailable"
 _READ_BYTES = 65536
 _PEERCRED_BYTES = 12
+_LISTENER = ("control",)
 
 
 class Client:
@@ -88,20 +90,18 @@ class Control:
         path: str,
         methods: Mapping[str, Callable[[Client, Call], Mapping[str, object] | None]],
         providers: Mapping[str, str],
+        journal: Journal,
     ) -> None:
         self._loop = events
         self._relay = relay
         self._methods = methods
         self._providers = providers
         self._clients: dict[int, Client] = {}
-        try:
-            os.unlink(path)
-        except FileNotFoundError:
-            pass
-        self._listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK)
-        self._listener.bind(path)
-        os.chmod(path, 0o666)  # the peer's credentials decide, not the path's mode
-        self._listener.listen(CLIENTS)
+        kept = journal.of(*_LISTENER).get(_LISTENER)
+        self._listener = _listen(path) if kept is None else socket(fileno=kept)
+        if kept is None:
+            journal.keep(self._listener.fileno(), _LISTENER)
+        self._reserve = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         events.add(self._listener.fileno(), loop.READ, self._accept)
 
     def send(self, client: Client, data: bytes) -> None:
@@ -120,6 +120,9 @@ class Control:
             descriptor, _address = self._listener._accept()  # type: ignore[attr-defined]
         except BlockingIOError:
             return
+        except OSError:
+            self._turn_away()
+            return
         channel = socket(fileno=descriptor)
         channel.setblocking(False)
         credentials = channel.getsockopt(SOL_SOCKET, SO_PEERCRED, _PEERCRED_BYTES)
@@ -129,6 +132,15 @@ class Control:
             return
         self._clients[descriptor] = client
         self._loop.add(descriptor, loop.READ, lambda events: self._turn(client, events))
+
+    def _turn_away(self) -> None:
+        """No descriptor is left: give the reserve up for the moment it takes to hang up."""
+        os.close(self._reserve)
+        try:
+            os.close(self._listener._accept()[0])  # type: ignore[attr-defined]
+        except OSError:
+            pass  # it went away by itself
+        self._reserve = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
 
     def _turn(self, client: Client, events: int) -> None:
         try:
@@ -252,3 +264,15 @@ class Control:
         abandon = self._relay.call(unit, protocol.encode(message), on_reply)
         if client.pending:
             client.abandon = abandon
+
+
+def _listen(path: str) -> socket:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK)
+    listener.bind(path)
+    os.chmod(path, 0o666)  # the peer's credentials decide, not the path's mode
+    listener.listen(CLIENTS)
+    return listener

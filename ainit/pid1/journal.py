@@ -10,8 +10,8 @@ a length and a JSON array::
     ["k", DESCRIPTOR, ROLE]   a descriptor that PID 1 keeps over exec, and what it is for
     ["d", DESCRIPTOR] and no longer
 
-Beside it lies the *cell*: four bytes of shared memory that the kernel itself writes the pid of a new
-process into (clone3(2), CLONE_PARENT_SETTID), before that process runs. So between the fork and
+Beside it lies the *cell*: four bytes of shared memory, into which the kernel itself writes the pid
+of a new process (clone3(2), CLONE_PARENT_SETTID), before that process runs. So between the fork and
 PID 1's next line nothing can be forgotten. Leaves out what the records mean.
 
 >>> journal = Journal.create()                                       # doctest: +SKIP
@@ -29,7 +29,7 @@ from ..wire.codec import dumps, loads
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ctypes
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from ..policy.plan import Record
 
@@ -112,11 +112,11 @@ class Journal:
             self._append(["d", descriptor])
             del self.kept[descriptor]
 
-    def compact_if_long(self, units: Iterable[Record]) -> bool:
+    def compact_if_long(self, units: Callable[[], Iterable[Record]]) -> bool:
         """Begin anew with ``units`` and what else is known, when the journal has grown long."""
         if self._end < self._compact_at:
             return False
-        self.compact(units)
+        self.compact(units())
         return True
 
     def compact(self, units: Iterable[Record]) -> None:

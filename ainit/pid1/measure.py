@@ -14,14 +14,18 @@ from ..errors import MeasurementError, NotCoveredError, TpmError
 from ..linux import fsverity, kmsg
 from ..linux.tpm import Tpm
 from ..policy import phases
-from ..wire.codec import dumps
+from ..wire.codec import dumps, loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..policy.phases import Content, Event
+    from .journal import Journal
 
+# Keys of the journal: an event between its extend and its record, and why the TPM was given up.
+_UNDER_WAY = "measuring"
+_LOST = "tpm"
 _HASHED_HERE_BYTES = 64 << 20  # larger files on the verified root need fs-verity of their own
 
 
@@ -29,8 +33,13 @@ class Measurements:
     """The boot's measurements. ``tpm_state`` is ``present``, or why there is none."""
 
     def __init__(
-        self, open_tpm: Callable[[], Tpm] = Tpm, path: str = MEASUREMENTS, root: str = "/"
+        self,
+        journal: Journal,
+        open_tpm: Callable[[], Tpm] = Tpm,
+        path: str = MEASUREMENTS,
+        root: str = "/",
     ) -> None:
+        self._journal = journal
         self._tpm: Tpm | None = None
         self._path = path
         self._root_device = os.stat(root).st_dev
@@ -41,6 +50,9 @@ class Measurements:
             self._tpm = open_tpm()
         except TpmError as error:
             self._lose(error)
+        if lost := journal.values.get(_LOST):
+            self._lose(TpmError(str(lost)))
+        self._resume()
 
     @property
     def has_tpm(self) -> bool:
@@ -51,15 +63,56 @@ class Measurements:
         """Extend and record ``event``, unless this boot already did."""
         if event.digest in self._seen:
             return
+        self._journal.put(_UNDER_WAY, [event.pcr, event.content])
         if self._tpm is not None:
             try:
                 self._tpm.extend(event.pcr, event.digest)
             except TpmError as error:
                 self._lose(error)
+        self._write_down(event)
+
+    def _write_down(self, event: Event) -> None:
         record = event.record(len(self.records))
+        self._append(dumps(record) + "\n")
         self._seen.add(event.digest)
         self.records.append(record)
-        self._append(dumps(record) + "\n")
+        self._journal.put(_UNDER_WAY, None)
+
+    def _resume(self) -> None:
+        """Take up the log of a former PID 1, and finish what it was about when it failed.
+
+        Whether the extend was done, only the PCR can tell: it has one of two values.
+        """
+        try:
+            with open(self._path, "rb") as file:
+                lines = file.read().splitlines()
+        except FileNotFoundError:
+            lines = []
+        for number, line in enumerate(lines):
+            record = loads(line)
+            if not isinstance(record, dict):
+                raise MeasurementError(f"{self._path}: record {number} is no record")
+            self.records.append(record)
+            self._seen.add(phases.parse(record, number).digest)
+        match self._journal.values.get(_UNDER_WAY):
+            case [int(pcr), dict(content)]:
+                self._finish(phases.Event(pcr, content))
+
+    def _finish(self, event: Event) -> None:
+        if event.digest in self._seen:
+            self._journal.put(_UNDER_WAY, None)
+            return
+        if self._tpm is not None:
+            try:
+                before = phases.replay(self.records)[event.pcr]
+                value = self._tpm.read((event.pcr,))[event.pcr]
+                if value == before:
+                    self._tpm.extend(event.pcr, event.digest)
+                elif value != phases.fold(before, event.digest):
+                    self._lose(TpmError(f"PCR {event.pcr} was extended by somebody else"))
+            except TpmError as error:
+                self._lose(error)
+        self._write_down(event)
 
     def digest(self, descriptor: int) -> str:
         """The fs-verity digest of an open file, from the kernel that enforces it.
@@ -96,6 +149,7 @@ class Measurements:
             self._tpm.close()
             self._tpm = None
         self.tpm_state = str(error)
+        self._journal.put(_LOST, self.tpm_state)
         kmsg.log(f"measurements reach no TPM: {error}", kmsg.WARNING)
 
     def _append(self, text: str) -> None:

@@ -1,113 +1,94 @@
-"""What ``org.ainos.Control`` answers: the machine, its units, its logs, its measurements."""
+"""What ``org.ainos.Control`` answers about the machine and its units, and what it starts and stops.
+
+Logs and accounts are answered by ``log_methods`` and ``resources``, changes of the configuration by
+``changes``.
+"""
 
 from __future__ import annotations
 
 from .. import __version__
 from ..linux import process
-from ..policy import machine
-from ..policy.machine import Event
-from ..wire import protocol
+from ..policy import state as life
 from ..wire.protocol import VarlinkError
-from . import loop
+from . import loop, shutdown
 from .control import INTERFACE, Client, Control
+from .facts import REQUESTED
+from .log_methods import LogMethods
+from .resources import Accounts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ..linux.cgroup import Tree
     from ..policy.plan import Plan
     from ..wire.protocol import Call
-    from .logs import Line, Logs
-    from .measure import Measurements
-    from .supervisor import Supervisor
-
-_LINES_MAX = 10_000
-POWER_OFF = "power-off"
-REBOOT = "reboot"
-
-
-class Facts:
-    """What ``main`` found out about the machine on the way up. Times in seconds since boot."""
-
-    __slots__ = ("configuration", "loader", "problems", "root", "secure_boot", "started", "state")
-
-    def __init__(self) -> None:
-        self.started = 0.0
-        self.root = ""
-        self.state = ""
-        self.configuration = ""
-        self.secure_boot = "unknown"
-        self.loader: tuple[float, float] | None = None  # seconds in the firmware, in the loader
-        self.problems: list[str] = []
+    from .init import Init
 
 
 class Methods:
-    """The methods, bound to the parts that know the answers. ``end`` begins a shutdown."""
+    """The methods, bound to the parts that know the answers."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        facts: Facts,
-        supervisor: Supervisor,
-        measurements: Measurements,
-        logs: Logs,
-        cgroups: Tree,
-        events: loop.Loop,
-        end: Callable[[str], None],
-    ) -> None:
-        self._events = events
-        self._plan = plan
-        self._facts = facts
-        self._supervisor = supervisor
-        self._measurements = measurements
-        self._logs = logs
-        self._cgroups = cgroups
-        self._end = end
+    def __init__(self, init: Init, plan: Plan) -> None:
+        self._init = init
+        self._hostname = str(plan.machine.get("hostname", ""))
+        self._supervisor = init.supervisor
+        self._lines = LogMethods(init.logs, init.supervisor.units, init.loop)
+        self.accounts = Accounts(init.cgroups, loop.now)
         self.control: Control | None = None
 
     def table(self) -> dict[str, Callable[[Client, Call], Mapping[str, object] | None]]:
         """Method name → handler."""
+        init, supervisor = self._init, self._supervisor
         return {
             "Status": self._status,
             "Describe": lambda client, call: {"unit": self._unit(self._named(call))},
-            "Start": lambda client, call: self._post(call, machine.START),
-            "Stop": lambda client, call: self._post(call, machine.STOP),
-            "Restart": lambda client, call: self._post(call, machine.RESTART),
-            "Logs": self._read_logs,
+            "Accounting": lambda client, call: self.accounts.answer(supervisor.states, call),
+            "Start": lambda client, call: self._want(call, life.START, "started on request"),
+            "Stop": lambda client, call: self._want(call, life.STOP, ""),
+            "Restart": lambda client, call: self._want(call, life.RESTART, ""),
+            "ReloadUnit": self._reload_unit,
+            "Trigger": lambda client, call: self._want(call, life.START, call.text("reason")),
+            "Logs": lambda client, call: self._lines.read(self.control, client, call),
             "Measurements": lambda client, call: {
-                "records": self._measurements.records,
-                "pcrs": self._measurements.pcrs(),
+                "records": init.measurements.records,
+                "pcrs": init.measurements.pcrs(),
             },
-            "Shutdown": lambda client, call: self._finish(POWER_OFF),
-            "Reboot": lambda client, call: self._finish(REBOOT),
+            "Shutdown": lambda client, call: self._go_down(shutdown.POWER_OFF),
+            "Reboot": lambda client, call: self._go_down(shutdown.REBOOT),
+            "Halt": lambda client, call: self._go_down(shutdown.HALT),
+            "Kexec": lambda client, call: self._go_down(shutdown.KEXEC),
+            "SoftReboot": lambda client, call: self._go_down(shutdown.SOFT_REBOOT),
+            "Reexec": self._reexec,
         }
 
     def health(self) -> tuple[str, list[str]]:
         """``starting``, ``healthy``, ``degraded`` or ``refused``, and what is in the way."""
-        if self._supervisor.rescue:
-            return "refused", list(self._facts.problems)
-        findings = [*self._facts.problems, *self._supervisor.findings()]
-        if not self._supervisor.settled:
+        order, problems = self._supervisor.order, self._init.facts.problems
+        if order.rescue:
+            return "refused", list(problems)
+        findings = [*problems, *order.findings(), *self._init.pressure.findings()]
+        if not order.settled:
             return "starting", findings
         return ("degraded" if findings else "healthy"), findings
 
     def _status(self, client: Client, call: Call) -> Mapping[str, object]:
         health, findings = self.health()
+        facts = self._init.facts
         return {
             "machine": {
-                "hostname": str(self._plan.machine.get("hostname", "")),
+                "hostname": self._hostname,
                 "version": __version__,
                 "health": health,
                 "findings": findings,
-                "secure_boot": self._facts.secure_boot,
-                "tpm": self._measurements.tpm_state,
-                "root": self._facts.root,
-                "state": self._facts.state,
-                "configuration": self._facts.configuration,
+                "secure_boot": facts.secure_boot,
+                "tpm": self._init.measurements.tpm_state,
+                "root": facts.root,
+                "state": facts.state,
+                "configuration": facts.configuration,
                 "uptime": round(loop.now(), 3),
                 "peak_bytes": process.peak_memory(),
-                "faults": self._events.faults,
+                "faults": facts.faults,
+                "last_fault": facts.last_fault or None,
             },
             "phases": self._phases(),
             "units": [self._unit(name) for name in sorted(self._supervisor.units)],
@@ -115,38 +96,59 @@ class Methods:
 
     def _phases(self) -> list[dict[str, object]]:
         """How long each phase of the boot took, as far as it is known by now."""
-        measured, healthy = self._supervisor.measured_at, self._supervisor.healthy_at
+        facts, order = self._init.facts, self._supervisor.order
         found: list[tuple[str, float]] = []
-        if self._facts.loader is not None:
-            found += zip(("firmware", "loader"), self._facts.loader, strict=True)
-        found.append(("kernel", self._facts.started))
-        if measured:
-            found.append(("ainit", measured - self._facts.started))
-        if healthy:
-            found.append(("agents", healthy - measured))
+        if facts.loader is not None:
+            found += zip(("firmware", "loader"), facts.loader, strict=True)
+        found.append(("kernel", facts.started))
+        if order.measured_at:
+            found.append(("ainit", order.measured_at - facts.started))
+        if order.healthy_at:
+            found.append(("agents", order.healthy_at - order.measured_at))
         return [{"name": name, "seconds": round(seconds, 3)} for name, seconds in found]
 
     def _unit(self, name: str) -> dict[str, object]:
         unit, state = self._supervisor.units[name], self._supervisor.states[name]
         gpu = state.gpu or {}
+        account = self.accounts.of(name)[1] if state.is_alive else {}
         return {
             "name": name,
             "kind": unit.kind,
+            "type": unit.type,
             "description": unit.description,
             "state": state.state,
             "desired": state.desired,
             "essential": unit.essential,
             "reason": state.reason,
+            "status_text": state.text or None,
             "pid": state.pid or None,
             "restarts": state.restarts,
             "since": round(state.since, 3),
-            "ready_at": round(state.ready_at, 3) if state.state == machine.READY else None,
-            "memory_bytes": self._cgroups.memory(name) if state.pid else None,
-            "provides": unit.provides,
+            "wanted_at": round(state.wanted_at, 3) or None,
+            "spawned_at": round(state.spawned_at, 3) or None,
+            "ready_at": round(state.ready_at, 3) or None,
+            "blocked_by": self._supervisor.order.blocked.get(name, ""),
+            "after": list(self._supervisor.order.before.get(name, ())),
+            "trigger": state.trigger or None,
+            "watchdog_s": state.watchdog or None,
+            "log_dropped": self._init.logs.dropped(name),
+            "provides": list(unit.provides),
             "models": [*unit.models, *unit.optional_models],
             "gpu": {"profile": unit.gpu_profile, "uuid": gpu.get("uuid"), "gpu": gpu.get("gpu")}
             if unit.gpu_profile
             else None,
+            **{
+                key: account.get(key)
+                for key in (
+                    "memory_bytes",
+                    "memory_peak_bytes",
+                    "cpu_usec",
+                    "pids",
+                    "io_read_bytes",
+                    "io_write_bytes",
+                    "oom_kills",
+                )
+            },
         }
 
     def _named(self, call: Call) -> str:
@@ -155,49 +157,30 @@ class Methods:
             raise VarlinkError(f"{INTERFACE}.NoSuchUnit", {"name": name})
         return name
 
-    def _post(self, call: Call, kind: str) -> Mapping[str, object]:
+    def _want(self, call: Call, kind: str, reason: str) -> Mapping[str, object]:
         name = self._named(call)
-        if self._supervisor.stopping:
+        if self._init.shutdown.how:
             raise VarlinkError(f"{INTERFACE}.Refused", {"reason": "the machine is going down"})
-        if self._supervisor.rescue and not self._supervisor.units[name].rescue:
-            reason = "the machine is refused: " + "; ".join(self._facts.problems)
+        if self._supervisor.order.rescue and not self._supervisor.units[name].rescue:
+            why = "the machine is refused: " + "; ".join(self._init.facts.problems)
+            raise VarlinkError(f"{INTERFACE}.Refused", {"reason": why})
+        self._supervisor.want(name, kind, reason)
+        return {}
+
+    def _reload_unit(self, client: Client, call: Call) -> Mapping[str, object]:
+        unit = self._supervisor.units[self._named(call)]
+        if not unit.reload_signal:
+            reason = f"{unit.name} cannot reload: it has no reload_signal"
             raise VarlinkError(f"{INTERFACE}.Refused", {"reason": reason})
-        self._supervisor.post(name, Event(kind))
-        self._supervisor.run()
+        return self._want(call, life.RELOAD, "")
+
+    def _go_down(self, how: str) -> Mapping[str, object]:
+        if how == shutdown.KEXEC and not self._init.kernel_is_loaded():
+            reason = "no kernel was loaded to execute: `kexec -l` or kexec_file_load(2) does that"
+            raise VarlinkError(f"{INTERFACE}.Refused", {"reason": reason})
+        self._init.shutdown.begin(how)
         return {}
 
-    def _finish(self, how: str) -> Mapping[str, object]:
-        self._end(how)
+    def _reexec(self, client: Client, call: Call) -> Mapping[str, object]:
+        self._init.reexec(f"{REQUESTED} by user {client.uid}")
         return {}
-
-    def _read_logs(self, client: Client, call: Call) -> Mapping[str, object] | None:
-        unit = call.optional_text("unit")
-        if unit is not None and unit not in self._supervisor.units:
-            raise VarlinkError(f"{INTERFACE}.NoSuchUnit", {"name": unit})
-        count = min(max(call.number("lines", 100), 0), _LINES_MAX)
-        follow = call.flag("follow")
-        if follow and not call.more:
-            raise VarlinkError(f"{protocol.SERVICE}.ExpectedMore")
-        lines, dropped = self._logs.select(unit, count)
-        answer = {"lines": [line.to_record() for line in lines], "dropped": dropped}
-        if not follow or self.control is None:
-            return answer
-        self._follow(self.control, client, unit)
-        self.control.send(client, protocol.reply(answer, continues=True))
-        return None
-
-    def _follow(self, control: Control, client: Client, unit: str | None) -> None:
-        def forward(lines: list[Line]) -> None:
-            chosen = [line for line in lines if unit is None or line.unit == unit]
-            if not chosen:
-                return
-            if client.congested:
-                client.dropped += sum(len(line.text) for line in chosen)
-                return
-            records = [line.to_record() for line in chosen]
-            reply = {"lines": records, "dropped": client.dropped}
-            control.send(client, protocol.reply(reply, continues=True))
-
-        client.pending = True
-        client.abandon = lambda: self._logs.followers.remove(forward)
-        self._logs.followers.append(forward)

@@ -147,6 +147,8 @@ class Notifications:
         numbers = [int(role[3]) for role in held]
         following = max(numbers, default=0) + 1
         for index, descriptor in enumerate(received[: max(room, 0)]):
+            if any(os.path.sameopenfile(descriptor, number) for number in held.values()):
+                continue  # said twice, or heard twice over a fault
             copy = os.dup(descriptor)
             self._journal.keep(copy, ("store", unit.name, label, f"{following + index:06}"))
 

@@ -39,6 +39,7 @@ class Order:
         self._effects = effects
         self._journal = journal
         self._check: dict[str, None] = {}
+        self.blocked: dict[str, str] = {}  # what a unit waited for last
         self.rescue = False
         self.measured = False
         self.measured_at = 0.0
@@ -50,6 +51,7 @@ class Order:
 
     def _relate(self) -> None:
         self.before = graph.predecessors(self._units.values())
+        self._needed = graph.needed_by(self._units.values())
         self.behind = graph.dependents(self.before)
         self._rivals = graph.rivals(self._units.values())
         self._early = [unit for unit in self._units.values() if unit.stage == plan.EARLY]
@@ -94,6 +96,22 @@ class Order:
         self.rescue = rescue
         self._remember()
 
+    def boot_set(self) -> list[str]:
+        """The units that start with the machine, and those that they pull in; in rescue only those
+        that are meant for it.
+        """
+        units = self._units
+        if self.rescue:
+            return [name for name, unit in units.items() if unit.rescue]
+        wanted = {
+            name: None for name, unit in units.items() if unit.autostart and not unit.is_triggered
+        }
+        for name in list(wanted):
+            unit = units[name]
+            if unit.requires or unit.wants or unit.bound_to:
+                wanted.update(dict.fromkeys(graph.pulled_in(units, name)))
+        return [name for name in units if name in wanted]
+
     def stop_all(self, *, survivors: bool) -> None:
         """Wind every unit down for good, or all but those that survive a soft reboot."""
         self.stopping = True
@@ -114,14 +132,16 @@ class Order:
             ]
             for other in wanted:
                 self.winding.pop(other, None)
-                for rival in self._rivals.get(other, ()):
-                    if rival not in wanted and self._states[rival].desired == life.UP:
-                        found.append((rival, Event(life.STOP, reason=f"conflicts with {other}")))
+                found += [
+                    (rival, Event(life.STOP, reason=f"conflicts with {other}"))
+                    for rival in self._rivals.get(other, ())
+                    if rival not in wanted and self._states[rival].desired == life.UP
+                ]
             return found
         if kind in (life.STOP, life.RESTART):
             others = [
                 other
-                for other in graph.stopped_with(self._units, name)
+                for other in graph.stopped_with(self._units, name, self._needed)
                 if self._states[other].desired == life.UP
             ]
             if others:
@@ -224,9 +244,8 @@ class Order:
             for other in self.behind.get(name, ())
             if other in self.winding
         )
-        if not held and state.state != life.STOPPING and state.desired != life.DOWN:
-            posted.append((name, Event(life.STOP)))
-        elif not held and not state.is_alive:
+        settled = not state.is_alive
+        if not held and (settled or (state.desired != life.DOWN and state.state != life.STOPPING)):
             posted.append((name, Event(life.STOP)))
 
     def _bind(self, unit: Unit, state: State, posted: list[tuple[str, Event]]) -> None:
@@ -266,6 +285,8 @@ class Order:
                 return f"waits for {name} to stop"
         for name in self.before.get(unit.name, ()):
             state = self._states[name]
+            if state.state not in life.GOOD:
+                self.blocked[unit.name] = name
             if (name in unit.requires or name in unit.bound_to) and state.state not in life.GOOD:
                 return f"waits for {name}, which is {state.state}"
             if state.state not in life.SETTLED:

@@ -12,10 +12,17 @@ from .. import constants
 from ..errors import RefusedError
 from ..linux import block, efi, kmsg, libc, process
 from . import loop, mounts
+from .facts import Facts
+from .journal import Journal
 from .measure import Measurements
-from .methods import REBOOT, Facts
+from .shutdown import HALT, KEXEC, POWER_OFF
 
 _SIGKILL = 9
+_COMMANDS = {
+    POWER_OFF: libc.RB_POWER_OFF,
+    HALT: libc.RB_HALT_SYSTEM,
+    KEXEC: libc.RB_KEXEC,
+}
 _DYING_SECONDS = 5.0
 
 
@@ -28,9 +35,9 @@ class Platform:
             kmsg.log(f"not mounted: {line}", kmsg.WARNING)
         libc.reboot(libc.RB_DISABLE_CAD)  # the keys become a signal, and that an orderly reboot
 
-    def measurements(self) -> Measurements:
+    def measurements(self, journal: Journal) -> Measurements:
         """The TPM and the event log of this boot."""
-        return Measurements()
+        return Measurements(journal)
 
     def find_disk(self, facts: Facts) -> None:
         """Find the one disk that may be used, mount its state partition, record what is wrong."""
@@ -38,7 +45,7 @@ class Platform:
         begun = efi.loader_seconds("LoaderTimeInitUSec")
         left = efi.loader_seconds("LoaderTimeExecUSec")
         if begun is not None and left is not None:
-            facts.loader = begun, left - begun
+            facts.loader = [begun, left - begun]
         parts = block.partitions()
         members = block.root_members()
         loader = efi.loader_text("LoaderDevicePartUUID").lower()
@@ -70,4 +77,5 @@ class Platform:
             if process.reap() is None:
                 time.sleep(0.01)  # nothing else is left to turn the loop for
         mounts.leave((constants.STATE,))
-        libc.reboot(libc.RB_AUTOBOOT if how == REBOOT else libc.RB_POWER_OFF)
+        libc.reboot(_COMMANDS.get(how, libc.RB_AUTOBOOT))
+        libc.reboot(libc.RB_AUTOBOOT)  # no other kernel was loaded, or the machine cannot do that

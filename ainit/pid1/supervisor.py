@@ -1,36 +1,43 @@
-"""Runs the plan: feeds events to ``policy.machine``, carries out its actions, decides who may go.
+"""Runs the plan: feeds events to ``policy.machine`` and carries out its actions.
 
-Everything it knows is in ``states`` and a few fields with a JSON form (``to_record``): the seam
-through which PID 1 will hand itself over to itself. Transitions are queued and executed one by one,
-never recursively.
+Each step is journaled before its actions are performed, and every action but a spawn may be done
+twice; a spawn is exact by the journal's cell. So ``resume`` goes on from wherever a former PID 1
+stopped. Transitions are queued and executed one by one, never recursively, and cost what the
+units that they concern cost, not what all units do. Who may go when is decided by ``order``.
 """
 
 from __future__ import annotations
 
 from _collections import deque
+from _heapq import heappop, heappush
 
 from ..errors import RefusedError
 from ..linux import process
-from ..policy import graph, machine, plan
-from ..policy.machine import Event, State
+from ..policy import machine, plan
+from ..policy import state as life
+from ..policy.state import Event, State
+from .order import Order
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from ..linux.cgroup import Tree
     from ..policy.plan import Plan, Record, Unit
+    from .journal import Journal
 
-MEASURE_DEADLINE_SECONDS = 900.0  # early units settle by their own deadlines well before
+_SIGTERM = 15
+_SIGKILL = 9
 
 
 class Effects:
     """What the supervisor has done for it; PID 1 and the tests give their own.
 
     ``spawn`` raises RefusedError or OSError. ``allocate`` calls back with a GPU or a reason.
+    ``changed`` is told of each new state, ``watch`` whose cgroup is to be watched for emptiness.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - PID 1 gives them all, a test those that it looks at
         self,
         *,
         spawn: Callable[[Unit, Record | None], tuple[int, int]],
@@ -40,6 +47,9 @@ class Effects:
         measure: Callable[[], None],
         say: Callable[[str, str], None],
         now: Callable[[], float],
+        changed: Callable[[Unit, State, str], None] = lambda unit, state, before: None,
+        watch: Callable[[str, bool], None] = lambda name, wanted: None,
+        exhausted: Callable[[Unit, str], None] = lambda unit, reason: None,
     ) -> None:
         self.spawn = spawn
         self.signal = signal
@@ -48,52 +58,77 @@ class Effects:
         self.measure = measure
         self.say = say
         self.now = now
-
-
-_SIGTERM = 15
-_SIGKILL = 9
+        self.changed = changed
+        self.watch = watch
+        self.exhausted = exhausted
 
 
 class Supervisor:
     """The run-time state of every unit."""
 
-    def __init__(self, plan_: Plan, effects: Effects, cgroups: Tree) -> None:
+    def __init__(self, plan_: Plan, effects: Effects, cgroups: Tree, journal: Journal) -> None:
         self.units = {unit.name: unit for unit in plan_.units}
         self.states = {unit.name: State(unit.name) for unit in plan_.units}
-        self._before = graph.predecessors(plan_.units)
         self._effects = effects
         self._cgroups = cgroups
+        self._journal = journal
         self._queue: deque[tuple[str, Event]] = deque()
         self._running = False
-        self.rescue = False
-        self.measured = False
-        self.measured_at = 0.0
-        self.healthy_at = 0.0
-        self.stopping = False
-        self._started = effects.now()
+        self._pids: dict[int, str] = {}
+        self._due: list[tuple[float, str]] = []
+        self._armed: dict[str, float] = {}
+        self.order = Order(self.units, self.states, effects, journal)
 
-    def to_record(self) -> Record:
-        """The whole run-time state."""
-        return {
-            "states": [state.to_record() for state in self.states.values()],
-            "rescue": self.rescue,
-            "measured": self.measured,
-            "measured_at": self.measured_at,
-            "healthy_at": self.healthy_at,
-            "stopping": self.stopping,
-        }
+    def resume(self, records: Mapping[str, Record], intent: str) -> list[str]:
+        """Go on from a journal. Returns the names of units that the plan no longer has."""
+        vanished = []
+        for name, record in records.items():
+            if name in self.units:
+                self.states[name] = State.from_record(record)
+            else:
+                vanished.append(name)
+        self.order.resume()
+        for name, state in self.states.items():
+            if state.pid:
+                self._pids[state.pid] = name
+            self._arm(name, state)
+            if state.watchdog_at:
+                state.watchdog_at = self._effects.now() + state.watchdog
+            if state.state != life.INACTIVE:
+                self._effects.changed(self.units[name], state, life.INACTIVE)
+            self._watch_emptiness(self.units[name], state)
+        for name, state in self.states.items():
+            self._redo(self.units[name], state, name == intent)
+            if state.pid and process.start_time(state.pid) != state.started:
+                reason = "ended while PID 1 was started anew"
+                self.post(name, Event(life.EXIT, pid=state.pid, status=-1, reason=reason))
+        return vanished
+
+    def _redo(self, unit: Unit, state: State, intended: bool) -> None:
+        for action in list(state.todo):
+            if action != life.SPAWN:
+                self._perform(unit, state, action)
+            elif intended and (pid := int(self._journal.cell.value)):
+                self._step(unit, state, _spawned(pid))
+            elif state.state == life.STARTING and not state.pid:
+                self._spawn(unit, state)
 
     def start_all(self, *, rescue: bool) -> None:
-        """Want every unit up; in rescue only those that are meant for it."""
-        self.rescue = rescue
-        for unit in self.units.values():
-            if unit.rescue or not rescue:
-                self.post(unit.name, Event(machine.START))
+        """Want every unit up that starts with the machine; in rescue only those meant for it."""
+        self.order.begin(rescue=rescue)
+        for name in self.order.boot_set():
+            self.post(name, Event(life.START))
         self.run()
 
-    def stop_all(self) -> None:
-        """Want every unit down, each after those that depend on it."""
-        self.stopping = True
+    def stop_all(self, *, survivors: bool = False) -> None:
+        """Want every unit down, each after those that depend on it; or all but the survivors."""
+        self.order.stop_all(survivors=survivors)
+        self.run()
+
+    def want(self, name: str, kind: str, reason: str = "") -> None:
+        """START, STOP, RESTART or RELOAD ``name``, with what that entails for other units."""
+        for other, event in self.order.entailed(name, kind, reason):
+            self.post(other, event)
         self.run()
 
     def post(self, name: str, event: Event) -> None:
@@ -109,171 +144,163 @@ class Supervisor:
             while True:
                 while self._queue:
                     name, event = self._queue.popleft()
-                    self._step(self.units[name], self.states[name], event)
-                if not self._advance():
+                    unit = self.units.get(name)
+                    if unit is not None:
+                        self._step(unit, self.states[name], event)
+                posted = self.order.advance()
+                self._queue.extend(posted)
+                if not posted:
                     return
         finally:
             self._running = False
 
     def tick(self, now: float) -> float:
         """Post what is due; returns the next deadline (0: none)."""
-        for state in self.states.values():
-            if state.deadline and now >= state.deadline:
-                self.post(state.name, Event(machine.DEADLINE))
+        while self._due and self._due[0][0] <= now:
+            _, name = heappop(self._due)
+            self._armed.pop(name, None)
+            state = self.states.get(name)
+            if state is not None:
+                if state.next_deadline and now >= state.next_deadline:
+                    self.post(name, Event(life.DEADLINE))
+                else:
+                    self._arm(name, state)
         self.run()
-        deadlines = [state.deadline for state in self.states.values() if state.deadline]
-        if not self.measured and not self.rescue:
-            deadlines.append(self._started + MEASURE_DEADLINE_SECONDS)
-        return min(deadlines, default=0.0)
+        deadline = self._due[0][0] if self._due else 0.0
+        measuring = self.order.measure_deadline
+        return min(deadline, measuring) if deadline and measuring else deadline or measuring
 
-    def exited(self, pid: int, status: int) -> None:
-        """A child died. Orphans of services are reaped and mean nothing."""
-        for state in self.states.values():
-            if state.pid == pid:
-                reason = process.describe(status)
-                self.post(state.name, Event(machine.EXIT, pid=pid, status=status, reason=reason))
-                self.run()
-                return
+    def exited(self, pid: int, status: int) -> bool:
+        """A child died. False when it was no main process: an orphan, which means nothing."""
+        name = self._pids.get(pid)
+        if name is None:
+            return False
+        unit, state = self.units[name], self.states[name]
+        reason = process.describe(status)
+        event = Event(life.EXIT, pid=pid, status=status, reason=reason)
+        event.left = self._cgroups.populated(name)
+        if event.left and unit.type == plan.FORKING and state.state == life.STARTING:
+            adopted = [one for one in self._cgroups.pids(name) if process.parent(one) == 1]
+            if len(adopted) == 1:
+                event.main = adopted[0]
+                event.started = process.start_time(adopted[0])
+        self.post(name, event)
+        self.run()
+        return True
+
+    def emptied(self, name: str) -> None:
+        """The cgroup of a unit may have become empty."""
+        if name in self.states and not self._cgroups.populated(name):
+            self.post(name, Event(life.EMPTIED))
+            self.run()
 
     def unit_of(self, pid: int) -> str | None:
         """The unit that a process belongs to, by its cgroup. Outside our namespace its pid is 0."""
-        for state in self.states.values() if pid else ():
-            if state.pid == pid:
-                return state.name
-        name = process.cgroup_of(pid).rpartition("/")[2]
-        return name if name in self.units else None
+        if not pid:
+            return None
+        if pid in self._pids:
+            return self._pids[pid]
+        path = process.cgroup_of(pid)
+        for name in path.split("/"):
+            if name in self.units:
+                return name
+        return None
 
-    def findings(self) -> list[str]:
-        """What keeps the machine from being healthy, in words."""
-        found = []
-        for unit in self.units.values():
-            state = self.states[unit.name]
-            if unit.essential and not self._good(state):
-                detail = f": {state.reason}" if state.reason else ""
-                found.append(f"{unit.name} is {state.state}{detail}")
-        return found
+    def replace(self, units: list[Unit]) -> None:
+        """Run by these records from now on; ``change`` has stopped what vanished or differs."""
+        self.units.clear()
+        self.units.update((unit.name, unit) for unit in units)
+        for name in [name for name in self.states if name not in self.units]:
+            del self.states[name]
+        for name in self.units:
+            self.states.setdefault(name, State(name))
+        self.order.resume()
 
-    @property
-    def settled(self) -> bool:
-        """Whether every essential unit has come to rest, well or not."""
-        return self.measured and all(
-            self._at_rest(unit)
-            for unit in self.units.values()
-            if unit.essential and unit.stage != plan.HEALTHY
-        )
-
-    def _at_rest(self, unit: Unit) -> bool:
-        """Whether a unit stays as it is: a waiting one does when what it requires is held."""
-        state = self.states[unit.name].state
-        if state == machine.WAITING:
-            return any(
-                self._at_rest(self.units[name]) and not self._good(self.states[name])
-                for name in unit.requires
-            )
-        return state in machine.SETTLED
-
-    def _good(self, state: State) -> bool:
-        return state.state in (machine.READY, machine.EXITED)
+    def records(self) -> list[Record]:
+        """The states of all units that ever ran."""
+        return [state.to_record() for state in self.states.values() if state.since]
 
     def _step(self, unit: Unit, state: State, event: Event) -> None:
-        before = state.state
+        before, pid, due = state.state, state.pid, state.next_deadline
         actions = machine.step(unit, state, event, self._effects.now())
-        if state.state != before and state.state not in (machine.WAITING, machine.ALLOCATING):
-            reason = f": {state.reason}" if state.reason else ""
-            self._effects.say(unit.name, f"{state.state}{reason}")
+        if event.kind == life.PING:  # not worth a record: whoever takes over gives it a full period
+            self._arm(unit.name, state)
+            return
+        state.todo = actions
+        if life.SPAWN in actions:
+            self._journal.intend(state.to_record())
+        else:
+            self._journal.unit(state.to_record())
+        if state.pid != pid:
+            self._pids.pop(pid, None)
+            if state.pid:
+                self._pids[state.pid] = unit.name
+        if state.next_deadline != due:
+            self._arm(unit.name, state)
+        if state.state != before:
+            self._entered(unit, state, before)
         for action in actions:
             self._perform(unit, state, action)
 
+    def _entered(self, unit: Unit, state: State, before: str) -> None:
+        if state.state not in (life.WAITING, life.ALLOCATING):
+            reason = f": {state.reason}" if state.reason else ""
+            self._effects.say(unit.name, f"{state.state}{reason}")
+        self.order.entered(unit, state, before)
+        self._watch_emptiness(unit, state)
+        self._effects.changed(unit, state, before)
+
+    def _watch_emptiness(self, unit: Unit, state: State) -> None:
+        mainless = unit.type == plan.FORKING and state.is_alive and not state.pid
+        wanted = state.state == life.DRAINING or (mainless and state.state != life.STARTING)
+        self._effects.watch(unit.name, wanted)
+        if wanted and not self._cgroups.populated(unit.name):  # before it was watched
+            self.post(unit.name, Event(life.EMPTIED))
+
+    def _arm(self, name: str, state: State) -> None:
+        """See that ``tick`` looks at a unit no later than at its next deadline."""
+        due, armed = state.next_deadline, self._armed.get(name)
+        if due and (armed is None or due < armed):
+            self._armed[name] = due
+            heappush(self._due, (due, name))
+
     def _perform(self, unit: Unit, state: State, action: str) -> None:
-        if action == machine.SPAWN:
+        if action == life.SPAWN:
             self._spawn(unit, state)
-        elif action == machine.TERMINATE:
-            self._effects.signal(state.pid, _SIGTERM)
-        elif action == machine.KILL:
+        elif action == life.TERMINATE:
+            for pid in [state.pid] if state.pid else self._cgroups.pids(unit.name):
+                self._effects.signal(pid, unit.stop_signal)
+        elif action == life.SIGNAL_RELOAD:
+            self._effects.signal(state.pid, unit.reload_signal)
+        elif action == life.KILL:
             self._cgroups.kill(unit.name)
             if state.pid:  # even when it moved itself out of its group
                 self._effects.signal(state.pid, _SIGKILL)
-        elif action == machine.ALLOCATE:
+        elif action == life.ALLOCATE:
             self._effects.allocate(unit, lambda gpu, why: self._allocated(unit.name, gpu, why))
-        elif action == machine.RELEASE:
+        elif action == life.RELEASE:
             self._effects.release(unit)
+        elif action == life.EXHAUST:
+            self._effects.exhausted(unit, state.reason)
 
     def _spawn(self, unit: Unit, state: State) -> None:
         try:
             pid, started = self._effects.spawn(unit, state.gpu)
         except RefusedError as error:
-            event = Event(machine.DENIED, reason=str(error))
+            event = Event(life.DENIED, reason=str(error))
         except OSError as error:
-            event = Event(machine.NOT_SPAWNED, reason=f"cannot start: {error}")
+            event = Event(life.NOT_SPAWNED, reason=f"cannot start: {error}")
         else:
-            event = Event(machine.SPAWNED, pid=pid, started=started)
-        self._queue.appendleft((unit.name, event))  # before anything that could lose the process
+            event = Event(life.SPAWNED, pid=pid, started=started)
+        if event.kind != life.SPAWNED and (pid := int(self._journal.cell.value)):
+            event = _spawned(pid)  # what failed came after the fork
+        self._step(unit, state, event)
 
     def _allocated(self, name: str, gpu: Record | None, why: str) -> None:
-        kind = machine.NOT_ALLOCATED if gpu is None else machine.ALLOCATED
+        kind = life.NOT_ALLOCATED if gpu is None else life.ALLOCATED
         self.post(name, Event(kind, gpu=gpu, reason=why))
         self.run()
 
-    def _advance(self) -> bool:
-        """Post what the current states allow; True when something was posted or measured."""
-        if self.stopping:
-            return self._wind_down()
-        if not self.measured and not self.rescue and self._early_settled():
-            self._effects.measure()
-            self.measured = True
-            self.measured_at = self._effects.now()
-            return True
-        for name, state in self.states.items():
-            if state.state == machine.WAITING:
-                blocker = self._blocker(self.units[name])
-                if not blocker:
-                    self.post(name, Event(machine.GO))
-                else:
-                    state.reason = blocker
-        if not self._queue and not self.healthy_at and self.settled and not self._main_findings():
-            self.healthy_at = self._effects.now()
-            return True
-        return bool(self._queue)
 
-    def _main_findings(self) -> bool:
-        return any(
-            unit.essential and unit.stage != plan.HEALTHY and not self._good(self.states[unit.name])
-            for unit in self.units.values()
-        )
-
-    def _early_settled(self) -> bool:
-        if self._effects.now() >= self._started + MEASURE_DEADLINE_SECONDS:
-            return True
-        return all(self._at_rest(unit) for unit in self.units.values() if unit.stage == plan.EARLY)
-
-    def _blocker(self, unit: Unit) -> str:
-        """Why a waiting unit may not go yet; empty when it may."""
-        if not self.rescue:
-            if unit.stage != plan.EARLY and not self.measured:
-                return "waits for the boot set to be measured"
-            if unit.stage == plan.HEALTHY and not self.healthy_at:
-                return "waits for the machine to be healthy"
-        for name in self._before[unit.name]:
-            state = self.states[name]
-            if name in unit.requires and not self._good(state):
-                return f"waits for {name}, which is {state.state}"
-            if state.state not in machine.SETTLED:
-                return f"waits for {name}"
-        return ""
-
-    def _wind_down(self) -> bool:
-        for name, state in self.states.items():
-            alive = state.state not in (machine.INACTIVE, machine.STOPPING)
-            held_by = [
-                other
-                for other, before in self._before.items()
-                if name in before and self.states[other].state != machine.INACTIVE
-            ]
-            if alive and not held_by:
-                self.post(name, Event(machine.STOP))
-        return bool(self._queue)
-
-    @property
-    def stopped(self) -> bool:
-        """Whether the last unit is down."""
-        return all(state.state == machine.INACTIVE for state in self.states.values())
+def _spawned(pid: int) -> Event:
+    return Event(life.SPAWNED, pid=pid, started=process.start_time(pid))

@@ -4,133 +4,31 @@
 
     inactive ─ start ▶ waiting ─ may go ▶ [allocating] ─▶ starting ─▶ ready ─ stop ▶ stopping
                           ▲                                  │  │       │               │
-                          └── delay over ── backoff ◀────────┘  │       └─ exit ▶ …     ▼
-                                         failed / refused ◀─────┘                   inactive
+                          └── delay over ── backoff ◀──┐     │  │       └─ exit ──┐     │
+                                                       │     │  └── exit ─────────┤     ▼
+                          failed, refused, exited ◀─── draining ◀─────────────────┴─────┘
+                                                       └─▶ inactive
 
-``State`` is the whole run-time state of a unit and has a JSON form, so that PID 1 can hand it over
-to itself. A step changes the state it is given and returns what the caller must do, in order. Times
-are seconds on CLOCK_BOOTTIME. Leaves out side effects, and when a waiting unit may go.
+A step changes the state it is given and returns what the caller must do, in order. Draining is
+passed through at once when the main process left nobody behind; no unit is started anew before its
+cgroup is empty. Leaves out side effects, and when a waiting unit may go. Times are seconds on
+CLOCK_BOOTTIME.
 """
 
 from __future__ import annotations
 
 from . import plan
+from . import state as life
+from .ending import KILL_AGAIN_SECONDS, become_ready, emptied, enter, exited, fail, release
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .plan import Record, Unit
+    from collections.abc import Callable
 
-# States.
-INACTIVE = "inactive"
-WAITING = "waiting"
-ALLOCATING = "allocating"
-STARTING = "starting"
-READY = "ready"
-STOPPING = "stopping"
-BACKOFF = "backoff"
-EXITED = "exited"  # a oneshot that did its work
-FAILED = "failed"  # held: only an explicit start tries again
-REFUSED = "refused"  # held: policy or measurement said no
-SETTLED = (READY, EXITED, FAILED, REFUSED, INACTIVE)
-RUNNING = (STARTING, READY, STOPPING)
-
-UP = "up"
-DOWN = "down"
-
-# Events.
-START = "start"
-STOP = "stop"
-RESTART = "restart"
-GO = "go"  # dependencies are met
-ALLOCATED = "allocated"
-NOT_ALLOCATED = "not-allocated"
-SPAWNED = "spawned"
-NOT_SPAWNED = "not-spawned"
-DENIED = "denied"
-NOTIFIED_READY = "notified-ready"
-EXIT = "exit"
-DEADLINE = "deadline"
-
-# Actions.
-ALLOCATE = "allocate"
-SPAWN = "spawn"
-TERMINATE = "terminate"
-KILL = "kill"
-RELEASE = "release"
+    from .plan import Unit
+    from .state import Event, State
 
 ALLOCATION_SECONDS = 60.0
-STABLE_FACTOR = 2.0  # ready for this many times the longest backoff: earlier failures are forgotten
-
-
-class Event:
-    """What happened to a unit, with whatever it carries."""
-
-    __slots__ = ("gpu", "kind", "pid", "reason", "started", "status")
-
-    def __init__(
-        self,
-        kind: str,
-        *,
-        reason: str = "",
-        pid: int = 0,
-        started: int = 0,
-        status: int = 0,
-        gpu: Record | None = None,
-    ) -> None:
-        self.kind = kind
-        self.reason = reason
-        self.pid = pid
-        self.started = started
-        self.status = status
-        self.gpu = gpu
-
-
-class State:
-    """Everything PID 1 knows of a unit while it runs. ``started`` is the process's start time in
-    clock ticks (proc(5), field 22), which tells a recycled pid from the real one. ``status`` is a
-    waitid code: exit status, or minus the signal.
-    """
-
-    __slots__ = (
-        "again",
-        "deadline",
-        "desired",
-        "failures",
-        "gpu",
-        "killed",
-        "name",
-        "pid",
-        "ready_at",
-        "reason",
-        "restarts",
-        "since",
-        "started",
-        "state",
-        "status",
-    )
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.state = INACTIVE
-        self.desired = DOWN
-        self.reason = self.killed = ""
-        self.pid = self.started = self.status = 0
-        self.restarts = self.failures = 0
-        self.since = self.ready_at = self.deadline = 0.0
-        self.again = False
-        self.gpu: Record | None = None
-
-    def to_record(self) -> Record:
-        """The JSON form."""
-        return {slot: getattr(self, slot) for slot in self.__slots__}
-
-    @classmethod
-    def from_record(cls, record: Record) -> State:
-        """The state of a JSON form. Raises KeyError for a missing field."""
-        state = cls("")
-        for slot in cls.__slots__:
-            setattr(state, slot, record[slot])
-        return state
 
 
 def step(unit: Unit, state: State, event: Event, now: float) -> list[str]:
@@ -138,161 +36,232 @@ def step(unit: Unit, state: State, event: Event, now: float) -> list[str]:
 
     An event that makes no sense in the current state changes nothing.
     """
-    kind = event.kind
-    if kind == START:
-        return _start(state, now)
-    if kind == STOP:
-        return _stop(unit, state, now)
-    if kind == RESTART:
-        return _restart(unit, state, now)
-    if kind == EXIT:
-        return _exit(unit, state, event, now) if state.pid and event.pid == state.pid else []
-    if kind == DEADLINE:
-        return _deadline(unit, state, now) if state.deadline and now >= state.deadline else []
-    if state.state == WAITING and kind == GO:
-        return _go(unit, state, now)
-    if state.state == ALLOCATING and kind == ALLOCATED:
-        state.gpu = event.gpu
-        return _go(unit, state, now)
-    if kind == ALLOCATED:
-        return [] if state.gpu else [RELEASE]  # nobody waits for it any more
-    if state.state == ALLOCATING and kind == NOT_ALLOCATED:
-        return _not_allocated(unit, state, event.reason, now)
-    if state.state == STARTING:
-        return _starting(unit, state, event, now)
-    return []
+    return _STEPS[event.kind](unit, state, event, now)
 
 
-def _enter(state: State, name: str, now: float, reason: str = "", deadline: float = 0.0) -> None:
-    state.state = name
-    state.since = now
-    state.reason = reason
-    state.deadline = deadline
+# What people and other units want.
 
 
-def _start(state: State, now: float) -> list[str]:
-    state.desired = UP
-    if state.state == STOPPING:
+def _start(unit: Unit, state: State, event: Event, now: float) -> list[str]:
+    state.desired = life.UP
+    if state.state == life.STOPPING or (
+        state.state == life.DRAINING and state.was == life.STOPPING
+    ):
         state.again = True
-    elif state.state in (INACTIVE, EXITED, FAILED, REFUSED, BACKOFF):
+    elif state.state in (life.INACTIVE, life.EXITED, life.FAILED, life.REFUSED, life.BACKOFF):
         state.failures = 0
-        _enter(state, WAITING, now)
+        state.trigger = event.reason
+        state.wanted_at = now
+        enter(state, life.WAITING, now)
     return []
 
 
-def _stop(unit: Unit, state: State, now: float) -> list[str]:
-    state.desired = DOWN
+def _stop(unit: Unit, state: State, event: Event, now: float) -> list[str]:
+    state.desired = life.DOWN
     state.again = False
-    if state.pid:
-        return _terminate(unit, state, "stopped on request", now)
-    _enter(state, INACTIVE, now)
-    return _release(state)
+    if state.is_alive and unit.type != plan.TARGET:
+        return _terminate(unit, state, event.reason or "stopped on request", now)
+    enter(state, life.INACTIVE, now, event.reason)
+    return release(state)
 
 
-def _restart(unit: Unit, state: State, now: float) -> list[str]:
-    state.desired = UP
+def _restart(unit: Unit, state: State, event: Event, now: float) -> list[str]:
+    state.desired = life.UP
     state.failures = 0
-    if not state.pid:
-        _enter(state, WAITING, now)
+    state.wanted_at = now
+    if not state.is_alive or unit.type == plan.TARGET:
+        enter(state, life.WAITING, now)
         return []
     state.again = True
-    return _terminate(unit, state, "restarted on request", now)
+    return _terminate(unit, state, event.reason or "restarted on request", now)
 
 
 def _terminate(unit: Unit, state: State, reason: str, now: float) -> list[str]:
-    if state.state == STOPPING:
+    if state.state == life.STOPPING:
         return []
-    _enter(state, STOPPING, now, reason, now + unit.stop_timeout)
-    return [TERMINATE]
+    if state.state == life.DRAINING:
+        state.was = life.STOPPING
+        return []
+    enter(state, life.STOPPING, now, reason, now + unit.stop_timeout)
+    return [life.TERMINATE]
 
 
-def _go(unit: Unit, state: State, now: float) -> list[str]:
+def _reload(unit: Unit, state: State, event: Event, now: float) -> list[str]:
+    return [life.SIGNAL_RELOAD] if unit.reload_signal and state.state == life.READY else []
+
+
+# The way up.
+
+
+def _go(unit: Unit, state: State, event: Event, now: float) -> list[str]:
+    if state.state != life.WAITING:
+        return []
+    if unit.type == plan.TARGET:
+        enter(state, life.READY, now)
+        state.ready_at = now
+        return []
     if unit.gpu_profile and state.gpu is None:
-        _enter(state, ALLOCATING, now, f"waits for a {unit.gpu_profile}", now + ALLOCATION_SECONDS)
-        return [ALLOCATE]
+        enter(
+            state, life.ALLOCATING, now, f"waits for a {unit.gpu_profile}", now + ALLOCATION_SECONDS
+        )
+        return [life.ALLOCATE]
     return _spawn(unit, state, "", now)
 
 
-def _not_allocated(unit: Unit, state: State, reason: str, now: float) -> list[str]:
+def _allocated(unit: Unit, state: State, event: Event, now: float) -> list[str]:
+    if state.state != life.ALLOCATING:
+        return [] if state.gpu else [life.RELEASE]  # nobody waits for it any more
+    state.gpu = event.gpu
+    return _spawn(unit, state, "", now)
+
+
+def _not_allocated(unit: Unit, state: State, event: Event, now: float) -> list[str]:
+    if state.state != life.ALLOCATING:
+        return []
     if unit.gpu_required:
-        return _fail(unit, state, reason, now)
-    return _spawn(unit, state, f"without a GPU: {reason}", now)
+        return fail(unit, state, event.reason, now)
+    return _spawn(unit, state, f"without a GPU: {event.reason}", now)
 
 
 def _spawn(unit: Unit, state: State, reason: str, now: float) -> list[str]:
-    _enter(state, STARTING, now, reason, now + unit.start_timeout)
-    state.killed = ""
-    return [SPAWN]
+    enter(state, life.STARTING, now, reason, now + unit.start_timeout)
+    state.killed = state.text = ""
+    state.ready_at = 0.0
+    state.watchdog = unit.watchdog
+    return [life.SPAWN]
 
 
-def _starting(unit: Unit, state: State, event: Event, now: float) -> list[str]:
-    if event.kind == SPAWNED:
+def _spawned(unit: Unit, state: State, event: Event, now: float) -> list[str]:
+    if state.state == life.STARTING:
         state.pid, state.started = event.pid, event.started
-    says_so = plan.NOTIFY if event.kind == NOTIFIED_READY else plan.SIMPLE
-    if event.kind in (SPAWNED, NOTIFIED_READY):
-        if state.pid and unit.type == says_so:
-            _enter(state, READY, now, state.reason)
-            state.ready_at = now
-    elif event.kind == NOT_SPAWNED:
-        return _fail(unit, state, event.reason, now)
-    elif event.kind == DENIED:
-        _enter(state, REFUSED, now, event.reason)
-        return _release(state)
+        state.spawned_at = now
+        if unit.type == plan.SIMPLE and not unit.probe_readiness:
+            become_ready(state, now)
     return []
 
 
-def _deadline(unit: Unit, state: State, now: float) -> list[str]:
+def _not_spawned(unit: Unit, state: State, event: Event, now: float) -> list[str]:
+    return fail(unit, state, event.reason, now) if state.state == life.STARTING else []
+
+
+def _denied(unit: Unit, state: State, event: Event, now: float) -> list[str]:
+    if state.state != life.STARTING:
+        return []
+    enter(state, life.REFUSED, now, event.reason)
+    return release(state)
+
+
+# What the unit says.
+
+
+def _notified_ready(unit: Unit, state: State, event: Event, now: float) -> list[str]:
+    said = unit.type == plan.NOTIFY or unit.probe_readiness
+    if state.state == life.STARTING and state.pid and said:
+        become_ready(state, now)
+    elif state.state == life.READY and state.reloading:
+        state.reloading = False
+        state.deadline = 0.0
+    return []
+
+
+def _reloading(unit: Unit, state: State, event: Event, now: float) -> list[str]:
+    if state.state == life.READY and unit.type == plan.NOTIFY:
+        state.reloading = True
+        state.deadline = now + unit.start_timeout
+    return []
+
+
+def _notified_stopping(unit: Unit, state: State, event: Event, now: float) -> list[str]:
+    """It goes down by itself: from now on it has ``stop_timeout`` and no watchdog."""
+    if state.state == life.READY:
+        state.watchdog_at = 0.0
+        state.deadline = now + unit.stop_timeout
+        state.reason = "stops by itself"
+    return []
+
+
+def _extend(unit: Unit, state: State, event: Event, now: float) -> list[str]:
+    if state.deadline and state.state in (life.STARTING, life.STOPPING, life.READY):
+        state.deadline = max(state.deadline, now + event.seconds)
+    return []
+
+
+def _main_pid(unit: Unit, state: State, event: Event, now: float) -> list[str]:
+    if state.state in (life.STARTING, life.READY, life.STOPPING) and event.pid:
+        state.pid, state.started = event.pid, event.started
+    return []
+
+
+def _ping(unit: Unit, state: State, event: Event, now: float) -> list[str]:
+    if event.seconds:
+        state.watchdog = event.seconds
+    if state.state == life.READY and state.watchdog:
+        state.watchdog_at = now + state.watchdog
+    return []
+
+
+def _trouble(unit: Unit, state: State, event: Event, now: float) -> list[str]:
+    if state.state != life.READY:
+        return []
+    state.killed = event.reason
+    return [life.KILL]
+
+
+# Deadlines.
+
+
+def _deadline(unit: Unit, state: State, event: Event, now: float) -> list[str]:
+    if state.watchdog_at and now >= state.watchdog_at:
+        state.watchdog_at = 0.0
+        state.killed = f"no watchdog message in {state.watchdog:g} s"
+        return [life.KILL]
+    if not state.deadline or now < state.deadline:
+        return []
     state.deadline = 0.0
-    if state.state == BACKOFF:
-        _enter(state, WAITING, now, state.reason)
-    elif state.state == ALLOCATING:
-        return _not_allocated(unit, state, f"no GPU instance in {ALLOCATION_SECONDS:g} s", now)
-    elif state.state == STARTING:
+    if state.state == life.BACKOFF:
+        enter(state, life.WAITING, now, state.reason)
+    elif state.state == life.ALLOCATING:
+        event.reason = f"no GPU instance in {ALLOCATION_SECONDS:g} s"
+        return _not_allocated(unit, state, event, now)
+    elif state.state == life.DRAINING:
+        state.reason = "waits for processes that do not die"
+        state.deadline = now + KILL_AGAIN_SECONDS
+        return [life.KILL]
+    elif state.state == life.STARTING:
         if not state.pid:
-            return _fail(unit, state, "was not started", now)
+            return fail(unit, state, "was not started", now)
         state.killed = f"not ready in {unit.start_timeout:g} s"
-        return [KILL]
-    elif state.state == STOPPING:
+        return [life.KILL]
+    elif state.state == life.STOPPING:
         state.killed = f"did not stop in {unit.stop_timeout:g} s"
-        return [KILL]
+        state.deadline = now + KILL_AGAIN_SECONDS
+        return [life.KILL]
+    elif state.state == life.READY:
+        reason = f"did not reload in {unit.start_timeout:g} s"
+        state.killed = reason if state.reloading else f"did not stop in {unit.stop_timeout:g} s"
+        return [life.KILL]
     return []
 
 
-def _exit(unit: Unit, state: State, event: Event, now: float) -> list[str]:
-    """The main process is gone; whatever it left in its cgroup goes too."""
-    previous, state.pid, state.started, state.status = state.state, 0, 0, event.status
-    if previous == READY and now - state.ready_at >= unit.backoff_max * STABLE_FACTOR:
-        state.failures = 0
-    reason = state.killed or event.reason
-    state.killed = ""
-    if previous == STOPPING:
-        if state.again or state.desired == UP:
-            state.again = False
-            state.restarts += 1
-            _enter(state, WAITING, now)
-            return [KILL]
-        _enter(state, INACTIVE, now, reason if event.status else "")
-        return [KILL, *_release(state)]
-    clean = event.status == 0 and reason == event.reason
-    if clean and (unit.type == plan.ONESHOT or unit.restart != plan.ALWAYS):
-        _enter(state, EXITED, now)
-        return [KILL, *_release(state)]
-    return [KILL, *_fail(unit, state, reason, now)]
-
-
-def _fail(unit: Unit, state: State, reason: str, now: float) -> list[str]:
-    state.failures += 1
-    if unit.restart == plan.NEVER:
-        _enter(state, FAILED, now, reason)
-        return _release(state)
-    if unit.backoff_limit and state.failures > unit.backoff_limit:
-        _enter(state, FAILED, now, f"{reason}; held after {state.failures} failures in a row")
-        return _release(state)
-    state.restarts += 1
-    _enter(state, BACKOFF, now, reason, now + unit.backoff(state.failures))
-    return []
-
-
-def _release(state: State) -> list[str]:
-    held, state.gpu = state.gpu, None
-    return [] if held is None else [RELEASE]
+_STEPS: dict[str, Callable[[Unit, State, Event, float], list[str]]] = {
+    life.START: _start,
+    life.STOP: _stop,
+    life.RESTART: _restart,
+    life.RELOAD: _reload,
+    life.GO: _go,
+    life.ALLOCATED: _allocated,
+    life.NOT_ALLOCATED: _not_allocated,
+    life.SPAWNED: _spawned,
+    life.NOT_SPAWNED: _not_spawned,
+    life.DENIED: _denied,
+    life.DEADLINE: _deadline,
+    life.EXIT: exited,
+    life.EMPTIED: emptied,
+    life.NOTIFIED_READY: _notified_ready,
+    life.RELOADING: _reloading,
+    life.NOTIFIED_STOPPING: _notified_stopping,
+    life.EXTEND: _extend,
+    life.MAIN_PID: _main_pid,
+    life.PING: _ping,
+    life.TROUBLE: _trouble,
+}

@@ -198,7 +198,7 @@ class Unit:
         return {
             key: value
             for key, value in self.__dict__.items()
-            if key in ("name", "kind", "measurement") or not _same(value, getattr(Unit, key))
+            if key in ("name", "kind", "measurement") or not same(value, getattr(Unit, key))
         }
 
     @classmethod
@@ -221,11 +221,11 @@ FIELDS = frozenset(
 )
 
 
-def _same(value: object, default: object) -> bool:
-    """Whether a value says what the default says; a list is as good as a tuple."""
-    if isinstance(default, tuple) and isinstance(value, list):
-        return tuple(value) == default
-    return value == default
+def same(value: object, other: object) -> bool:
+    """Whether two values of a field say the same; a list is as good as a tuple."""
+    if isinstance(value, list | tuple) and isinstance(other, list | tuple):
+        return list(value) == list(other)
+    return value == other
 
 
 def spread(text: str) -> float:

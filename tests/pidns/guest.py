@@ -26,13 +26,15 @@ constants.ADMITTED = f"{directory}/run/admitted.json"
 constants.MACHINE_JSON = f"{directory}/run/machine.json"
 constants.CGROUP_ROOT = f"{directory}/cgroup/{os.path.basename(directory)}"
 constants.SHUTDOWN_SECONDS = 10.0
+constants.FAULTS_IN_A_ROW = 1_000_000
 
 from ainit.errors import TpmError  # noqa: E402
 from ainit.linux import libc  # noqa: E402
 from ainit.linux.tpm import Tpm  # noqa: E402
+from ainit.pid1.facts import Facts  # noqa: E402
+from ainit.pid1.journal import Journal  # noqa: E402
 from ainit.pid1.main import main  # noqa: E402
 from ainit.pid1.measure import Measurements  # noqa: E402
-from ainit.pid1.methods import Facts  # noqa: E402
 from ainit.pid1.platform import Platform  # noqa: E402
 from tests.support.tpm import PcrBank  # noqa: E402
 
@@ -60,8 +62,8 @@ class Namespaces(Platform):
         with open(f"{site}/ainit.pth", "w", encoding="utf-8") as file:
             file.write(os.path.dirname(os.path.dirname(here)))
 
-    def measurements(self) -> Measurements:
-        return Measurements(open_tpm, constants.MEASUREMENTS, root=directory)
+    def measurements(self, journal: Journal) -> Measurements:
+        return Measurements(journal, open_tpm, constants.MEASUREMENTS, root=directory)
 
     def find_disk(self, facts: Facts) -> None:
         facts.root = facts.state = "namespaces"

@@ -123,7 +123,7 @@ def test_notified_readiness_from_the_main_process(machine: Machine) -> None:
 
 
 def test_notified_readiness_from_a_grandchild(machine: Machine) -> None:
-    machine.unit("service", "ready-from-grandchild", type="notify")
+    machine.unit("service", "ready-from-grandchild", type="notify", notify_access="all")
     machine.boot()
     machine.wait_state("service", "ready")
 

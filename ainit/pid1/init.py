@@ -1,0 +1,290 @@
+"""The parts of a running PID 1, wired together, on fresh ground or on what a former PID 1 left.
+
+Every part takes up what is its own from the journal when it is made; on fresh ground there is
+nothing to take up. Leaves out what comes before the loop and after it: see ``main``.
+"""
+
+from __future__ import annotations
+
+import _signal
+import os
+
+from .. import constants
+from ..linux import kmsg, native, process
+from ..linux.cgroup import Tree
+from ..policy import phases, plan
+from ..policy import state as life
+from ..policy.state import Event
+from ..wire import protocol
+from . import loop
+from .artefacts import Artefacts
+from .control import Control
+from .jobs import Jobs
+from .launch import Launcher
+from .logs import Logs
+from .methods import Methods
+from .notify import Notifications
+from .population import Population
+from .relay import Relay, problem_of
+from .resources import Pressure
+from .shutdown import POWER_OFF, REBOOT, Shutdown
+from .supervisor import Effects, Supervisor
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..policy.plan import Plan, Record, Unit
+    from ..policy.state import State
+    from .facts import Facts
+    from .journal import Journal
+    from .measure import Measurements
+
+_GPU = "org.ainos.Gpu"
+_HANDLED = (_signal.SIGCHLD, _signal.SIGTERM, _signal.SIGINT, _signal.SIGPWR)
+_DEATHS_A_TURN = 256
+_LOOK_AT_HEALTH_SECONDS = 0.25
+_ROUTINE = (life.STARTING, life.READY, life.STOPPING, life.DRAINING, life.INACTIVE)
+
+
+class Init:
+    """PID 1 itself. ``facts`` are what ``main`` found out about the machine."""
+
+    def __init__(
+        self, plan_: Plan, facts: Facts, journal: Journal, measurements: Measurements
+    ) -> None:
+        self.loop = loop.Loop()
+        self.journal = journal
+        self.facts = facts
+        self.measurements = measurements
+        self.logs = Logs(self.loop, journal)
+        self.logs.configure(plan_.units)
+        self.logs.resume({**journal.of("pipe"), **journal.of("ring")})
+        self.cgroups = Tree(f"{constants.CGROUP_ROOT}/{constants.SERVICE_SLICE}")
+        self.jobs = Jobs(self.loop, self.cgroups)
+        without_tpm = str(plan_.machine.get("without_tpm", "refuse"))
+        self.artefacts = Artefacts(measurements, self.logs, journal)
+        self.launcher = Launcher(
+            measurements,
+            self.cgroups,
+            self.logs,
+            journal,
+            self.artefacts,
+            without_tpm=without_tpm,
+        )
+        self.relay = Relay(self.loop, constants.SOCKETS, self._why_unanswered)
+        self.supervisor = Supervisor(plan_, self._effects(), self.cgroups, journal)
+        self.population = Population(self.loop, self.cgroups, self.supervisor.emptied)
+        self.pressure = Pressure(self.loop, self.cgroups, self._under_pressure)
+        self.shutdown = Shutdown(self.loop, journal, self.supervisor)
+        self.notifications = Notifications(
+            self.loop,
+            journal,
+            self.supervisor,
+            constants.NOTIFY,
+            poisoned=facts.faults_in_a_row > 1,
+        )
+        self.launcher.inherited = (self._stored,)
+        self.providers = {
+            interface: unit.name for unit in plan_.units for interface in unit.provides
+        }
+        self.methods = Methods(self, plan_)
+        self.control = Control(
+            self.loop, self.relay, constants.CONTROL, self.methods.table(), self.providers, journal
+        )
+        self.methods.control = self.control
+        self._health = ""
+        self._look_at = 0.0
+        self._reexec = ""
+        self._watch_signals()
+        self.loop.hook(self.supervisor.tick)
+        self.loop.hook(self._announce)
+        self.loop.hook(self._tidy)
+
+    def begin(self) -> None:
+        """Go on with the units of a former PID 1, or start them all."""
+        journal = self.journal
+        vanished = self.supervisor.resume(journal.units, journal.intent)
+        for name in vanished:
+            self.cgroups.kill(name)
+        journal.compact(self.supervisor.records())
+        if not journal.values.get("begun"):
+            self.supervisor.start_all(rescue=self.facts.refused)
+            journal.put("begun", True)
+        self._bury()
+        self.supervisor.run()
+
+    def run(self) -> str:
+        """Turn until the machine is to go down; returns how."""
+        while not self.shutdown.is_due:
+            self.loop.turn()
+            if self._reexec:
+                native.reexec(self._reexec)
+        return self.shutdown.how
+
+    def kernel_is_loaded(self) -> bool:
+        """Whether kexec has a kernel to execute."""
+        try:
+            with open("/sys/kernel/kexec_loaded", encoding="ascii") as file:
+                return file.read().strip() == "1"
+        except OSError:
+            return False
+
+    def reexec(self, reason: str) -> None:
+        """Start PID 1 anew in place once this turn is done."""
+        self._reexec = reason
+
+    def _stored(self, unit: Unit) -> list[tuple[str, int]]:
+        return self.notifications.stored(unit.name)
+
+    def _effects(self) -> Effects:
+        return Effects(
+            spawn=self.launcher.spawn,
+            signal=_send_signal,
+            allocate=self._allocate,
+            release=self._release,
+            measure=self._measure_boot_set,
+            say=self._say,
+            now=loop.now,
+            changed=self._changed,
+            watch=self._watch_emptiness,
+            exhausted=self._exhausted,
+        )
+
+    def _changed(self, unit: Unit, state: State, before: str) -> None:
+        """A unit has come into another state: what hangs on that begins or ends."""
+        if state.state == life.READY:
+            self.pressure.watch(unit)
+        elif before == life.READY:
+            self.pressure.unwatch(unit.name)
+        if state.state == life.INACTIVE:
+            self.notifications.forget(unit.name)
+        self._look_at = self._look_at or loop.now()
+
+    def _watch_emptiness(self, name: str, wanted: bool) -> None:
+        if wanted:
+            self.population.watch(name)
+        else:
+            self.population.unwatch(name)
+
+    def _under_pressure(self, name: str, action: str, words: str) -> None:
+        if not name:
+            kmsg.log(f"the machine: {words}", kmsg.WARNING)
+            return
+        self._say(name, words, kmsg.WARNING)
+        if action == plan.KILL:
+            self.supervisor.post(name, Event(life.TROUBLE, reason=words))
+        elif action == plan.RESTART:
+            self.supervisor.want(name, life.RESTART, words)
+        self.supervisor.run()
+
+    def _exhausted(self, unit: Unit, reason: str) -> None:
+        self._say(unit.name, f"{reason}; {unit.exhausted} follows", kmsg.ERROR)
+        if unit.exhausted != plan.FALLBACK:
+            self.shutdown.begin(REBOOT)
+            return
+
+        def condemned(status: int, output: str) -> None:
+            kmsg.log(f"fall back to the other slot: {output or f'status {status}'}", kmsg.WARNING)
+            self.shutdown.begin(REBOOT)
+
+        argv = ["/usr/bin/python3", "-I", "-m", "ainit.ota", "--condemn"]
+        try:
+            self.jobs.run(argv, 30.0, condemned)
+        except OSError as error:
+            condemned(1, str(error))
+
+    def _announce(self, now: float) -> float:
+        """Say it when the machine's health changes; looked at now and then, for it costs."""
+        if not self._look_at or now < self._look_at:
+            return self._look_at
+        self._look_at = 0.0
+        health, findings = self.methods.health()
+        if health != self._health and not self.shutdown.how:
+            self._health = health
+            kmsg.log(f"the machine is {health}")
+            if health != "starting":
+                for finding in findings:
+                    kmsg.log(f"  {finding}", kmsg.WARNING)
+        if health == "starting":
+            self._look_at = now + _LOOK_AT_HEALTH_SECONDS
+        return self._look_at
+
+    def _tidy(self, now: float) -> float:
+        self.journal.compact_if_long(self.supervisor.records)
+        return 0.0
+
+    def _say(self, unit: str, text: str, level: int = kmsg.INFO) -> None:
+        self.logs.say(unit, text)
+        if not text.startswith(_ROUTINE):
+            kmsg.log(f"{unit}: {text}", level)
+
+    def _measure_boot_set(self) -> None:
+        models, agents = self.artefacts.boot_events(list(self.supervisor.units.values()))
+        for event in phases.boot_set(self.facts.config_event(), models, agents):
+            self.measurements.add(event)
+        kmsg.log(f"boot set closed: {len(self.measurements.records)} measurements")
+
+    def _allocate(self, unit: Unit, done: Callable[[Record | None, str], None]) -> None:
+        def on_reply(message: protocol.Message | None, problem: str) -> None:
+            why = problem if message is None else problem_of(message)
+            parameters = None if message is None else message.get("parameters")
+            if why or not isinstance(parameters, dict):
+                done(None, f"no GPU instance: {why or 'malformed answer'}")
+            else:
+                done(parameters, "")
+
+        provider = self.providers.get(_GPU)
+        if provider is None:
+            done(None, "no GPU instance: no unit provides org.ainos.Gpu")
+            return
+        parameters = {"agent": unit.name, "profile": unit.gpu_profile}
+        self.relay.call(provider, protocol.call(f"{_GPU}.Allocate", parameters), on_reply)
+
+    def _release(self, unit: Unit) -> None:
+        def on_reply(message: protocol.Message | None, problem: str) -> None:
+            why = problem if message is None else problem_of(message)
+            if why:
+                self._say(unit.name, f"its GPU instance was not released: {why}")
+
+        if provider := self.providers.get(_GPU):
+            request = protocol.call(f"{_GPU}.Release", {"agent": unit.name})
+            self.relay.call(provider, request, on_reply)
+
+    def _why_unanswered(self, unit: str) -> str:
+        """Why a unit will not answer: it is down for good. One on its way up finds its calls."""
+        state = self.supervisor.states[unit]
+        down = state.state in life.DOWN_STATES
+        reason = f": {state.reason}" if state.reason else ""
+        return f"{unit} is {state.state}{reason}" if down else ""
+
+    def _watch_signals(self) -> None:
+        reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        for number in _HANDLED:
+            _signal.signal(number, lambda number, frame: None)
+        _signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+        self.loop.add(reader, loop.READ, lambda _: self._on_signals(reader))
+
+    def _on_signals(self, reader: int) -> None:
+        numbers = os.read(reader, 4096)
+        self._bury()
+        if _signal.SIGINT in numbers:
+            self.shutdown.begin(REBOOT)
+        if _signal.SIGTERM in numbers or _signal.SIGPWR in numbers:
+            self.shutdown.begin(POWER_OFF)
+
+    def _bury(self) -> None:
+        """Act upon each death, and only then take it off the kernel's list."""
+        while (death := process.peek_death()) is not None:
+            pid, status = death
+            if not self.jobs.exited(pid, status):
+                self.supervisor.exited(pid, status)
+            process.bury(pid)
+
+
+def _send_signal(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass  # already dead, not reaped yet: the pid cannot have been given to another
