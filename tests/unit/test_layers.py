@@ -26,7 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("linux",),
     ("child",),
     ("sandbox",),
-    ("pid1", "sched", "attest", "store", "net", "devices", "bridge", "ota"),
+    ("pid1", "sched", "attest", "store", "net", "devices", "bridge", "ota", "crash"),
     ("cli",),
 )
 RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row}

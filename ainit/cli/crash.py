@@ -1,0 +1,115 @@
+"""``ainitctl crash``: how earlier boots ended, and what PID 1 outlived in this one."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import click
+
+from ..child.client import VarlinkError
+from . import render, reply
+from .base import Group, Settings
+
+HEADERS = ("ID", "KIND", "TIME", "KERNEL", "CAUSE")
+THIS_BOOT = "this-boot"
+AINIT_FAULT = "ainit-fault"
+
+
+@click.group(cls=Group)
+def crash() -> None:
+    """Boots that did not end in order: panics, hangs, power cuts.
+
+    Faults of PID 1 that it outlived in the present boot are shown as `this-boot`.
+    """
+
+
+@crash.command("list")
+@click.pass_obj
+def list_(settings: Settings) -> None:
+    """List what is known, the newest first. Times are UTC."""
+    answer = settings.call("org.ainos.Crash.List")
+    crashes = [*_present(settings), *reply.records(answer, "crashes")]
+    if settings.json:
+        render.as_json({**answer, "crashes": crashes})
+        return
+    if problem := reply.text(answer, "problem"):
+        click.echo(f"ainitctl: crashes are not kept: {render.visible(problem)}", err=True)
+    render.table(HEADERS, [_line(crash) for crash in crashes])
+
+
+@crash.command("show")
+@click.argument("crash_id", metavar="ID")
+@click.pass_obj
+def show(settings: Settings, crash_id: str) -> None:
+    """Show one crash: cause, the end of the kernel's log, and the last lines of the log files.
+
+    Needs root.
+    """
+    if crash_id == THIS_BOOT:
+        present = _present(settings)
+        if not present:
+            raise click.ClickException("PID 1 has had no fault in this boot")
+        answer: reply.Record = {"crash": present[0], "console": "", "log": ""}
+    else:
+        try:
+            answer = settings.call("org.ainos.Crash.Show", {"id": crash_id})
+        except VarlinkError as error:
+            if error.name != "org.ainos.Crash.NoSuchCrash":
+                raise
+            hint = "`ainitctl crash list` lists them"
+            raise click.ClickException(f"there is no crash {crash_id}; {hint}") from error
+    if settings.json:
+        render.as_json(answer)
+        return
+    record = reply.record(answer, "crash")
+    render.facts(
+        [
+            ("id", record.get("id")),
+            ("kind", record.get("kind")),
+            ("time", _when(record.get("time"))),
+            ("boot", record.get("boot_id")),
+            ("kernel", record.get("kernel")),
+            ("cause", record.get("cause")),
+            ("ainit faults", record.get("faults")),
+            ("incomplete", "part of the kernel's log is lost" if record.get("incomplete") else ""),
+        ]
+    )
+    for title, key in (("kernel log", "console"), ("log files", "log")):
+        if text := reply.text(answer, key):
+            click.echo(f"\n{title}:")
+            for line in text.splitlines():
+                click.echo(render.visible(line))
+
+
+def _present(settings: Settings) -> list[reply.Record]:
+    """The faults of PID 1 in this boot, as one crash that was none."""
+    machine = reply.record(settings.call("org.ainos.Control.Status"), "machine")
+    faults = machine.get("faults")
+    if not isinstance(faults, int) or not faults:
+        return []
+    return [
+        {
+            "id": THIS_BOOT,
+            "kind": AINIT_FAULT,
+            "time": None,
+            "boot_id": "",
+            "kernel": "",
+            "cause": reply.text(machine, "last_fault") or "PID 1 caught a fault and went on",
+            "faults": faults,
+            "incomplete": False,
+        }
+    ]
+
+
+def _line(crash: reply.Record) -> tuple[str, ...]:
+    words = (reply.text(crash, name) for name in ("kernel", "cause"))
+    return reply.text(crash, "id"), reply.text(crash, "kind"), _when(crash.get("time")), *words
+
+
+def _when(time: object) -> str:
+    if not isinstance(time, int | float):
+        return ""
+    try:
+        return f"{datetime.fromtimestamp(time, UTC):%Y-%m-%d %H:%M:%S}"
+    except (OverflowError, ValueError, OSError):
+        return f"{time:g}"
