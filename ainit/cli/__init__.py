@@ -32,6 +32,7 @@ Exit codes: 0 done; 1 the system said no, or a check found something; 2 the comm
 
 COMMANDS = {
     "status": Entry("status:status", "Health of the machine, boot phases and every unit."),
+    "top": Entry("top:top", "What every unit uses: processor, memory, processes, disks."),
     "unit": Entry("unit:unit", "Show, start, stop and restart units."),
     "start": Entry("unit:start", "Start a unit (short for `unit start`)."),
     "stop": Entry("unit:stop", "Stop a unit (short for `unit stop`)."),
