@@ -1,114 +1,306 @@
-"""The rings: bounded, counted, and complete as far as they reach."""
+"""Pipes and rings together: what is written is read, and none waits for another."""
 
 from __future__ import annotations
 
+import errno
 import os
+import sys
+from collections.abc import Iterator
 
-from hypothesis import given
-from hypothesis import strategies as st
+import pytest
 
-from ainit.constants import LOG_LINE_BYTES
-from ainit.pid1.logs import Line, Logs, Ring
+from ainit.constants import LOG_RING_BYTES
+from ainit.pid1 import logs as module
+from ainit.pid1.journal import Forgetful, Role
+from ainit.pid1.lines import Record
+from ainit.pid1.logs import PIPE, RING, Logs
 from ainit.pid1.loop import Loop
+from ainit.pid1.ring import READ_BYTES, Ring
+from tests.support.units import make_unit
+
+ALL = 1 << 40
 
 
-def texts(lines: list[Line]) -> list[str]:
-    return [line.text for line in lines]
+class Keeper(Forgetful):
+    """Remembers what is kept, as the journal does."""
+
+    def __init__(self) -> None:
+        self.kept: dict[int, Role] = {}
+
+    def keep(self, descriptor: int, role: Role) -> None:
+        os.set_inheritable(descriptor, True)
+        assert descriptor not in self.kept
+        assert role not in self.kept.values()
+        self.kept[descriptor] = role
+
+    def drop(self, descriptor: int) -> None:
+        self.kept.pop(descriptor, None)
+
+    def of(self, *prefixes: str) -> dict[Role, int]:
+        return {role: number for number, role in self.kept.items() if role[0] in prefixes}
 
 
-@given(st.lists(st.text(st.characters(exclude_characters="\n", codec="utf-8"))), st.data())
-def test_lines_arrive_however_they_are_cut(lines: list[str], data: st.DataObject) -> None:
-    stream = "".join(f"{line}\n" for line in lines).encode()
-    ring, found = Ring("u"), []
-    while stream:
-        size = data.draw(st.integers(1, len(stream)))
-        found += ring.feed(stream[:size], 1.0)
-        stream = stream[size:]
-    assert texts(found) == lines
-    assert ring.flush(1.0) == []
+class Machine:
+    """Logs on a loop that never waits."""
+
+    def __init__(self) -> None:
+        self.keeper = Keeper()
+        self.start()
+
+    def start(self) -> None:
+        self.loop = Loop()
+        self.loop.hook(lambda now: now + 0.001)
+        self.logs = Logs(self.loop, self.keeper)
+
+    def start_over(self) -> None:
+        """As after a fault: nothing is left but what was kept."""
+        self.start()
+        self.logs.resume(self.keeper.of(PIPE, RING))
+
+    def turn(self, count: int = 1) -> None:
+        for _ in range(count):
+            self.loop.turn()
+
+    def lines(self, unit: str | None) -> list[str]:
+        return texts(self.logs.select(unit, 100_000)[0])
 
 
-def test_a_partial_line_waits_for_its_end() -> None:
-    ring = Ring("u")
-    assert texts(ring.feed(b"one\ntw", 1.0)) == ["one"]
-    assert texts(ring.feed(b"o", 2.0)) == []
-    assert texts(ring.feed(b"\nthree", 3.0)) == ["two"]
-    assert texts(ring.flush(4.0)) == ["three"]
-    assert [(line.text, line.time) for line in ring.lines] == [("one", 1), ("two", 3), ("three", 4)]
+@pytest.fixture
+def machine() -> Iterator[Machine]:
+    made = Machine()
+    yield made
+    for descriptor in made.keeper.kept:
+        os.close(descriptor)
 
 
-def test_what_is_no_utf_8_is_shown_as_such() -> None:
-    assert texts(Ring("u").feed(b"\xffa\xc3\n", 1.0)) == ["\ufffda\ufffd"]
+def texts(lines: list[Record]) -> list[str]:
+    return [str(line["text"]) for line in lines]
 
 
-def test_an_overlong_line_is_cut_and_counted() -> None:
-    ring = Ring("u")
-    (line,) = ring.feed(b"x" * (LOG_LINE_BYTES + 7) + b"\n", 1.0)
-    assert len(line.text) == LOG_LINE_BYTES
-    assert ring.dropped == 7
-
-
-def test_a_line_without_end_is_not_kept_waiting_for_ever() -> None:
-    ring = Ring("u")
-    for _ in range(1000):
-        ring.feed(b"x" * 1000, 1.0)
-    assert sum(len(line.text) for line in ring.lines) + ring.dropped <= 1_000_000
-    assert sum(len(line.text) for line in ring.lines) <= 256 * 1024
-
-
-@given(st.lists(st.integers(0, 50), min_size=1, max_size=200))
-def test_the_limit_holds_and_nothing_vanishes_uncounted(sizes: list[int]) -> None:
-    ring = Ring("u", limit=1000)
-    for size in sizes:
-        ring.feed(b"x" * size + b"\n", 1.0)
-        assert sum(len(line.text) + 64 for line in ring.lines) <= 1000
-    assert sum(len(line.text) for line in ring.lines) + ring.dropped == sum(sizes)
-
-
-def test_the_newest_lines_are_kept() -> None:
-    ring = Ring("u", limit=300)
-    for number in range(100):
-        ring.feed(f"{number}\n".encode(), 1.0)
-    assert [line.text for line in ring.lines] == ["96", "97", "98", "99"]
-
-
-def test_what_a_service_writes_is_read_and_its_last_line_too() -> None:
-    loop = Loop()
-    logs = Logs(loop)
-    followed: list[str] = []
-    logs.followers.append(lambda lines: followed.extend(texts(lines)))
-    writer = logs.pipe("u")
+def test_what_a_service_writes_is_read_and_its_last_line_when_it_is_gone(machine: Machine) -> None:
+    writer = machine.logs.pipe("u")
     os.write(writer, b"one\ntwo")
-    loop.turn()
-    assert followed == ["one"]
+    machine.turn()
+    assert machine.lines("u") == ["one"]
     os.close(writer)
-    loop.turn()
-    assert followed == ["one", "two"]
-    assert loop.faults == 0
+    machine.turn(2)
+    assert machine.lines("u") == ["one", "two"]
+    assert [role[0] for role in machine.keeper.kept.values()] == [RING]
 
 
-def test_two_incarnations_may_write_at_once() -> None:
-    loop = Loop()
-    logs = Logs(loop)
-    old, new = logs.pipe("u"), logs.pipe("u")
-    os.write(old, b"old\n")
-    os.write(new, b"new\n")
-    loop.turn()
+def test_two_incarnations_may_write_at_once(machine: Machine) -> None:
+    old, new = machine.logs.pipe("u"), machine.logs.pipe("u")
+    os.write(old, b"old ")
+    os.write(new, b"new ")
+    machine.turn(2)
+    os.write(old, b"line\n")
     os.close(old)
+    os.write(new, b"line\n")
+    machine.turn(4)
     os.write(new, b"newer\n")
-    loop.turn()
     os.close(new)
-    loop.turn()
-    lines, dropped = logs.select("u", 10)
-    assert sorted(texts(lines)) == ["new", "newer", "old"]
-    assert dropped == 0
+    machine.turn(4)
+    assert sorted(machine.lines("u")) == ["new line", "newer", "old line"]
+    assert machine.logs.dropped("u") == 0
 
 
-def test_the_last_lines_of_one_unit_or_of_all_in_order_of_time() -> None:
-    logs = Logs(Loop())
+def test_pid_1s_words_never_run_into_a_partial_line(machine: Machine) -> None:
+    writer = machine.logs.pipe("u")
+    os.write(writer, b"half")
+    machine.turn()
+    machine.logs.say("u", "ready")
+    os.write(writer, b" and half\n")
+    machine.turn()
+    assert machine.lines("u") == ["ready", "half and half"]
+    os.close(writer)
+
+
+def test_who_starts_over_goes_on_in_the_middle_of_a_line(machine: Machine) -> None:
+    writer = machine.logs.pipe("u")
+    quiet = machine.logs.pipe("quiet")
+    machine.logs.say("u", "starting")
+    os.write(writer, b"half")
+    machine.turn()
+    _, cursor, _ = machine.logs.read("u", 0, ALL)
+    os.write(writer, b" and half\nmo")
+    os.write(quiet, b"first\n")
+    machine.start_over()
+    os.write(writer, b"re\n")
+    machine.turn(2)
+    assert texts(machine.logs.read("u", cursor, ALL)[0]) == ["half and half", "more"]
+    assert machine.lines("u") == ["starting", "half and half", "more"]
+    assert machine.lines("quiet") == ["first"]
+    os.close(writer)
+    os.close(quiet)
+    machine.start_over()
+    machine.turn(2)
+    assert {role[0] for role in machine.keeper.kept.values()} == {RING}
+
+
+def test_a_flood_leaves_the_others_their_turn_and_costs_its_own_oldest_bytes(
+    machine: Machine,
+) -> None:
+    floods = [machine.logs.pipe(f"flood{number}") for number in range(3)]
+    quiet = machine.logs.pipe("quiet")
+    for writer in floods:
+        os.set_blocking(writer, False)
+    for turn in range(60):
+        for writer in floods:
+            try:
+                while True:
+                    os.write(writer, b"x" * 99 + b"\n")
+            except BlockingIOError:
+                pass
+        os.write(quiet, b"%d\n" % turn)
+        machine.turn()
+        assert machine.lines("quiet")[-1] == str(turn)
+    for number in range(3):
+        lines, dropped = machine.logs.select(f"flood{number}", 100_000)
+        assert set(texts(lines)) == {"x" * 99}
+        assert len(lines) * 100 + dropped == 60 * READ_BYTES // 100 * 100 or dropped > 0
+        assert machine.logs.head(f"flood{number}") == 60 * READ_BYTES
+        assert machine.logs._rings[f"flood{number}"].size <= LOG_RING_BYTES
+    for writer in (*floods, quiet):
+        os.close(writer)
+
+
+def test_a_unit_may_have_a_ring_of_its_own_size(machine: Machine) -> None:
+    machine.logs.configure([make_unit("small", log_ring=4096), make_unit("other")])
+    for number in range(1000):
+        machine.logs.say("small", f"line {number}")
+        machine.logs.say("other", f"line {number}")
+    assert machine.logs._rings["small"].size <= 4096
+    assert machine.lines("small")[-1] == "line 999"
+    assert (machine.logs.dropped("small") > 0, machine.logs.dropped("other")) == (True, 0)
+
+
+def test_the_ring_keeps_its_descriptor_whatever_it_drops(machine: Machine) -> None:
+    machine.logs.configure([make_unit("u", log_ring=4096)])
+    for number in range(1000):
+        machine.logs.say("u", f"line {number}")
+    machine.start_over()
+    machine.logs.say("u", "on")
+    assert machine.lines("u")[-2:] == ["line 999", "on"]
+    (ring,) = machine.keeper.kept
+    assert os.get_inheritable(ring)
+
+
+def test_the_last_lines_of_one_unit_or_of_all_in_order_of_time(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for unit, number in (("a", 1), ("b", 2), ("a", 3)):
-        logs.ring(unit).feed(f"{unit}{number}\n".encode(), float(number))
-    found = [texts(logs.select(None, count)[0]) for count in (0, 2, 9)]
-    assert found == [[], ["b2", "a3"], ["a1", "b2", "a3"]]
-    assert [texts(logs.select("a", count)[0]) for count in (1, 9)] == [["a3"], ["a1", "a3"]]
-    assert logs.select("silent", 9) == ([], 0)
+        monkeypatch.setattr(module, "_microseconds", lambda at=number: at * 1_000_000)
+        machine.logs.say(unit, f"{unit}{number}")
+    found = [texts(machine.logs.select(None, count)[0]) for count in (0, 1, 2, 9)]
+    assert found == [[], ["a3"], ["b2", "a3"], ["a1", "b2", "a3"]]
+    one = [texts(machine.logs.select("a", count)[0]) for count in (1, 9)]
+    assert one == [["a3"], ["a1", "a3"]]
+    assert machine.logs.select("silent", 9) == ([], 0)
+    assert machine.logs.read("silent", 5, 9) == ([], 0, 0)
+
+
+def test_the_last_lines_of_many_units_are_the_last_ones(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for at in range(2000):
+        monkeypatch.setattr(module, "_microseconds", lambda at=at: at)
+        machine.logs.say(f"u{at * at % 37}", str(at))
+    for count in (1, 7, 100, 1500):
+        expected = [str(at) for at in range(2000 - count, 2000)]
+        assert texts(machine.logs.select(None, count)[0]) == expected
+
+
+def test_volatile_units_are_left_out_of_what_is_kept(machine: Machine) -> None:
+    machine.logs.configure([make_unit("a"), make_unit("b", log_persistent=False)])
+    machine.logs.say("a", "one")
+    machine.logs.say("b", "two")
+    assert machine.logs.names() == ["a", "b"]
+    assert machine.logs.names(persistent=True) == ["a"]
+    assert machine.logs.names("b", persistent=True) == []
+    assert texts(machine.logs.select(None, 9, persistent=True)[0]) == ["one"]
+
+
+def test_without_memory_bytes_wait_and_pid_1_does_not_spin(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    def move(self: Ring, pipe: int, flags: int, now: int) -> int:
+        tried.append(pipe)
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    writer = machine.logs.pipe("u")
+    os.write(writer, b"one\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(Ring, "move", move)
+        machine.turn(20)
+    assert len(tried) == 1
+    assert machine.lines("u") == []
+    machine.logs._retry(machine.logs._retry_at)
+    machine.turn()
+    assert machine.lines("u") == ["one"]
+    os.close(writer)
+
+
+@pytest.mark.parametrize("part", ["keep", "register"])
+def test_a_pipe_that_cannot_be_had_leaves_nothing_open(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    machine.logs.say("u", "starting")
+    before = os.listdir("/proc/self/fd")
+
+    def fail(*_arguments: object) -> None:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    monkeypatch.setattr(*((Keeper, "keep") if part == "keep" else (Logs, "_watch")), fail)
+    with pytest.raises(OSError, match=os.strerror(errno.ENOMEM)):
+        machine.logs.pipe("u")
+    assert os.listdir("/proc/self/fd") == before
+    machine.turn()
+
+
+def test_words_without_memory_are_lost_and_nothing_else(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ring, "make", fail)
+        machine.logs.say("u", "lost")
+    machine.logs.say("u", "said")
+    assert machine.lines("u") == ["said"]
+
+
+def test_followers_are_told_which_unit_has_something_new(machine: Machine) -> None:
+    class Follower:
+        def __init__(self) -> None:
+            self.marked: list[str] = []
+
+        def mark(self, unit: str) -> None:
+            self.marked.append(unit)
+
+    follower = Follower()
+    machine.logs.followers.append(follower)
+    writer = machine.logs.pipe("u")
+    machine.logs.say("v", "said")
+    assert follower.marked == ["v"]
+    os.write(writer, b"half")
+    machine.turn()
+    os.close(writer)
+    machine.turn()
+    assert follower.marked == ["v", "u", "u"]
+
+
+def test_a_unit_costs_two_descriptors_and_little_memory(machine: Machine) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    writers = [machine.logs.pipe(f"u{number}") for number in range(100)]
+    for writer in writers:
+        os.close(writer)
+    assert len(os.listdir("/proc/self/fd")) - before == 200
+    ring = machine.logs._rings["u0"]
+    own = sum(sys.getsizeof(value) for value in (ring.descriptor, ring._last, ring._seq, 1000))
+    tables = (machine.logs._rings, machine.logs._pipes)
+    assert sys.getsizeof(ring) + own + sum(sys.getsizeof(table) / 100 for table in tables) <= 350
+    machine.turn(4)
+    assert len(os.listdir("/proc/self/fd")) - before == 100
