@@ -130,6 +130,32 @@ def test_a_directory_far_above_that_is_moved_away_and_made_anew(tmp_path: Path) 
     assert bench.turn() == 1
 
 
+def test_a_directory_far_above_that_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "one" / "two").mkdir(parents=True)
+    bench = Bench().watch("exists", tmp_path / "one" / "two" / "go")
+    (tmp_path / "one").rename(tmp_path / "away")
+    (tmp_path / "one" / "two").mkdir(parents=True)
+    assert bench.turn() == 0
+    (tmp_path / "one" / "two" / "go").touch()
+    assert bench.turn() == 1
+
+
+def test_a_directory_that_comes_just_before_it_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add = inotify.Inotify.add
+
+    def late(self: inotify.Inotify, path: str, mask: int) -> int:
+        (tmp_path / "one").mkdir(exist_ok=True)
+        return add(self, path, mask)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(inotify.Inotify, "add", late)
+        bench = Bench().watch("exists", tmp_path / "one" / "go")
+    (tmp_path / "one" / "go").touch()
+    assert bench.turn() == 1
+
+
 def test_a_path_that_is_moved_into_place_starts(tmp_path: Path) -> None:
     bench = Bench().watch("exists", tmp_path / "in" / "go")
     (tmp_path / "new").mkdir()
@@ -148,7 +174,13 @@ def replace(path: Path) -> None:
     new.rename(path)
 
 
-@pytest.mark.parametrize("change", [write, Path.unlink, replace, lambda path: path.chmod(0o600)])
+def rewrite(path: Path) -> None:
+    path.open("a").close()  # nothing about the file tells, but who wrote is done
+
+
+@pytest.mark.parametrize(
+    "change", [write, rewrite, Path.unlink, replace, lambda path: path.chmod(0o600)]
+)
 def test_a_change_of_a_file_starts(tmp_path: Path, change: Callable[[Path], None]) -> None:
     (tmp_path / "file").touch(mode=0o644)
     bench = Bench().watch("changed", tmp_path / "file")
@@ -300,9 +332,10 @@ def test_a_new_pid_1_knows_of_the_change_while_the_unit_ran(tmp_path: Path) -> N
 
 
 def test_a_fault_at_the_start_loses_no_change(tmp_path: Path) -> None:
+    write(tmp_path / "x")
     bench = Bench().watch("changed", tmp_path / "x")
     bench.dies_at_start = True
-    write(tmp_path / "x")
+    rewrite(tmp_path / "x")
     with pytest.raises(MemoryError):
         bench.turn()
     assert len(Bench(bench.journal).watch("changed", tmp_path / "x").starts) == 1
