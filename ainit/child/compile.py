@@ -21,7 +21,7 @@ from pathlib import Path
 from ..constants import AGENTS
 from ..errors import ConfigError, Finding
 from ..linux import files
-from ..policy import assembly, config
+from ..policy import assembly, candidate, config
 from ..policy.plan import Plan, Unit
 from ..policy.toml import parse
 from ..wire.codec import dumps, loads
@@ -62,18 +62,37 @@ def _agents(directory: Path, findings: list[Finding]) -> list[tuple[Unit, str]]:
     return found
 
 
-def _base(path: Path) -> list[tuple[Unit, str]]:
+def read_plan(path: Path) -> Plan:
+    """A compiled plan. Raises ConfigError when the file holds none."""
     try:
         record = loads(read(path))
         if not isinstance(record, dict):
             raise ValueError("not an object")
-        return [(unit, str(path)) for unit in Plan.from_record(record).units]
+        return Plan.from_record(record)
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError([Finding(str(path), 1, f"is no plan: {error}")]) from error
 
 
+def _over(base: Path, machine: Path, units: Path | None) -> Plan:
+    """The plan of a compiled one and the machine's own files."""
+    paths = {candidate.MACHINE: machine}
+    for path in sorted(units.glob("*.toml")) if units is not None else ():
+        paths[f"{candidate.UNITS}{path.name}"] = path
+    files: dict[str, str] = {}
+    findings: list[Finding] = []
+    for file, path in paths.items():
+        try:
+            files[file] = read(path)
+        except ConfigError as error:
+            findings += error.findings
+    if findings:
+        raise ConfigError(findings)
+    labels = {file: str(path) for file, path in paths.items()}
+    return candidate.compile_over(read_plan(base), files, base_file=str(base), labels=labels)
+
+
 def locate(file: str, table: str, key: str | int) -> int:
-    """The line of a key in a file; 1 in what is no TOML, such as a compiled plan."""
+    """The line of a key in a file; 1 in what is no TOML."""
     try:
         return parse(read(Path(file)), file).line((table, key))
     except ConfigError:
@@ -91,12 +110,12 @@ def compile_plan(
 
     Raises ConfigError with every finding.
     """
+    if base is not None:
+        return _over(base, machine, units)
+    if units is None or agents is None:
+        raise ValueError("either a base plan, or units and agents")
     findings: list[Finding] = []
-    own = _units(units, findings) if units is not None else []
-    if base is None:
-        if units is None or agents is None:
-            raise ValueError("either a base plan, or units and agents")
-        own += _agents(agents, findings)
+    found = _units(units, findings) + _agents(agents, findings)
     settings: dict[str, object] = {}
     try:
         settings, wrong = config.machine(read(machine), str(machine))
@@ -105,9 +124,7 @@ def compile_plan(
         findings += error.findings
     if findings:
         raise ConfigError(findings)
-    if base is not None:
-        own = assembly.overlay(_base(base), own, settings, file=str(machine), locate=locate)
-    return assembly.assemble(own, settings, file=str(machine), locate=locate)
+    return assembly.assemble(found, settings, file=str(machine), locate=locate)
 
 
 def main() -> int:

@@ -47,6 +47,7 @@ COMMANDS = {
     "analyze": Entry("analyze:analyze", "Where the time of the boot went; a picture of it."),
     "crash": Entry("crash:crash", "How earlier boots ended that did not end well."),
     "check": Entry("check:check", "Check unit, manifest and machine files, on any computer."),
+    "edit": Entry("edit:edit", "Change the configuration; --dry-run shows what would happen."),
     "call": Entry("call:call", "Call any varlink method of the machine."),
     "shutdown": Entry("power:shutdown", "Stop everything and power off."),
     "reboot": Entry("power:reboot", "Stop everything and start again."),
@@ -108,6 +109,10 @@ def _explain_reply(error: VarlinkError) -> str:
             return f"there is no unit {detail('name')}; `ainitctl status` lists them"
         case "org.ainos.Control.Refused":
             return f"refused: {detail('reason')}"
+        case "org.ainos.Control.InvalidConfiguration":
+            findings = error.parameters.get("findings")
+            listed = "; ".join(map(str, findings)) if isinstance(findings, list) else "?"
+            return f"the machine found in the configuration: {listed}"
         case "org.ainos.Control.Unavailable":
             hint = "`ainitctl status` shows what provides it"
             return f"{detail('interface')} does not answer: {detail('reason')}; {hint}"

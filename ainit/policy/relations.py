@@ -6,7 +6,7 @@ a single file says (``contradictions``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
 from ..errors import Finding
 from . import graph, plan
@@ -38,9 +38,8 @@ def findings(units: Sequence[Source], locate: Locate) -> list[Finding]:
     return found
 
 
-def warnings(units: Sequence[Source], locate: Locate) -> list[Finding]:
-    """References that are right and without effect: units that are not there."""
-    names = {unit.name for unit, _ in units}
+def warnings(units: Sequence[Source], names: Container[str], locate: Locate) -> list[Finding]:
+    """References of ``units`` that are right and without effect: no unit of ``names``."""
     return [
         Finding(file, locate(file, unit.kind, key), f"{key} names {name}, which is no unit here")
         for unit, file in units
