@@ -12,8 +12,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 _STYLES = {
     "healthy": "green", "ready": "green", "admitted": "green", "up": "green", "on": "green",
@@ -45,8 +49,14 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     if not sys.stdout.isatty():
         click.echo(plain(headers, rows))
         return
-    from rich.box import SIMPLE_HEAD
     from rich.console import Console
+
+    Console(highlight=False).print(rich_table(headers, rows))
+
+
+def rich_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+    """A table for a terminal."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
@@ -54,7 +64,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     for row in rows:
         cells = [visible(cell) for cell in row]
         shown.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in cells))
-    Console(highlight=False).print(shown)
+    return shown
 
 
 def facts(pairs: Iterable[tuple[str, object]]) -> None:

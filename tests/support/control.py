@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,8 +22,13 @@ from ainit.wire.protocol import Call, Inbox, Message, VarlinkError
 
 from .idl import Interface
 
-# One reply, several (a stream), or an error.
-Answer = Mapping[str, object] | list[dict[str, object]] | VarlinkError
+# One reply, several (a stream), an error, or what makes a reply of the call's parameters.
+Answer = (
+    Mapping[str, object]
+    | list[dict[str, object]]
+    | VarlinkError
+    | Callable[[Message], Mapping[str, object]]
+)
 
 
 class ControlServer:
@@ -108,4 +113,4 @@ class ControlServer:
             raise answer
         if isinstance(answer, list) and not call.more:
             raise VarlinkError(f"{protocol.SERVICE}.ExpectedMore")
-        return answer
+        return answer(call.parameters) if callable(answer) else answer
