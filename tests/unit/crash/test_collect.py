@@ -151,6 +151,13 @@ def test_a_start_that_was_cut_off_does_not_tell_twice(machine: Machine) -> None:
     assert os.listdir(machine.paths.pstore) == []
 
 
+def test_a_silent_end_is_not_told_twice_either(machine: Machine) -> None:
+    machine.mark()
+    assert len(machine.collect().kept) == 1
+    machine.mark()
+    assert machine.collect().kept == []
+
+
 def test_a_second_panic_is_another_crash(machine: Machine) -> None:
     machine.mark()
     machine.dump()
