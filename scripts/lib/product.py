@@ -13,7 +13,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from lib import emulator, erofs, loader_cache, models
+from lib import emulator, erofs, loader_cache, models, native
 from lib.anatomy import Anatomy
 from lib.host import KEYS, REPOSITORY, HostError, run
 from lib.layout import fixed_uuid
@@ -28,8 +28,10 @@ LIBRARY = "usr/lib/ainos"
 DEVELOPMENT = REPOSITORY / "scripts" / "development.txt"
 NVIDIA = REPOSITORY / "scripts" / "nvidia.txt"
 PUBLISHER = KEYS / "publisher.pub.pem"
-# Only what the machine runs: neither training code nor the emulator's source.
-NOT_PACKAGED = ("ainit/sched/train/", "ainit/sched/emulator/")
+# Only what the machine runs: neither training code nor what is compiled. Nor is this host's own
+# library, which git ignores: the one of the tree's architecture is.
+NOT_PACKAGED = ("ainit/sched/train/", "ainit/sched/emulator/", "ainit/linux/native.c")
+NATIVE = f"{PACKAGE}/ainit/linux/{native.NAME}"
 MOUNT_POINTS = ("dev", "proc", "sys", "run", "tmp", "var/lib/ainos", "etc")
 # Where PID 1 mounts an agent's bundle: what a traceback says its files are.
 BUNDLES = "/run/ainit/agents"
@@ -59,8 +61,12 @@ def lay(tree: Path, target: Target, python: Path | None = None) -> None:
     (tree / "usr/lib/os-release").write_text(os_release(release=release))
     _link(tree / "etc/os-release", "../usr/lib/os-release")
     _copy_key(tree, PUBLISHER)
+    if not (tree / NATIVE).exists():
+        _copy_library(native.place(places.architecture), tree / NATIVE, "scripts/native")
     if not release and not (tree / places.libraries / emulator.SONAME).exists():
-        _copy_emulator(tree, places)
+        # The emulated NVML, where the real one would be; a tree with NVIDIA's own keeps that.
+        library = emulator.place(places.architecture)
+        _copy_library(library, tree / places.libraries / library.name, "scripts/emulator")
     compile_plan(tree)
     compile_python(tree, [PACKAGE], python)
     pack_agents(tree, python)
@@ -81,6 +87,7 @@ def check(tree: Path, *, release: bool) -> None:
         "usr/bin/python3",
         f"{LIBRARY}/plan.json",
         f"{LIBRARY}/machine.toml",
+        NATIVE,
     ):
         if not (tree / path).exists():
             findings.append(f"/{path} is missing")
@@ -152,12 +159,10 @@ def _copy_key(tree: Path, key: Path) -> None:
     shutil.copyfile(key, folder / "publisher.pem")
 
 
-def _copy_emulator(tree: Path, places: Anatomy) -> None:
-    """Put the emulated NVML where the real one would be; a tree with NVIDIA's own keeps that."""
-    library = emulator.place(places.architecture)
+def _copy_library(library: Path, target: Path, script: str) -> None:
     if not library.exists():
-        raise HostError(f"{library} is missing; `scripts/emulator` makes it")
-    shutil.copyfile(library, tree / places.libraries / library.name)
+        raise HostError(f"{library} is missing; `{script}` makes it")
+    shutil.copyfile(library, target)
 
 
 def _link(path: Path, target: str) -> None:

@@ -1,4 +1,5 @@
-"""What the build host must have: Debian packages, and a virtual environment with pinned wheels.
+"""What the build host must have: Debian packages, a virtual environment with pinned wheels, and
+the part of PID 1 that is C, compiled for this host.
 
 Nothing is done twice: packages are looked up in dpkg's state, the environment carries a stamp with
 the hash of what it was made from. Packages are only ever added, with the host's own apt
@@ -9,11 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
+from lib import architecture, native
 from lib.host import BUILD, REPOSITORY, VENV, HostError, exclusive, published, run
 from lib.progress import follow, step
 
@@ -144,3 +147,4 @@ def setup(mode: str) -> None:
     with exclusive("setup"):
         install_packages(missing_packages(wanted_packages(mode)))
         create_environment()
+    native.build(architecture.of(platform.machine()))
