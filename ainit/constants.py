@@ -12,8 +12,11 @@ PUBLISHER_KEYS = LIBRARY + "/keys"
 # The state partition: ext4 with the verity feature, on the disk that holds the root.
 STATE = "/var/lib/ainos"
 STATE_PARTITION = "state"
-MACHINE = STATE + "/config/machine.toml"
+CONFIG = STATE + "/config"
+MACHINE = CONFIG + "/machine.toml"
 MODELS = STATE + "/models"
+
+TIMERS = STATE + "/timers"
 
 # Runtime files.
 RUNTIME = "/run/ainit"
@@ -24,7 +27,14 @@ EXTENSIONS = RUNTIME + "/extensions"
 NOTIFY = RUNTIME + "/notify"
 MEASUREMENTS = RUNTIME + "/measurements.cel"
 ADMITTED = RUNTIME + "/admitted.json"
+DEVICES = RUNTIME + "/devices.json"  # which devices start which units
 MACHINE_JSON = RUNTIME + "/machine.json"
+CONFIG_COPY = RUNTIME + "/config"  # the configuration in force, and the plan made of it
+MACHINE_PLAN = RUNTIME + "/plan.json"
+CONFIG_CANDIDATE = RUNTIME + "/config.candidate"
+CANDIDATE_PLAN = RUNTIME + "/plan.candidate.json"
+CONFIG_PREVIOUS = RUNTIME + "/config.previous"
+PREVIOUS_PLAN = RUNTIME + "/plan.previous.json"
 CGROUP_ROOT = "/sys/fs/cgroup"
 SERVICE_SLICE = "ainos"
 

@@ -39,6 +39,15 @@ _libc.reboot.argtypes = [ctypes.c_uint]
 _libc.prctl.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
 
 
+_libc.renameat2.argtypes = [
+    ctypes.c_int,
+    ctypes.c_char_p,
+    ctypes.c_int,
+    ctypes.c_char_p,
+    ctypes.c_uint,
+]
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
 _libc.mmap.argtypes = [
     ctypes.c_void_p,
     ctypes.c_size_t,
@@ -87,3 +96,9 @@ def shared_integer(descriptor: int) -> ctypes.c_int32:
     if address is None or address == ctypes.c_void_p(-1).value:
         _check(-1, "mmap")
     return ctypes.c_int32.from_address(int(address or 0))
+
+
+def exchange(first: str, second: str) -> None:
+    """Let two names of one file system change places, atomically (renameat2(2))."""
+    names = (_AT_FDCWD, first.encode(), _AT_FDCWD, second.encode())
+    _check(_libc.renameat2(*names, _RENAME_EXCHANGE), second)

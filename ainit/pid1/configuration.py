@@ -1,7 +1,9 @@
 """Which plan PID 1 runs: the image's own, or one compiled anew for this machine's configuration.
 
-TOML is parsed in a child with a deadline, never here. A wrong configuration is refused as a whole:
-the machine runs the image's plan, says why, and the refusal is measured.
+That configuration is ``machine.toml`` and the machine's own units, ``units/NAME.toml``, on the
+state partition. A copy of it in /run is compiled, measured and used, whatever happens to the files
+meanwhile. TOML is parsed in a child with a deadline, never here. A wrong configuration is refused
+as a whole: the machine runs the image's plan, says why, and the refusal is measured.
 """
 
 from __future__ import annotations
@@ -11,39 +13,44 @@ import select
 
 from .. import constants
 from ..errors import AinosError, MeasurementError
-from ..linux import fsverity, kmsg, process
-from ..policy import phases
+from ..linux import files, fsverity, kmsg, libc, process
+from ..policy import machine_config, phases
 from ..policy.plan import Plan
 from ..wire.codec import dumps, loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .facts import Facts
     from .measure import Measurements
 
-_DEADLINE_SECONDS = 30.0
-_BYTES_MAX = 1 << 20
+COMPILE_SECONDS = 30.0
+_BYTES_MAX = 1 << 20  # of all files together
+_FILES_MAX = 512
 _FINDINGS_BYTES = 16384
-_COPY = constants.RUNTIME + "/machine.toml"
-_PLAN = constants.RUNTIME + "/plan.json"
+MACHINE_FILE = "machine.toml"
+_SUFFIX = ".toml"
 NAME = "machine"
+
+Files = dict[str, bytes]  # "machine.toml" and "units/NAME.toml" → their bytes
 
 
 def running(facts: Facts) -> Plan:
     """The plan that a former PID 1 ran by."""
-    return _read_plan(facts.plan)
+    return read_plan(facts.plan)
 
 
 def load(measurements: Measurements, facts: Facts) -> Plan:
     """The plan to run; ``facts`` get the digest of the machine configuration behind it."""
     facts.plan = constants.PLAN
-    plan = _read_plan(constants.PLAN)
-    text, why = None, ""
+    plan = read_plan(constants.PLAN)
+    found: Files = {}
+    why = ""
     try:
-        text = _read(constants.MACHINE)
-        if text is not None:
-            # This copy is compiled, measured and used, whatever happens to the file meanwhile.
-            _write(_COPY, text)
+        found = stored()
+        if found:
+            stage(found, constants.CONFIG_COPY)
             why = _compile()
     except (OSError, MeasurementError) as error:
         why = f"{constants.MACHINE}:1: cannot be used: {error}"
@@ -51,27 +58,126 @@ def load(measurements: Measurements, facts: Facts) -> Plan:
         facts.configuration = f"refused: {why}"
         facts.problems.append(f"machine configuration refused, running the default: {why}")
         measurements.add(phases.refused(phases.MACHINE_CONFIG, NAME, why))
-    elif text is None:
-        facts.configuration = "default"
-    else:
+        found = {}
+    elif found:
         facts.configuration = constants.MACHINE
-        facts.plan = _PLAN
-        plan = _read_plan(_PLAN)
-    if why or text is None:
-        text = _read(constants.DEFAULT_MACHINE) or b""
-    _write(constants.MACHINE_JSON, dumps(plan.machine).encode())
-    facts.config_digest = fsverity.text(_digest(text))
+        facts.plan = constants.MACHINE_PLAN
+        plan = read_plan(constants.MACHINE_PLAN)
+    else:
+        facts.configuration = "default"
+    if not found:
+        stage({}, constants.CONFIG_COPY)
+    publish(plan)
+    facts.config_digest = digest(found)
     return plan
 
 
-def _digest(data: bytes) -> bytes:
-    rest = [data]
+def stored() -> Files:
+    """The configuration on the state partition; empty when there is none.
 
-    def read(size: int) -> bytes:
-        part, rest[0] = rest[0][:size], rest[0][size:]
+    Raises OSError, or MeasurementError when it is more than PID 1 takes.
+    """
+    return gather(constants.CONFIG)
+
+
+def copied() -> Files:
+    """The configuration that is in force."""
+    return gather(constants.CONFIG_COPY)
+
+
+def store(found: Files) -> None:
+    """Replace the configuration on the state partition, as a whole or not at all."""
+    following = constants.CONFIG + ".next"
+    _clear(following)
+    for name, data in found.items():
+        path = f"{following}/{name}"
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        files.replace(path, data)
+    os.makedirs(following, exist_ok=True)
+    os.makedirs(constants.CONFIG, exist_ok=True)
+    files.sync_directory(following)
+    libc.exchange(following, constants.CONFIG)
+    files.sync_directory(os.path.dirname(constants.CONFIG))
+    _clear(following)
+
+
+def stage(found: Mapping[str, bytes], directory: str) -> None:
+    """Write a copy of a configuration to ``directory``, which never outlives a power cut."""
+    _clear(directory)
+    os.makedirs(f"{directory}/units", exist_ok=True)
+    for name, data in found.items():
+        _write(f"{directory}/{name}", data)
+
+
+def digest(found: Mapping[str, bytes]) -> str:
+    """The digest that stands for a configuration in PCR 12."""
+    machine = found.get(MACHINE_FILE)
+    if machine is None:
+        machine = _read(constants.DEFAULT_MACHINE) or b""
+    units = {
+        name.removeprefix("units/").removesuffix(_SUFFIX): data
+        for name, data in found.items()
+        if name != MACHINE_FILE
+    }
+    rest = [machine_config.measured(machine, units)]
+    size = len(rest[0])
+
+    def read(count: int) -> bytes:
+        part, rest[0] = rest[0][:count], rest[0][count:]
         return part
 
-    return fsverity.digest_stream(read, len(data))
+    return fsverity.text(fsverity.digest_stream(read, size))
+
+
+def compiler(directory: str, out: str) -> list[str]:
+    """The command that compiles the copy in ``directory`` to the plan ``out``."""
+    machine = f"{directory}/{MACHINE_FILE}"
+    if not os.path.exists(machine):
+        machine = constants.DEFAULT_MACHINE
+    argv = ["/usr/bin/python3", "-I", "-m", "ainit.child.compile", "--base", constants.PLAN]
+    return [*argv, "--units", f"{directory}/units", "--machine", machine, "--out", out]
+
+
+def publish(plan: Plan) -> None:
+    """Let PID 1's children read the machine's part of the plan."""
+    _write(constants.MACHINE_JSON, dumps(plan.machine).encode())
+
+
+def read_plan(path: str) -> Plan:
+    """The plan in a file. Raises AinosError when there is none."""
+    try:
+        with open(path, "rb", opener=_open) as file:
+            record = loads(file.read())
+        if not isinstance(record, dict):
+            raise ValueError("not an object")
+        return Plan.from_record(record)
+    except (KeyError, TypeError, ValueError) as error:
+        raise AinosError(f"{path} is no plan: {error}") from error
+
+
+def is_name(name: str) -> bool:
+    """Whether a file of this name may be part of a configuration."""
+    stem = name.removeprefix("units/").removesuffix(_SUFFIX)
+    return name == MACHINE_FILE or (
+        name == f"units/{stem}{_SUFFIX}" and bool(stem) and stem[0] != "." and "/" not in stem
+    )
+
+
+def gather(directory: str) -> Files:
+    """The configuration in a directory. Raises as ``stored``."""
+    found: Files = {}
+    try:
+        names = sorted(os.listdir(f"{directory}/units"))
+    except (FileNotFoundError, NotADirectoryError):
+        names = []
+    if len(names) > _FILES_MAX:
+        raise MeasurementError(f"{directory}/units holds more than {_FILES_MAX} files")
+    for name in (MACHINE_FILE, *(f"units/{name}" for name in names)):
+        if is_name(name) and (data := _read(f"{directory}/{name}")) is not None:
+            found[name] = data
+    if sum(map(len, found.values())) > _BYTES_MAX:
+        raise MeasurementError(f"the files are larger than {_BYTES_MAX} bytes together")
+    return found
 
 
 def _read(path: str) -> bytes | None:
@@ -90,37 +196,37 @@ def _open(path: str, flags: int) -> int:
 
 
 def _write(path: str, data: bytes) -> None:
-    """Replace a file of the runtime directory, which never outlives a power cut."""
     with open(path + ".new", "wb") as file:
         file.write(data)
     os.rename(path + ".new", path)
 
 
-def _read_plan(path: str) -> Plan:
-    try:
-        record = loads(_read(path) or b"")
-        if not isinstance(record, dict):
-            raise ValueError("not an object")
-        return Plan.from_record(record)
-    except (KeyError, TypeError, ValueError) as error:
-        raise AinosError(f"{path} is no plan: {error}") from error
+def _clear(directory: str) -> None:
+    """Remove a directory of ours with what is in it."""
+    for folder in (f"{directory}/units", directory):
+        try:
+            for name in os.listdir(folder):
+                if folder != directory or name != "units":
+                    os.unlink(f"{folder}/{name}")
+            os.rmdir(folder)
+        except FileNotFoundError:
+            pass
 
 
 def _compile() -> str:
     """Compile the machine's plan in a child; returns why it is refused, or nothing."""
-    argv = ["/usr/bin/python3", "-I", "-m", "ainit.child.compile"]
-    argv += ["--base", constants.PLAN, "--machine", _COPY, "--out", _PLAN]
     findings = os.memfd_create("findings", os.MFD_CLOEXEC)
     try:
+        argv = compiler(constants.CONFIG_COPY, constants.MACHINE_PLAN)
         pid = process.spawn(process.Child(argv, {"PATH": "/usr/bin"}, output=findings))
         ended = os.pidfd_open(pid)
         try:
             poll = select.poll()
             poll.register(ended, select.POLLIN)
-            if not poll.poll(_DEADLINE_SECONDS * 1000):
+            if not poll.poll(COMPILE_SECONDS * 1000):
                 os.kill(pid, 9)
                 os.waitpid(pid, 0)
-                return f"not checked in {_DEADLINE_SECONDS:g} s"
+                return f"not checked in {COMPILE_SECONDS:g} s"
         finally:
             os.close(ended)
         _, status = os.waitpid(pid, 0)
@@ -129,5 +235,5 @@ def _compile() -> str:
         os.close(findings)
     if status:
         kmsg.log(f"machine configuration: {output}", kmsg.ERROR)
-        return output.replace(_COPY, constants.MACHINE) or "the compiler died"
+        return output.replace(constants.CONFIG_COPY, constants.CONFIG) or "the compiler died"
     return ""

@@ -15,32 +15,32 @@ from ..linux.cgroup import Tree
 from ..policy import phases, plan
 from ..policy import state as life
 from ..policy.state import Event
-from ..wire import protocol
 from . import loop
+from .activation import Activation
 from .artefacts import Artefacts
+from .changes import Changes
 from .control import Control
+from .gpus import Gpus
 from .jobs import Jobs
 from .launch import Launcher
 from .logs import Logs
 from .methods import Methods
 from .notify import Notifications
 from .population import Population
-from .relay import Relay, problem_of
+from .relay import Relay
 from .resources import Pressure
 from .shutdown import POWER_OFF, REBOOT, Shutdown
 from .supervisor import Effects, Supervisor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from ..policy.plan import Plan, Record, Unit
+    from ..policy.change import Change
+    from ..policy.plan import Plan, Unit
     from ..policy.state import State
     from .facts import Facts
     from .journal import Journal
     from .measure import Measurements
 
-_GPU = "org.ainos.Gpu"
 _HANDLED = (_signal.SIGCHLD, _signal.SIGTERM, _signal.SIGINT, _signal.SIGPWR)
 _DEATHS_A_TURN = 256
 _LOOK_AT_HEALTH_SECONDS = 0.25
@@ -73,7 +73,11 @@ class Init:
             without_tpm=without_tpm,
         )
         self.relay = Relay(self.loop, constants.SOCKETS, self._why_unanswered)
-        self.supervisor = Supervisor(plan_, self._effects(), self.cgroups, journal)
+        self.providers: dict[str, str] = {
+            interface: unit.name for unit in plan_.units for interface in unit.provides
+        }
+        self.gpus = Gpus(self.relay, self.providers, self._say)
+        self.supervisor: Supervisor = Supervisor(plan_, self._effects(), self.cgroups, journal)
         self.population = Population(self.loop, self.cgroups, self.supervisor.emptied)
         self.pressure = Pressure(self.loop, self.cgroups, self._under_pressure)
         self.shutdown = Shutdown(self.loop, journal, self.supervisor)
@@ -84,15 +88,17 @@ class Init:
             constants.NOTIFY,
             poisoned=facts.faults_in_a_row > 1,
         )
-        self.launcher.inherited = (self._stored,)
-        self.providers = {
-            interface: unit.name for unit in plan_.units for interface in unit.provides
-        }
+        self.activation = Activation(self, plan_)
+        self.launcher.inherited = (self.activation.inherited, self._stored)
         self.methods = Methods(self, plan_)
+        self.changes = Changes(self, plan_)
+        table = {**self.methods.table(), **self.changes.table()}
         self.control = Control(
-            self.loop, self.relay, constants.CONTROL, self.methods.table(), self.providers, journal
+            self.loop, self.relay, constants.CONTROL, table, self.providers, journal
         )
         self.methods.control = self.control
+        self._leaving: set[str] = set()  # units that are no longer in the plan
+        self._left: list[str] = []
         self._health = ""
         self._look_at = 0.0
         self._reexec = ""
@@ -104,6 +110,7 @@ class Init:
     def begin(self) -> None:
         """Go on with the units of a former PID 1, or start them all."""
         journal = self.journal
+        self.activation.configure(list(self.supervisor.units.values()))
         vanished = self.supervisor.resume(journal.units, journal.intent)
         for name in vanished:
             self.cgroups.kill(name)
@@ -111,6 +118,7 @@ class Init:
         if not journal.values.get("begun"):
             self.supervisor.start_all(rescue=self.facts.refused)
             journal.put("begun", True)
+        self.changes.resume()
         self._bury()
         self.supervisor.run()
 
@@ -130,6 +138,24 @@ class Init:
         except OSError:
             return False
 
+    def run_by(self, plan_: Plan, change: Change) -> None:
+        """Another plan is in force. Units that left it are stopped by ``change``."""
+        self.supervisor.replace(plan_.units)
+        names = {unit.name for unit in plan_.units}
+        self._leaving = set(self.supervisor.units) - names
+        self.providers.clear()
+        self.providers.update(
+            (interface, unit.name) for unit in plan_.units for interface in unit.provides
+        )
+        self.logs.configure(plan_.units)
+        self.activation.configure(list(self.supervisor.units.values()))
+        for name in change.refresh:
+            if self.supervisor.states[name].is_alive:
+                try:
+                    self.cgroups.apply(self.supervisor.units[name])
+                except OSError as error:
+                    self._say(name, f"its new limits cannot be set: {error}", kmsg.ERROR)
+
     def reexec(self, reason: str) -> None:
         """Start PID 1 anew in place once this turn is done."""
         self._reexec = reason
@@ -141,8 +167,8 @@ class Init:
         return Effects(
             spawn=self.launcher.spawn,
             signal=_send_signal,
-            allocate=self._allocate,
-            release=self._release,
+            allocate=self.gpus.allocate,
+            release=self.gpus.release,
             measure=self._measure_boot_set,
             say=self._say,
             now=loop.now,
@@ -159,6 +185,9 @@ class Init:
             self.pressure.unwatch(unit.name)
         if state.state == life.INACTIVE:
             self.notifications.forget(unit.name)
+            if unit.name in self._leaving:
+                self._left.append(unit.name)
+        self.activation.changed(unit, state, before)
         self._look_at = self._look_at or loop.now()
 
     def _watch_emptiness(self, name: str, wanted: bool) -> None:
@@ -212,6 +241,11 @@ class Init:
 
     def _tidy(self, now: float) -> float:
         self.journal.compact_if_long(self.supervisor.records)
+        while self._left:
+            name = self._left.pop()
+            self._leaving.discard(name)
+            self.supervisor.retire(name)
+            self.cgroups.remove(name)
         return 0.0
 
     def _say(self, unit: str, text: str, level: int = kmsg.INFO) -> None:
@@ -224,32 +258,6 @@ class Init:
         for event in phases.boot_set(self.facts.config_event(), models, agents):
             self.measurements.add(event)
         kmsg.log(f"boot set closed: {len(self.measurements.records)} measurements")
-
-    def _allocate(self, unit: Unit, done: Callable[[Record | None, str], None]) -> None:
-        def on_reply(message: protocol.Message | None, problem: str) -> None:
-            why = problem if message is None else problem_of(message)
-            parameters = None if message is None else message.get("parameters")
-            if why or not isinstance(parameters, dict):
-                done(None, f"no GPU instance: {why or 'malformed answer'}")
-            else:
-                done(parameters, "")
-
-        provider = self.providers.get(_GPU)
-        if provider is None:
-            done(None, "no GPU instance: no unit provides org.ainos.Gpu")
-            return
-        parameters = {"agent": unit.name, "profile": unit.gpu_profile}
-        self.relay.call(provider, protocol.call(f"{_GPU}.Allocate", parameters), on_reply)
-
-    def _release(self, unit: Unit) -> None:
-        def on_reply(message: protocol.Message | None, problem: str) -> None:
-            why = problem if message is None else problem_of(message)
-            if why:
-                self._say(unit.name, f"its GPU instance was not released: {why}")
-
-        if provider := self.providers.get(_GPU):
-            request = protocol.call(f"{_GPU}.Release", {"agent": unit.name})
-            self.relay.call(provider, request, on_reply)
 
     def _why_unanswered(self, unit: str) -> str:
         """Why a unit will not answer: it is down for good. One on its way up finds its calls."""

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import ctypes
 import os
-from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, socket
 
-from ..constants import NOTIFY, SOCKETS
+from ..constants import NOTIFY
 from ..errors import RefusedError
 from ..linux import process, users
 from ..policy import plan
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from .logs import Logs
     from .measure import Measurements
 
-_BACKLOG = 128
 _PATH = "/usr/bin:/usr/sbin"
 
 Named = tuple[str, int]  # a name for LISTEN_FDNAMES, and a descriptor
@@ -49,7 +47,6 @@ class Launcher:
         artefacts: Artefacts,
         *,
         without_tpm: str,
-        runtime_sockets: str = SOCKETS,
         notify: str = NOTIFY,
     ) -> None:
         self._measurements = measurements
@@ -58,13 +55,9 @@ class Launcher:
         self._journal = journal
         self._artefacts = artefacts
         self._without_tpm = without_tpm
-        self._sockets = runtime_sockets
         self._notify = notify
         self.inherited: Sequence[Callable[[Unit], Sequence[Named]]] = ()
         self.prepare: Sequence[Callable[[Unit, dict[str, str]], None]] = ()
-        self._listeners = {
-            role[1]: socket(fileno=number) for role, number in journal.of("listener").items()
-        }
 
     def spawn(self, unit: Unit, gpu: Record | None) -> tuple[int, int]:
         """Start ``unit``; returns its pid and start time.
@@ -105,13 +98,6 @@ class Launcher:
         finally:
             for descriptor in opened:
                 os.close(descriptor)
-
-    def forget(self, name: str) -> None:
-        """The unit is gone for good: close its listening socket."""
-        listener = self._listeners.pop(name, None)
-        if listener is not None:
-            self._journal.drop(listener.fileno())
-            listener.close()
 
     def _child(
         self, unit: Unit, directory: str, environment: dict[str, str], output: int
@@ -171,27 +157,9 @@ class Launcher:
     def _inherit(self, unit: Unit, descriptors: list[int], environment: dict[str, str]) -> None:
         """The sockets and what the unit stored, as sd_listen_fds(3) describes it."""
         named: list[Named] = []
-        if unit.provides:
-            named.append(("varlink", self._listener(unit).fileno()))
         for inherited in self.inherited:
             named += inherited(unit)
         if named:
             descriptors += [descriptor for _, descriptor in named]
             environment["LISTEN_FDS"] = str(len(named))
             environment["LISTEN_FDNAMES"] = ":".join(name for name, _ in named)
-
-    def _listener(self, unit: Unit) -> socket:
-        """The unit's listening socket, kept over its restarts, so that no client is lost."""
-        if unit.name not in self._listeners:
-            path = f"{self._sockets}/{unit.name}"
-            try:
-                os.unlink(path)
-            except FileNotFoundError:
-                pass
-            listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK)
-            listener.bind(path)
-            os.chmod(path, 0o600)
-            listener.listen(_BACKLOG)
-            self._journal.keep(listener.fileno(), ("listener", unit.name))
-            self._listeners[unit.name] = listener
-        return self._listeners[unit.name]

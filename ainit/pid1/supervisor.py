@@ -206,14 +206,29 @@ class Supervisor:
                 return name
         return None
 
+    def wanted(self) -> set[str]:
+        """The units that are wanted up."""
+        return {name for name, state in self.states.items() if state.desired == life.UP}
+
     def replace(self, units: list[Unit]) -> None:
-        """Run by these records from now on; ``change`` has stopped what vanished or differs."""
+        """Run by these records from now on. A unit that is not among them is kept until it is down
+        and ``retire`` is called.
+        """
+        leaving = [unit for name, unit in self.units.items() if self.states[name].is_alive]
         self.units.clear()
         self.units.update((unit.name, unit) for unit in units)
+        for unit in leaving:
+            self.units.setdefault(unit.name, unit)
         for name in [name for name in self.states if name not in self.units]:
             del self.states[name]
         for name in self.units:
             self.states.setdefault(name, State(name))
+        self.order.resume()
+
+    def retire(self, name: str) -> None:
+        """Forget a unit that is down and no longer in the plan."""
+        del self.units[name]
+        del self.states[name]
         self.order.resume()
 
     def records(self) -> list[Record]:

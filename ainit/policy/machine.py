@@ -90,6 +90,13 @@ def _reload(unit: Unit, state: State, event: Event, now: float) -> list[str]:
     return [life.SIGNAL_RELOAD] if unit.reload_signal and state.state == life.READY else []
 
 
+def _hold(unit: Unit, state: State, event: Event, now: float) -> list[str]:
+    if state.is_alive:
+        return []
+    enter(state, life.FAILED, now, event.reason)
+    return release(state)
+
+
 # The way up.
 
 
@@ -263,5 +270,6 @@ _STEPS: dict[str, Callable[[Unit, State, Event, float], list[str]]] = {
     life.EXTEND: _extend,
     life.MAIN_PID: _main_pid,
     life.PING: _ping,
+    life.HOLD: _hold,
     life.TROUBLE: _trouble,
 }

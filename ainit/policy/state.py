@@ -56,6 +56,7 @@ NOTIFIED_STOPPING = "notified-stopping"
 EXTEND = "extend"  # ``seconds`` more before the present deadline
 MAIN_PID = "main-pid"
 PING = "ping"  # of its watchdog; ``seconds`` sets another period
+HOLD = "hold"  # it was triggered too often
 TROUBLE = "trouble"  # a probe failed, or its memory is under pressure: start it anew
 
 # Actions.

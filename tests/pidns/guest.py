@@ -15,6 +15,7 @@ from ainit import constants  # noqa: E402
 directory = sys.argv[1]
 constants.PLAN = f"{directory}/plan.json"
 constants.DEFAULT_MACHINE = f"{directory}/machine.toml"
+constants.CONFIG = f"{directory}/state/config"
 constants.MACHINE = f"{directory}/state/config/machine.toml"
 constants.RUNTIME = f"{directory}/run"
 constants.CONTROL = f"{directory}/run/control"
@@ -23,7 +24,15 @@ constants.BUNDLES = f"{directory}/run/agents"
 constants.NOTIFY = f"{directory}/run/notify"
 constants.MEASUREMENTS = f"{directory}/run/measurements.cel"
 constants.ADMITTED = f"{directory}/run/admitted.json"
+constants.DEVICES = f"{directory}/run/devices.json"
+constants.TIMERS = f"{directory}/state/timers"
 constants.MACHINE_JSON = f"{directory}/run/machine.json"
+constants.CONFIG_COPY = f"{directory}/run/config"
+constants.MACHINE_PLAN = f"{directory}/run/plan.json"
+constants.CONFIG_CANDIDATE = f"{directory}/run/config.candidate"
+constants.CANDIDATE_PLAN = f"{directory}/run/plan.candidate.json"
+constants.CONFIG_PREVIOUS = f"{directory}/run/config.previous"
+constants.PREVIOUS_PLAN = f"{directory}/run/plan.previous.json"
 constants.CGROUP_ROOT = f"{directory}/cgroup/{os.path.basename(directory)}"
 constants.SHUTDOWN_SECONDS = 10.0
 constants.FAULTS_IN_A_ROW = 1_000_000
@@ -49,6 +58,8 @@ class Namespaces(Platform):
     """A ground of our own namespaces instead of a machine."""
 
     def prepare(self) -> None:
+        if os.path.isdir(constants.CGROUP_ROOT):
+            return  # user space begins anew, on the mounts that are there
         libc.mount("", "/", "", libc.MS_REC | libc.MS_PRIVATE)
         libc.mount("proc", "/proc", "proc")
         libc.mount("cgroup2", f"{directory}/cgroup", "cgroup2")
