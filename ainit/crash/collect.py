@@ -6,12 +6,11 @@ found = Collector(Paths(...)).collect(boot_id, now=time.time())
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from . import logs, pstore
 from . import marker as markers
-from . import pstore
 from .archive import CONSOLE, LOG, Archive
 from .evidence import Kind, judge
 from .marker import Marker
@@ -21,7 +20,6 @@ from .record import Crash, make_id
 # Bounds of what is read.
 FILES, FILE_BYTES = 256, 256 << 10
 CONSOLE_BYTES = 512 << 10
-LOG_FILES, LOG_BYTES = 16, 32 << 10
 
 # Clocks are set while a machine runs, by hours where the chip keeps local time.
 CLOCK_SLACK_S = 26 * 3600.0
@@ -163,7 +161,7 @@ class Collector:
         for dump in dumps:
             contents |= {f"raw-{file.name}": file.data for file in dump.unread}
         if previous:
-            contents[LOG] = read_logs(self._paths.logs)
+            contents[LOG] = logs.last_lines(self._paths.logs, previous.boot_id)
         return crash, contents, files
 
     def _is_told(self, previous: Marker) -> bool:
@@ -174,10 +172,10 @@ class Collector:
         self, previous: Marker, consoles: list[Dump]
     ) -> tuple[Crash, dict[str, bytes], list[File]]:
         """The crash of a boot of which the kernel wrote no dump."""
-        logs, text = read_logs(self._paths.logs), pstore.join(consoles)
+        text = pstore.join(consoles)
         said = judge(text)
         was_watchdog = watchdog_has_reset(self._paths.bootstatus)
-        time = max(previous.time, last_change(self._paths.logs))
+        time = max(previous.time, logs.last_change(self._paths.logs))
         files = [file for dump in consoles for file in dump.files]
         crash = Crash(
             id=make_id(time, previous.boot_id),
@@ -189,29 +187,20 @@ class Collector:
             faults=said.faults,
             sources=tuple(sorted(file.source for file in files)),
         )
-        return crash, {CONSOLE: _end_of(text), LOG: logs}, files
+        contents = {
+            CONSOLE: _end_of(text),
+            LOG: logs.last_lines(self._paths.logs, previous.boot_id),
+        }
+        return crash, contents, files
 
 
 def read_files(directory: str) -> list[File]:
     """What pstore holds, bounded; a file longer than the bound is represented by its end."""
     found: list[File] = []
-    for path, status in _regular(directory, depth=0)[:FILES]:
-        if (data := _read_end(path, FILE_BYTES)) is not None:
-            found.append(File(os.path.basename(path), status.st_mtime, data))
+    for path, changed in logs.regular_files(directory)[:FILES]:
+        if (data := logs.read_end(path, FILE_BYTES)) is not None:
+            found.append(File(os.path.basename(path), changed, data))
     return found
-
-
-def read_logs(directory: str) -> bytes:
-    """The ends of the files that were written last, each below its name, in that order."""
-    paths = sorted(_regular(directory, depth=1), key=lambda each: each[1].st_mtime)[-LOG_FILES:]
-    text = b""
-    for path, _ in paths:
-        data = _read_end(path, LOG_BYTES)
-        if data:
-            name = os.path.relpath(path, directory)
-            text += f"== {name}\n{pstore.readable(data)}".encode("utf-8", "replace")
-            text += b"" if text.endswith(b"\n") else b"\n"
-    return text
 
 
 def watchdog_has_reset(path: str) -> bool:
@@ -221,44 +210,6 @@ def watchdog_has_reset(path: str) -> bool:
             return bool(int(file.read(32)) & _CARDRESET)
     except (OSError, ValueError):
         return False
-
-
-def last_change(directory: str) -> float:
-    """When a log was last written, in seconds since 1970; 0 when there is none."""
-    return max((status.st_mtime for _, status in _regular(directory, depth=1)), default=0.0)
-
-
-def _regular(directory: str, depth: int) -> list[tuple[str, os.stat_result]]:
-    found: list[tuple[str, os.stat_result]] = []
-    try:
-        names = sorted(os.listdir(directory))
-    except OSError:
-        return found
-    for name in names:
-        path = f"{directory}/{name}"
-        try:
-            status = os.lstat(path)
-        except OSError:
-            continue
-        if stat.S_ISREG(status.st_mode):
-            found.append((path, status))
-        elif depth and stat.S_ISDIR(status.st_mode):
-            found += _regular(path, depth - 1)
-    return found
-
-
-def _read_end(path: str, limit: int) -> bytes | None:
-    """The last ``limit`` bytes of a file; None, and a word about it, when it cannot be read."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-        try:
-            size = os.fstat(descriptor).st_size
-            return os.pread(descriptor, limit, max(size - limit, 0))
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        print(f"{path} cannot be read: {error.strerror}", flush=True)
-        return None
 
 
 def _end_of(text: str) -> bytes:
