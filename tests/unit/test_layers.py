@@ -26,9 +26,12 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("linux",),
     ("child",),
     ("sandbox",),
-    ("pid1", "sched", "attest", "store", "net", "devices", "bridge", "ota", "crash"),
+    (
+        "pid1", "sched", "attest", "store", "net", "devices", "bridge", "ota", "crash", "log",
+        "metrics",
+    ),
     ("cli",),
-)
+)  # fmt: skip
 RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row}
 
 # A package from outside the standard library, and the only modules (or packages) that import it.
