@@ -24,7 +24,10 @@ _OOPS = re.compile(
 _HANGS = ("watchdog pretimeout event", "lockup", "hung_task: blocked tasks")
 _BY_OOPS = ("Fatal exception", "Fatal error", "panic_on_oops", "Oops", "oops")
 _VERSION = re.compile(r"(?:Not tainted|Tainted: [A-Z ]{1,40}?) (\d[\w.+~-]{1,80}) #")
-_FAULT = re.compile(_BEGIN + r"ainit: fault", re.MULTILINE)
+# What PID 1 says after a fault; one that was asked for is none.
+_FAULT = re.compile(
+    _BEGIN + r"ainit: PID 1 was started anew: (?!requested|soft-reboot)", re.MULTILINE
+)
 
 
 class Kind(StrEnum):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ainit.crash.evidence import CAUSE_LETTERS, Kind, judge
+from ainit.pid1.facts import REQUESTED, SOFT
+from ainit.pid1.loop import describe
 
 SYSRQ = """\
 [   31.1] ainit: the machine is healthy
@@ -60,9 +62,13 @@ def test_the_kernel_s_version_is_that_of_the_trace() -> None:
 
 
 def test_faults_of_ainit_are_counted() -> None:
-    fault = "[ 3.0] ainit: fault: KeyError: 'x'\n"
-    assert judge(fault + SYSRQ + fault).faults == 2
-    assert judge("[ 3.0] speech: ainit: fault\n").faults == 0
+    fault = f"[ 3.0] ainit: PID 1 was started anew: {describe(KeyError('x'))}\n"
+    asked = "".join(
+        f"[ 4.0] ainit: PID 1 was started anew: {reason}\n"
+        for reason in (REQUESTED, f"{REQUESTED} by root", SOFT)
+    )
+    assert judge(fault + SYSRQ + asked + fault).faults == 2
+    assert judge(f"[ 3.0] speech: {fault}").faults == 0
 
 
 def test_a_cause_is_bounded() -> None:
