@@ -240,11 +240,8 @@ class Probes:
                 abandon()
 
     def _killer(self, pid: int) -> Callable[[], None]:
-        def kill() -> None:
-            if pid in self._pids:  # else it is gone, and the number may be another's
-                self._kill(pid)
-
-        return kill
+        """Ends an attempt that is a command; one that is gone is no attempt any more."""
+        return lambda: self._kill(pid)
 
     def _keep(self, name: str, record: Record) -> None:
         if self._journaled.get(name, {}) != record:

@@ -84,8 +84,8 @@ class Bench:
         end, seen = self.now + seconds, len(self.spawned)
         while self.now <= end:
             self.probes.hook(self.now)
-            for _, _, pid in self.spawned[seen:] if status is not None else ():
-                if self.probes.owns(pid):
+            for _, _, pid in self.spawned[seen:]:
+                if status is not None and self.probes.owns(pid):
                     assert self.probes.exited(pid, status)
             following = self.probes.hook(self.now) or end + 1
             if following > end:
