@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _CONTROLLERS = ("cpu", "memory", "pids", "io", "cpuset")
 _OOM_GROUP = "memory.oom.group"
+_OOM_TOLD = "trusted.ainit.oom_told"  # an extended attribute of the group
 _GROUP_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 _WRITE_FLAGS = os.O_WRONLY | os.O_CLOEXEC | os.O_NONBLOCK  # memory limits do not wait (Linux 6.16)
 _APPLY_SECONDS = 0.05  # how long a lower memory limit may reclaim before the kernel goes on alone
@@ -245,6 +246,26 @@ class Tree:
         """
         found = accounts.text(f"{self.path(name)}/memory.events")
         return None if found is None else resources.flat(found).get("oom_kill", 0)
+
+    def new_oom_kills(self, name: str) -> int:
+        """How many of those came since this was last asked: what a death may be due to.
+
+        How far it was told is kept with the group itself, and so outlives this process.
+        """
+        kills = self.oom_kills(name)
+        if not kills:
+            return 0
+        path = self.path(name)
+        try:
+            told = int(os.getxattr(path, _OOM_TOLD))
+        except (OSError, ValueError):
+            told = 0
+        if kills > told:
+            try:
+                os.setxattr(path, _OOM_TOLD, str(kills).encode())
+            except OSError:
+                return 0  # better silent than said again of every later death
+        return max(kills - told, 0)
 
     def accounting(self, name: str) -> Account:
         """What the group has used and uses; see ``accounts.read``. Some ten files are read."""

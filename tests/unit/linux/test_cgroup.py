@@ -249,6 +249,29 @@ def test_oom_kills_are_counted(groups: FakeGroups) -> None:
     assert groups.tree.oom_kills("never-made") is None
 
 
+def test_each_oom_kill_is_told_once_whoever_is_pid_1(groups: FakeGroups) -> None:
+    prepare(groups)
+    assert groups.tree.new_oom_kills("a") == 0
+    (groups.root / "a/memory.events").write_text("oom_kill 3\n")
+    assert groups.tree.new_oom_kills("a") == 3
+    assert groups.tree.new_oom_kills("a") == 0
+    (groups.root / "a/memory.events").write_text("oom_kill 5\n")
+    assert Tree(str(groups.root)).new_oom_kills("a") == 2
+    assert groups.tree.new_oom_kills("never-made") == 0
+
+
+def test_an_oom_kill_that_cannot_be_remembered_is_not_told_again_and_again(
+    groups: FakeGroups, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    groups.files["memory.events"] = "oom_kill 3\n"
+    prepare(groups)
+    monkeypatch.setattr(os, "setxattr", refuse)
+    assert groups.tree.new_oom_kills("a") == 0
+
+
 # Real groups.
 
 
@@ -300,3 +323,12 @@ def test_what_a_real_group_accounts_for(real: Tree) -> None:
     with member(real, "a", "/bin/sh", "-c", "while :; do :; done"):
         used = wait_for(lambda: real.accounting("a")["cpu_usec"], "the processor to be accounted")
         assert isinstance(used, int)
+
+
+def test_a_real_group_remembers_what_was_told(real: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkdir(real.path("a"))
+    monkeypatch.setattr(Tree, "oom_kills", lambda tree, name: 4)
+    assert (real.new_oom_kills("a"), real.new_oom_kills("a")) == (4, 0)
+    assert real.remove("a")
+    os.mkdir(real.path("a"))
+    assert real.new_oom_kills("a") == 4
