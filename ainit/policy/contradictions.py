@@ -36,10 +36,13 @@ def contradictions(document: Document, unit: Unit, wrong: Container[int]) -> Ite
 def _type(document: Document, main: Table, unit: Unit) -> Iterator[Finding]:
     given = main.values
     if unit.type == plan.TARGET:
-        for key in given.keys() - set(keys.TARGET):
-            yield main.finding(key, f"{key} means nothing for a target, which has no process")
-        for table in document.values.keys() - {*keys.TARGET_TABLES, unit.kind}:
-            yield document.finding(table, f"[{table}] means nothing for a target")
+        for key in given:
+            if key not in keys.TARGET:
+                yield main.finding(key, f"{key} means nothing for a target, which has no process")
+        for table, value in document.values.items():
+            if table not in (*keys.TARGET_TABLES, unit.kind):
+                name = f"[[{table}]]" if isinstance(value, list) else f"[{table}]"
+                yield document.finding(table, f"{name} means nothing for a target")
         return
     if unit.type != plan.NOTIFY:
         for key in keys.NOTIFY_ONLY:

@@ -12,7 +12,7 @@ from ainit.policy import limit_values, listen, values
 from ainit.policy.values import Check
 
 
-class Told(Exception):
+class ToldError(Exception):
     """A message that follows the name of a key."""
 
 
@@ -40,11 +40,13 @@ CHECKS = (
 
 @given(st.sampled_from(CHECKS), json)
 def test_any_value_passes_or_is_told_what_it_should_be(check: Check, value: object) -> None:
-    with suppress(Told):
+    with suppress(ToldError):
         try:
             check(value)
         except ValueError as error:
-            raise (Told if str(error).startswith(("is ", "has ")) else AssertionError) from error
+            raise (
+                ToldError if str(error).startswith(("is ", "has ")) else AssertionError
+            ) from error
 
 
 @pytest.mark.parametrize(
