@@ -33,16 +33,20 @@ def contradictions(document: Document, unit: Unit, wrong: Container[int]) -> Ite
     yield from _numbers(document, unit)
 
 
+def _target(document: Document, main: Table) -> Iterator[Finding]:
+    for key in main.values:
+        if key not in keys.TARGET:
+            yield main.finding(key, f"{key} means nothing for a target, which has no process")
+    for table, value in document.values.items():
+        if table not in keys.TARGET_TABLES:
+            name = f"[[{table}]]" if isinstance(value, list) else f"[{table}]"
+            yield document.finding(table, f"{name} means nothing for a target")
+
+
 def _type(document: Document, main: Table, unit: Unit) -> Iterator[Finding]:
     given = main.values
     if unit.type == plan.TARGET:
-        for key in given:
-            if key not in keys.TARGET:
-                yield main.finding(key, f"{key} means nothing for a target, which has no process")
-        for table, value in document.values.items():
-            if table not in (*keys.TARGET_TABLES, unit.kind):
-                name = f"[[{table}]]" if isinstance(value, list) else f"[{table}]"
-                yield document.finding(table, f"{name} means nothing for a target")
+        yield from _target(document, main)
         return
     if unit.type != plan.NOTIFY:
         for key in keys.NOTIFY_ONLY:

@@ -70,7 +70,7 @@ AGENT: Keys = {
     "measurement": ("measurement", values.one_of((plan.REQUIRED, plan.OPTIONAL))),
 }
 BACKOFF: Keys = {
-    "first_s": ("backoff_first", values.number(0.01, 3600)),
+    "first_s": ("backoff_first", values.number(0, 3600)),
     "factor": ("backoff_factor", values.number(1, 10)),
     "max_s": ("backoff_max", values.number(0.01, 86400)),
     "limit": ("backoff_limit", values.whole(0, 1_000_000)),
@@ -143,6 +143,6 @@ TARGET = (
     "description", "type", "stage", "after", "before", "requires", "wants", "bound_to", "conflicts",
     "essential", "rescue", "autostart",
 )  # fmt: skip
-TARGET_TABLES = ("service", "timer", "path", "device")
+TARGET_TABLES = ("service", "agent", "timer", "path", "device")
 # What only a unit that sends notifications may say.
 NOTIFY_ONLY = ("watchdog_s", "notify_access", "fd_store_max")
