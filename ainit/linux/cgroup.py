@@ -73,22 +73,6 @@ class Tree:
         """The directory of a group."""
         return f"{self._root}/{name}"
 
-    def create(self, name: str, *, memory_max: int, pids_max: int, cpu_weight: int) -> str:
-        """Make the group with its limits (0: no limit) and return its ``cgroup.procs``.
-
-        Raises OSError when a limit that was asked for cannot be set.
-        """
-        directory = self.path(name)
-        os.makedirs(directory, exist_ok=True)
-        if memory_max:
-            _write(f"{directory}/memory.max", str(memory_max))
-            _write(f"{directory}/{_OOM_GROUP}", "1")
-        if pids_max:
-            _write(f"{directory}/pids.max", str(pids_max))
-        if cpu_weight:
-            _write(f"{directory}/cpu.weight", str(cpu_weight))
-        return f"{directory}/cgroup.procs"
-
     def prepare_unit(self, unit: Unit) -> int:
         """Make the group with every limit of ``unit``; returns its descriptor, for the caller.
 

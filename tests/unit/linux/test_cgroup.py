@@ -165,18 +165,6 @@ def test_the_descriptor_is_of_the_group_and_closed_on_exec(groups: FakeGroups) -
         os.close(group)
 
 
-def test_limits_by_keyword(groups: FakeGroups) -> None:
-    os.mkdir(groups.root / "a")
-    procs = groups.tree.create("a", memory_max=1 << 20, pids_max=7, cpu_weight=200)
-    assert procs == f"{groups.root}/a/cgroup.procs"
-    assert groups.take() == {
-        "memory.max": "1048576",
-        "memory.oom.group": "1",
-        "pids.max": "7",
-        "cpu.weight": "200",
-    }
-
-
 def test_controllers_are_passed_on_and_missing_ones_named(tmp_path: Path) -> None:
     root = tmp_path / "ainos"
     root.mkdir()
