@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable
 from xml.etree import ElementTree
 
-from ..policy.timeline import AT_REST, SIMULTANEOUS_S, Boot, Link, Row, critical_chain, sentence
+from ..policy.timeline import AT_REST, SHOWN_S, Boot, Link, Row, critical_chain, sentence
 
 WIDTH, MARGIN = 1200, 16
 LEFT, RIGHT = 216, 1000  # of the time axis; unit names stand left of it, figures right of it
@@ -77,7 +77,7 @@ class _Picture:
         last += [row.settled for row in rows if row.settled is not None and not row.restarts]
         last += [row.begun for row in rows if row.begun is not None and not row.restarts]
         self._end = max(last, default=0.0)
-        if self._end - self._start < SIMULTANEOUS_S:
+        if self._end - self._start < SHOWN_S:
             self._end = self._start + 1.0
         self._bottom = ROWS + ROW_HEIGHT * max(len(rows), 1)
         self._root = ElementTree.Element(
@@ -180,7 +180,7 @@ class _Picture:
         """A line down from where a unit came to rest to where the one that waited for it starts."""
         places = {row.name: ROWS + ROW_HEIGHT * index for index, row in enumerate(self._rows)}
         for link in self._chain:
-            here, there = places.get(link.row.name), places.get(link.blocker)
+            here, there = places.get(link.row.name), places.get(link.next)
             if here is not None and there is not None and link.row.begun is not None:
                 at, low, high = self._x(link.row.begun), min(here, there), max(here, there)
                 line = {"class": "link", "x1": str(at), "x2": str(at)}

@@ -16,8 +16,11 @@ from dataclasses import dataclass
 
 Record = Mapping[str, object]
 
-# Two events are simultaneous when they are no further apart: one turn of PID 1's loop.
-SIMULTANEOUS_S = 0.05
+# Times are rounded to the millisecond: two that are no further apart may be one.
+SIMULTANEOUS_S = 0.002
+SHOWN_S = 0.05  # the shortest wait without a known cause that is worth a word
+BOOT_SET = "the boot set to be measured"
+HEALTH = "the machine to be healthy"
 BEFORE_KERNEL = ("firmware", "loader")
 AT_REST = ("failed", "refused", "exited")  # a unit that has ended lets go those that start after it
 
@@ -73,10 +76,15 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One unit of the critical chain, and what it waited for; ``blocker`` may name no unit."""
+    """One unit of the critical chain, what it waited for in words, and the unit behind that.
+
+    ``blocker`` names that unit, or what was waited for otherwise; both are empty when nothing is
+    known to have held it up.
+    """
 
     row: Row
     blocker: str
+    next: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +95,17 @@ class Boot:
     rows: tuple[Row, ...]
 
     @property
+    def measured_at(self) -> float | None:
+        """When the boot set was measured, before which only early units start; None when not."""
+        return self._end_of("ainit")
+
+    @property
     def healthy_at(self) -> float | None:
         """When the machine became healthy; None when it has not."""
-        return next((phase.end for phase in self.phases if phase.name == "agents"), None)
+        return self._end_of("agents")
+
+    def _end_of(self, name: str) -> float | None:
+        return next((phase.end for phase in self.phases if phase.name == name), None)
 
     def during(self) -> list[Row]:
         """The units that the boot started, the first wanted first.
@@ -131,9 +147,9 @@ def critical_chain(boot: Boot) -> list[Link]:
     chain: list[Link] = []
     name = max(ends)[1] if ends else ""
     while name and name in rows and all(link.row.name != name for link in chain):
-        blocker = _blocker(rows[name], rows)
-        chain.append(Link(rows[name], blocker))
-        name = blocker
+        link = _link(rows[name], rows, boot)
+        chain.append(link)
+        name = link.next
     return chain
 
 
@@ -157,7 +173,7 @@ def sentence(link: Link) -> str:
     else:
         head = f"{row.name} is {row.state}"
     parts = []
-    if row.waited is not None and (link.blocker or row.waited >= SIMULTANEOUS_S):
+    if row.waited is not None and (link.blocker or row.waited >= SHOWN_S):
         parts.append(
             f"waited {row.waited:.1f} s" + (f" for {link.blocker}" if link.blocker else "")
         )
@@ -170,22 +186,33 @@ def sentence(link: Link) -> str:
     return f"{head}: {', '.join(parts)}" if parts else head
 
 
-def _blocker(row: Row, rows: Mapping[str, Row]) -> str:
-    """What ``row`` waited for last: PID 1's own word, or of what it starts after, the last to come
-    to rest while it waited. Empty when it did not wait."""
-    if row.wanted is None or row.begun is None or row.begun - row.wanted < SIMULTANEOUS_S:
-        return ""
+def _link(row: Row, rows: Mapping[str, Row], boot: Boot) -> Link:
+    """``row`` with what it waited for last: PID 1's own word; else, of what it starts after, the
+    last to come to rest while it waited; else a stage of the boot."""
+    if row.wanted is None or row.begun is None:
+        return Link(row, "")
     told = rows.get(row.blocked_by)
     if row.blocked_by and (told is None or _let_go(told, row)):
-        return row.blocked_by
-    candidates = [
-        (settled, name)
-        for name in row.after
-        if (other := rows.get(name)) is not None
-        and (settled := other.settled) is not None
-        and _let_go(other, row)
+        return Link(row, row.blocked_by, row.blocked_by)
+    if row.begun - row.wanted < SIMULTANEOUS_S:
+        return Link(row, "")
+    if name := _last((rows[name] for name in row.after if name in rows), row):
+        return Link(row, name, name)
+    for at, words in ((boot.healthy_at, HEALTH), (boot.measured_at, BOOT_SET)):
+        if at is not None and row.wanted < at <= row.begun + SIMULTANEOUS_S:
+            early = (other for other in boot.during() if (other.settled or at) < at)
+            return Link(row, words, _last(early, row))
+    return Link(row, "")
+
+
+def _last(candidates: Iterable[Row], row: Row) -> str:
+    """Of those that came to rest while ``row`` waited, the last; of two, the one whose name is."""
+    found = [
+        (other.settled, other.name)
+        for other in candidates
+        if other.settled is not None and _let_go(other, row)
     ]
-    return max(candidates)[1] if candidates else ""
+    return max(found)[1] if found else ""
 
 
 def _let_go(other: Row, row: Row) -> bool:

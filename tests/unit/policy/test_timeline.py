@@ -61,6 +61,34 @@ def test_a_blocker_that_is_no_unit_ends_the_chain() -> None:
     ]
 
 
+def test_a_unit_that_waited_for_the_boot_set_leads_to_the_last_early_one() -> None:
+    store = unit("store", 2.1, 2.1, 2.9)
+    quick = unit("quick", 2.1, 2.1, 2.5)
+    x = unit("x", 2.1, 3.1, 9.0)
+    assert sentences(quick, x, store) == [
+        "x became ready at 9.0 s: waited 1.0 s for the boot set to be measured, started in 5.9 s",
+        "store became ready at 2.9 s: wanted at 2.1 s, started in 0.8 s",
+    ]
+
+
+def test_a_dependency_comes_before_the_stage_of_the_boot() -> None:
+    store = unit("store", 2.1, 2.1, 2.9)
+    first = unit("first", 2.1, 3.0, 5.0)
+    last = unit("last", 2.1, 5.0, 9.0, after=["first"])
+    assert names(read([store, first, last], PHASES)) == ["last", "first", "store"]
+
+
+def test_a_unit_of_the_healthy_stage_waited_for_that() -> None:
+    last = unit("confirm", 2.1, 25.6, 26.0)
+    (link, *_) = critical_chain(read([last], PHASES))
+    assert link.blocker == "the machine to be healthy"
+
+
+def test_a_wait_of_milliseconds_is_one_when_pid_1_says_so() -> None:
+    first, last = unit("first", 3.0, 3.0, 3.01), unit("last", 3.0, 3.01, 3.02, blocked_by="first")
+    assert names(read([first, last], PHASES)) == ["last", "first"]
+
+
 def test_a_blocker_without_times_ends_the_chain() -> None:
     unknown = unit("unknown", None, None, 8.0)
     last = unit("last", 3.0, 8.0, 9.0, after=["unknown"])
