@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from ainit.policy import plan
 from ainit.policy.plan import Unit
 
@@ -14,3 +16,13 @@ def make_unit(name: str = "u", /, **fields: object) -> Unit:
     for field, value in fields.items():
         setattr(unit, field, value)
     return unit
+
+
+def python_unit(code: str, resources: str, restart: str = plan.NEVER) -> str:
+    """The file of a service that runs Python code within limits."""
+    command = json.dumps(["/usr/bin/python3", "-I", "-S", "-c", code])
+    return (
+        f'[service]\nexec = {command}\ntype = "simple"\nessential = false\n'
+        f'restart = "{restart}"\n'
+        f"stop_timeout_s = 5\n\n[resources]\n{resources}\n"
+    )
