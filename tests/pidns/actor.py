@@ -43,6 +43,24 @@ def ready() -> None:
     forever()
 
 
+def speaker() -> None:
+    """Says something of everything whenever it gets SIGUSR1."""
+
+    def speak(number: int, frame: object) -> None:
+        notify(b"STATUS=spoken")
+        notify(b"READY=1")
+        notify(b"WATCHDOG=1")
+        notify(b"EXTEND_TIMEOUT_USEC=1000000")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+            channel.connect(os.environ["NOTIFY_SOCKET"])
+            socket.send_fds(channel, [b"FDSTORE=1\nFDNAME=null"], [0])
+        notify(b"FDSTOREREMOVE=1\nFDNAME=null")
+
+    signal.signal(signal.SIGUSR1, speak)
+    notify(b"READY=1")
+    forever()
+
+
 def ready_from_grandchild() -> None:
     detached(ready)
     forever()
@@ -159,6 +177,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "provide": provide,
     "ready": ready,
     "ready-from-grandchild": ready_from_grandchild,
+    "speaker": speaker,
     "stubborn": stubborn,
 }
 

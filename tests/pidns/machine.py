@@ -69,6 +69,7 @@ class Machine:
             (self.directory / name).mkdir(parents=True)
         self.configure("[machine]\nhostname = 'test'\n", image=True)
         self._admitted: list[Record] = []
+        self.guest = "guest.py"
         self._unshare: subprocess.Popen[bytes] | None = None
         self.init_host_pid = 0
 
@@ -138,7 +139,7 @@ class Machine:
         (self.directory / "plan.json").write_text(text, encoding="ascii")
         with open(self.directory / "console", "wb") as console:
             self._unshare = subprocess.Popen(
-                [*NAMESPACES, sys.executable, "-I", "-S", HERE / "guest.py", self.directory],
+                [*NAMESPACES, sys.executable, "-I", "-S", HERE / self.guest, self.directory],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
