@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from ainit.metrics.collect import HEALTHS, STATES, collect
@@ -11,6 +14,7 @@ from tests.support.accounts import account, unaccounted
 from tests.support.exposition import Metric, labels, parse
 from tests.support.replies import STATUS, UNIT
 
+ROOT = Path(__file__).resolve().parents[3]
 UNITS = [
     {**UNIT, "name": "gpu", "log_dropped": 17},
     {**UNIT, "name": "idle", "state": "inactive", "log_dropped": None},
@@ -88,3 +92,9 @@ def test_the_machine(page: dict[str, Metric]) -> None:
 @pytest.mark.parametrize("status", [{}, {"machine": [], "units": {}, "phases": 1}])
 def test_what_is_not_told_is_no_sample(status: dict[str, object]) -> None:
     assert render(collect(status, {})) == ""
+
+
+def test_the_documentation_lists_every_metric() -> None:
+    text = (ROOT / "docs/resources.md").read_text(encoding="utf-8")
+    families = collect({**STATUS, "units": UNITS}, ACCOUNTS)
+    assert set(re.findall(r"`(ainos_[a-z0-9_]+)`", text)) == {family.name for family in families}
