@@ -313,7 +313,7 @@ def test_wrong_key_of_a_service(line: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("table", "line", "message"),
     [
-        ("backoff", "first_s = 0", "first_s is a number from 0.01 to 3600"),
+        ("backoff", "first_s = -1", "first_s is a number from 0 to 3600"),
         ("backoff", "factor = 0.5", "factor is a number from 1 to 10"),
         ("backoff", 'max_s = "x"', "max_s is a number"),
         ("backoff", "limit = -1", "limit is a whole number from 0 to"),
