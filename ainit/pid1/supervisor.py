@@ -100,8 +100,10 @@ class Supervisor:
         for name, state in self.states.items():
             self._redo(self.units[name], state, name == intent)
             if state.pid and process.start_time(state.pid) != state.started:
-                reason = "ended while PID 1 was started anew"
-                self.post(name, Event(life.EXIT, pid=state.pid, status=-1, reason=reason))
+                event = Event(life.EXIT, pid=state.pid, status=-1)
+                event.reason = "ended while PID 1 was started anew"
+                event.left = self._cgroups.populated(name)
+                self.post(name, event)
         return vanished
 
     def _redo(self, unit: Unit, state: State, intended: bool) -> None:
@@ -157,8 +159,10 @@ class Supervisor:
     def tick(self, now: float) -> float:
         """Post what is due; returns the next deadline (0: none)."""
         while self._due and self._due[0][0] <= now:
-            _, name = heappop(self._due)
-            self._armed.pop(name, None)
+            due, name = heappop(self._due)
+            if self._armed.get(name) != due:
+                continue  # a nearer one took its place
+            del self._armed[name]
             state = self.states.get(name)
             if state is not None:
                 if state.next_deadline and now >= state.next_deadline:

@@ -181,7 +181,8 @@ def _reloading(unit: Unit, state: State, event: Event, now: float) -> list[str]:
 def _notified_stopping(unit: Unit, state: State, event: Event, now: float) -> list[str]:
     """It goes down by itself: from now on it has ``stop_timeout`` and no watchdog."""
     if state.state == life.READY:
-        state.watchdog_at = 0.0
+        state.watchdog = state.watchdog_at = 0.0
+        state.reloading = False
         state.deadline = now + unit.stop_timeout
         state.reason = "stops by itself"
     return []

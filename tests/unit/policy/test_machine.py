@@ -1,4 +1,4 @@
-"""The life of one unit, transition by transition."""
+"""Each event in each state: what changes, what is to be done, and that nothing else does."""
 
 from __future__ import annotations
 
@@ -7,21 +7,128 @@ from typing import NamedTuple
 import pytest
 
 from ainit.policy import machine, plan
-from ainit.policy.machine import Event, State
+from ainit.policy import state as life
+from ainit.policy.state import Event, State
 from tests.support.units import make_unit
 
 NOW = 1000.0
+GPU: dict[str, object] = {"uuid": "MIG-0"}
+HELD_GPU: dict[str, object] = {"gpu": GPU}
+STATES = [
+    life.INACTIVE, life.WAITING, life.ALLOCATING, life.STARTING, life.READY, life.STOPPING,
+    life.DRAINING, life.BACKOFF, life.EXITED, life.FAILED, life.REFUSED,
+]  # fmt: skip
+EVENTS = {
+    life.START: Event(life.START),
+    life.STOP: Event(life.STOP),
+    life.RESTART: Event(life.RESTART),
+    life.RELOAD: Event(life.RELOAD),
+    life.GO: Event(life.GO),
+    life.ALLOCATED: Event(life.ALLOCATED, gpu=GPU),
+    life.NOT_ALLOCATED: Event(life.NOT_ALLOCATED, reason="full"),
+    life.SPAWNED: Event(life.SPAWNED, pid=43, started=7),
+    life.NOT_SPAWNED: Event(life.NOT_SPAWNED, reason="no memory"),
+    life.DENIED: Event(life.DENIED, reason="unsigned"),
+    life.DEADLINE: Event(life.DEADLINE),
+    life.EXIT: Event(life.EXIT, pid=42, status=3, reason="exited with status 3"),
+    life.EMPTIED: Event(life.EMPTIED),
+    life.NOTIFIED_READY: Event(life.NOTIFIED_READY),
+    life.RELOADING: Event(life.RELOADING),
+    life.NOTIFIED_STOPPING: Event(life.NOTIFIED_STOPPING),
+    life.EXTEND: Event(life.EXTEND, seconds=60.0),
+    life.MAIN_PID: Event(life.MAIN_PID, pid=43, started=8),
+    life.PING: Event(life.PING),
+    life.TROUBLE: Event(life.TROUBLE, reason="its probe failed"),
+}
+# What a notifying unit with a watchdog and a reload signal does, wanted up and with its deadline
+# reached: state → event → next state, and the actions. What is not listed changes nothing.
+REACTIONS = {
+    life.INACTIVE: {"start": "waiting", "restart": "waiting", "allocated": "inactive release"},
+    life.WAITING: {
+        "stop": "inactive", "restart": "waiting", "go": "starting spawn",
+        "allocated": "waiting release",
+    },
+    life.ALLOCATING: {
+        "stop": "inactive", "restart": "waiting", "allocated": "starting spawn",
+        "not-allocated": "backoff", "deadline": "backoff",
+    },
+    life.STARTING: {
+        "stop": "stopping terminate", "restart": "stopping terminate",
+        "allocated": "starting release", "spawned": "starting", "not-spawned": "backoff",
+        "denied": "refused", "deadline": "starting kill", "exit": "backoff",
+        "notified-ready": "ready", "extend": "starting", "main-pid": "starting",
+    },
+    life.READY: {
+        "stop": "stopping terminate", "restart": "stopping terminate",
+        "reload": "ready signal-reload", "allocated": "ready release", "deadline": "ready kill",
+        "exit": "backoff", "reloading": "ready", "notified-stopping": "ready", "main-pid": "ready",
+        "ping": "ready", "trouble": "ready kill",
+    },
+    life.STOPPING: {
+        "start": "stopping", "stop": "stopping", "restart": "stopping",
+        "allocated": "stopping release", "deadline": "stopping kill", "exit": "waiting",
+        "extend": "stopping", "main-pid": "stopping",
+    },
+    life.DRAINING: {
+        "stop": "draining", "restart": "draining", "allocated": "draining release",
+        "deadline": "draining kill", "emptied": "backoff",
+    },
+    life.BACKOFF: {
+        "start": "waiting", "stop": "inactive", "restart": "waiting", "deadline": "waiting",
+        "allocated": "backoff release",
+    },
+    **{
+        held: {
+            "start": "waiting", "stop": "inactive", "restart": "waiting",
+            "allocated": f"{held} release",
+        }
+        for held in (life.EXITED, life.FAILED, life.REFUSED)
+    },
+}  # fmt: skip
 
 
 def state_of(name: str, **fields: object) -> State:
     state = State("u")
     state.state = name
-    state.desired = machine.DOWN if name == machine.INACTIVE else machine.UP
-    if name in machine.RUNNING:
+    state.desired = life.DOWN if name == life.INACTIVE else life.UP
+    state.since = NOW
+    if name in life.RUNNING:
         state.pid = 42
     for key, value in fields.items():
         setattr(state, key, value)
     return state
+
+
+def typical(name: str) -> State:
+    """A unit in this state, with its deadline reached."""
+    state = state_of(name, watchdog=5.0)
+    if name == life.READY:
+        state.watchdog_at = NOW
+    elif name in (life.ALLOCATING, *life.RUNNING, life.DRAINING, life.BACKOFF):
+        state.deadline = NOW
+    if name == life.DRAINING:
+        state.was, state.ended, state.status = life.READY, "exited with status 3", 3
+    return state
+
+
+@pytest.mark.parametrize("kind", EVENTS)
+@pytest.mark.parametrize("name", STATES)
+def test_each_event_in_each_state(name: str, kind: str) -> None:
+    unit = make_unit(type=plan.NOTIFY, watchdog=5.0, reload_signal=1)
+    state = typical(name)
+    before = state.to_record()
+    actions = machine.step(unit, state, EVENTS[kind], NOW)
+    expected = REACTIONS[name].get(kind)
+    if expected is None:
+        assert (actions, state.to_record()) == ([], before)
+    else:
+        assert " ".join([state.state, *actions]) == expected
+        assert actions or state.to_record() != before
+
+
+def test_every_event_is_among_these() -> None:
+    assert set(machine._STEPS) == set(EVENTS)
+    assert set(REACTIONS) == set(STATES)
 
 
 class Case(NamedTuple):
@@ -35,461 +142,475 @@ class Case(NamedTuple):
     actions: list[str]
 
 
-GPU: dict[str, object] = {"uuid": "MIG-0"}
-HELD_GPU: dict[str, object] = {"gpu": GPU}
-DIED = Event(machine.EXIT, pid=42, status=3, reason="exited with status 3")
-LEFT = Event(machine.EXIT, pid=42, status=0, reason="exited with status 0")
-M = machine
+L = life
+NOTIFY: dict[str, object] = {"type": plan.NOTIFY}
+FORKING: dict[str, object] = {"type": plan.FORKING}
+TARGET: dict[str, object] = {"type": plan.TARGET}
+FOR_GPU: dict[str, object] = {"gpu_profile": "1g"}
 CASES = [
-    Case("start", {}, (M.INACTIVE, {}), Event(M.START), (M.WAITING, {"desired": "up"}), []),
-    Case("start again", {}, (M.READY, {}), Event(M.START), (M.READY, {}), []),
     Case(
-        "start held",
+        "start says why and since when",
         {},
-        (M.FAILED, {"failures": 9}),
-        Event(M.START),
-        (M.WAITING, {"failures": 0}),
-        [],
-    ),
-    Case("start refused", {}, (M.REFUSED, {}), Event(M.START), (M.WAITING, {}), []),
-    Case("start exited", {}, (M.EXITED, {}), Event(M.START), (M.WAITING, {}), []),
-    Case(
-        "start now",
-        {},
-        (M.BACKOFF, {"deadline": NOW + 5}),
-        Event(M.START),
-        (M.WAITING, {"deadline": 0.0}),
+        (L.INACTIVE, {}),
+        Event(L.START, reason="its timer"),
+        (L.WAITING, {"desired": "up", "trigger": "its timer", "wanted_at": NOW}),
         [],
     ),
     Case(
-        "start stopping",
+        "start of what is held forgets its failures",
         {},
-        (M.STOPPING, {"desired": "down", "deadline": NOW + 5}),
-        Event(M.START),
-        (M.STOPPING, {"desired": "up", "again": True, "deadline": NOW + 5}),
+        (L.FAILED, {"failures": 9}),
+        Event(L.START),
+        (L.WAITING, {"failures": 0}),
         [],
     ),
-    Case("go", {}, (M.WAITING, {}), Event(M.GO), (M.STARTING, {"deadline": NOW + 10}), [M.SPAWN]),
-    Case("go unasked", {}, (M.INACTIVE, {}), Event(M.GO), (M.INACTIVE, {}), []),
+    Case(
+        "start takes a delay back",
+        {},
+        (L.BACKOFF, {"deadline": NOW + 5}),
+        Event(L.START),
+        (L.WAITING, {"deadline": 0.0}),
+        [],
+    ),
+    Case(
+        "start over a stop comes after it",
+        {},
+        (L.STOPPING, {"desired": "down", "deadline": NOW + 5}),
+        Event(L.START),
+        (L.STOPPING, {"desired": "up", "again": True, "deadline": NOW + 5}),
+        [],
+    ),
+    Case(
+        "start while what is left of a stop is killed comes after it",
+        {},
+        (L.DRAINING, {"desired": "down", "was": L.STOPPING}),
+        Event(L.START),
+        (L.DRAINING, {"desired": "up", "again": True}),
+        [],
+    ),
+    Case(
+        "start while what is left of a failure is killed changes nothing",
+        {},
+        (L.DRAINING, {"was": L.READY}),
+        Event(L.START),
+        (L.DRAINING, {"again": False, "was": L.READY}),
+        [],
+    ),
+    Case(
+        "go",
+        {},
+        (L.WAITING, {"killed": "", "text": "old", "ready_at": 9.0}),
+        Event(L.GO),
+        (L.STARTING, {"deadline": NOW + 10, "text": "", "ready_at": 0.0}),
+        [L.SPAWN],
+    ),
+    Case(
+        "a target is ready when it may go",
+        TARGET,
+        (L.WAITING, {}),
+        Event(L.GO),
+        (L.READY, {"ready_at": NOW, "pid": 0}),
+        [],
+    ),
+    Case("a target just ends", TARGET, (L.READY, {"pid": 0}), Event(L.STOP), (L.INACTIVE, {}), []),
+    Case(
+        "a target begins anew",
+        TARGET,
+        (L.READY, {"pid": 0}),
+        Event(L.RESTART),
+        (L.WAITING, {"again": False}),
+        [],
+    ),
     Case(
         "go for a gpu",
-        {"gpu_profile": "1g"},
-        (M.WAITING, {}),
-        Event(M.GO),
-        (M.ALLOCATING, {"deadline": NOW + 60, "reason": "waits for a 1g"}),
-        [M.ALLOCATE],
+        FOR_GPU,
+        (L.WAITING, {}),
+        Event(L.GO),
+        (L.ALLOCATING, {"deadline": NOW + 60, "reason": "waits for a 1g"}),
+        [L.ALLOCATE],
     ),
     Case(
         "go with a gpu",
-        {"gpu_profile": "1g"},
-        (M.WAITING, HELD_GPU),
-        Event(M.GO),
-        (M.STARTING, HELD_GPU),
-        [M.SPAWN],
+        FOR_GPU,
+        (L.WAITING, HELD_GPU),
+        Event(L.GO),
+        (L.STARTING, HELD_GPU),
+        [L.SPAWN],
     ),
     Case(
         "gpu given",
-        {"gpu_profile": "1g"},
-        (M.ALLOCATING, {"deadline": NOW + 5}),
-        Event(M.ALLOCATED, gpu=GPU),
-        (M.STARTING, {"deadline": NOW + 10, **HELD_GPU}),
-        [M.SPAWN],
+        FOR_GPU,
+        (L.ALLOCATING, {"deadline": NOW + 5}),
+        Event(L.ALLOCATED, gpu=GPU),
+        (L.STARTING, {"deadline": NOW + 10, **HELD_GPU}),
+        [L.SPAWN],
     ),
     Case(
         "gpu denied",
-        {"gpu_profile": "1g"},
-        (M.ALLOCATING, {}),
-        Event(M.NOT_ALLOCATED, reason="full"),
-        (M.BACKOFF, {"reason": "full", "deadline": NOW + 1}),
+        FOR_GPU,
+        (L.ALLOCATING, {}),
+        Event(L.NOT_ALLOCATED, reason="full"),
+        (L.BACKOFF, {"reason": "full", "deadline": NOW + 1}),
         [],
     ),
     Case(
         "gpu never",
-        {"gpu_profile": "1g"},
-        (M.ALLOCATING, {"deadline": NOW}),
-        Event(M.DEADLINE),
-        (M.BACKOFF, {"reason": "no GPU instance in 60 s"}),
+        FOR_GPU,
+        (L.ALLOCATING, {"deadline": NOW}),
+        Event(L.DEADLINE),
+        (L.BACKOFF, {"reason": "no GPU instance in 60 s"}),
         [],
     ),
     Case(
         "gpu denied and not required",
-        {"gpu_profile": "1g", "gpu_required": False},
-        (M.ALLOCATING, {}),
-        Event(M.NOT_ALLOCATED, reason="no driver"),
-        (M.STARTING, {"reason": "without a GPU: no driver", "deadline": NOW + 10}),
-        [M.SPAWN],
+        {**FOR_GPU, "gpu_required": False},
+        (L.ALLOCATING, {}),
+        Event(L.NOT_ALLOCATED, reason="no driver"),
+        (L.STARTING, {"reason": "without a GPU: no driver", "deadline": NOW + 10}),
+        [L.SPAWN],
     ),
     Case(
         "gpu never and not required",
-        {"gpu_profile": "1g", "gpu_required": False},
-        (M.ALLOCATING, {"deadline": NOW}),
-        Event(M.DEADLINE),
-        (M.STARTING, {"reason": "without a GPU: no GPU instance in 60 s"}),
-        [M.SPAWN],
-    ),
-    Case(
-        "gpu late",
-        {"gpu_profile": "1g"},
-        (M.BACKOFF, {"deadline": NOW + 5}),
-        Event(M.ALLOCATED, gpu=GPU),
-        (M.BACKOFF, {"gpu": None, "deadline": NOW + 5}),
-        [M.RELEASE],
-    ),
-    Case(
-        "gpu after stop",
-        {"gpu_profile": "1g"},
-        (M.INACTIVE, {}),
-        Event(M.ALLOCATED, gpu=GPU),
-        (M.INACTIVE, {"gpu": None}),
-        [M.RELEASE],
+        {**FOR_GPU, "gpu_required": False},
+        (L.ALLOCATING, {"deadline": NOW}),
+        Event(L.DEADLINE),
+        (L.STARTING, {"reason": "without a GPU: no GPU instance in 60 s"}),
+        [L.SPAWN],
     ),
     Case(
         "gpu twice",
-        {"gpu_profile": "1g"},
-        (M.READY, HELD_GPU),
-        Event(M.ALLOCATED, gpu=GPU),
-        (M.READY, HELD_GPU),
+        FOR_GPU,
+        (L.READY, HELD_GPU),
+        Event(L.ALLOCATED, gpu=GPU),
+        (L.READY, HELD_GPU),
         [],
     ),
     Case(
         "simple is ready at once",
         {},
-        (M.STARTING, {"pid": 0}),
-        Event(M.SPAWNED, pid=42, started=7),
-        (M.READY, {"pid": 42, "started": 7, "ready_at": NOW, "deadline": 0.0}),
+        (L.STARTING, {"pid": 0}),
+        Event(L.SPAWNED, pid=42, started=7),
+        (L.READY, {"pid": 42, "started": 7, "spawned_at": NOW, "ready_at": NOW, "deadline": 0.0}),
         [],
     ),
     Case(
-        "notify is not",
-        {"type": plan.NOTIFY},
-        (M.STARTING, {"pid": 0, "deadline": NOW + 9}),
-        Event(M.SPAWNED, pid=42),
-        (M.STARTING, {"pid": 42, "deadline": NOW + 9}),
+        "simple with a probe for readiness is not",
+        {"probe_readiness": True},
+        (L.STARTING, {"pid": 0, "deadline": NOW + 9}),
+        Event(L.SPAWNED, pid=42),
+        (L.STARTING, {"pid": 42, "spawned_at": NOW, "deadline": NOW + 9}),
         [],
     ),
     Case(
-        "oneshot is not",
-        {"type": plan.ONESHOT},
-        (M.STARTING, {"pid": 0, "deadline": NOW + 9}),
-        Event(M.SPAWNED, pid=42),
-        (M.STARTING, {"pid": 42, "deadline": NOW + 9}),
+        "its first success makes it ready",
+        {"probe_readiness": True},
+        (L.STARTING, {"deadline": NOW + 9}),
+        Event(L.NOTIFIED_READY),
+        (L.READY, {"ready_at": NOW, "deadline": 0.0}),
         [],
     ),
-    Case(
-        "notified",
-        {"type": plan.NOTIFY},
-        (M.STARTING, {"deadline": NOW + 9}),
-        Event(M.NOTIFIED_READY),
-        (M.READY, {"ready_at": NOW, "deadline": 0.0}),
-        [],
+    *(
+        Case(
+            f"{type_} is not ready at once",
+            {"type": type_},
+            (L.STARTING, {"pid": 0, "deadline": NOW + 9}),
+            Event(L.SPAWNED, pid=42),
+            (L.STARTING, {"pid": 42, "deadline": NOW + 9}),
+            [],
+        )
+        for type_ in (plan.NOTIFY, plan.FORKING, plan.ONESHOT)
+    ),
+    *(
+        Case(
+            f"{type_} is not asked whether it is ready",
+            {"type": type_},
+            (L.STARTING, {}),
+            Event(L.NOTIFIED_READY),
+            (L.STARTING, {}),
+            [],
+        )
+        for type_ in (plan.SIMPLE, plan.FORKING, plan.ONESHOT)
     ),
     Case(
-        "notified, oneshot",
-        {"type": plan.ONESHOT},
-        (M.STARTING, {"deadline": NOW + 9}),
-        Event(M.NOTIFIED_READY),
-        (M.STARTING, {}),
+        "notified, and watched from now on",
+        {**NOTIFY, "watchdog": 3.0},
+        (L.STARTING, {"deadline": NOW + 9, "watchdog": 3.0}),
+        Event(L.NOTIFIED_READY),
+        (L.READY, {"ready_at": NOW, "deadline": 0.0, "watchdog_at": NOW + 3}),
         [],
     ),
     Case(
         "notified, unborn",
-        {"type": plan.NOTIFY},
-        (M.STARTING, {"pid": 0}),
-        Event(M.NOTIFIED_READY),
-        (M.STARTING, {}),
-        [],
-    ),
-    Case(
-        "notified, stopping",
-        {"type": plan.NOTIFY},
-        (M.STOPPING, {"deadline": NOW + 9}),
-        Event(M.NOTIFIED_READY),
-        (M.STOPPING, {"deadline": NOW + 9}),
-        [],
-    ),
-    Case(
-        "not spawned",
-        {},
-        (M.STARTING, {"pid": 0}),
-        Event(M.NOT_SPAWNED, reason="no memory"),
-        (M.BACKOFF, {"reason": "no memory", "deadline": NOW + 1, "restarts": 1}),
-        [],
-    ),
-    Case(
-        "denied",
-        {},
-        (M.STARTING, {"pid": 0}),
-        Event(M.DENIED, reason="unsigned"),
-        (M.REFUSED, {"reason": "unsigned", "deadline": 0.0}),
+        NOTIFY,
+        (L.STARTING, {"pid": 0}),
+        Event(L.NOTIFIED_READY),
+        (L.STARTING, {}),
         [],
     ),
     Case(
         "denied with a gpu",
-        {"gpu_profile": "1g"},
-        (M.STARTING, {"pid": 0, **HELD_GPU}),
-        Event(M.DENIED, reason="unsigned"),
-        (M.REFUSED, {"gpu": None}),
-        [M.RELEASE],
+        FOR_GPU,
+        (L.STARTING, {"pid": 0, **HELD_GPU}),
+        Event(L.DENIED, reason="unsigned"),
+        (L.REFUSED, {"gpu": None, "reason": "unsigned", "deadline": 0.0}),
+        [L.RELEASE],
     ),
     Case(
         "start that never happened",
         {},
-        (M.STARTING, {"pid": 0, "deadline": NOW}),
-        Event(M.DEADLINE),
-        (M.BACKOFF, {"reason": "was not started", "failures": 1}),
+        (L.STARTING, {"pid": 0, "deadline": NOW}),
+        Event(L.DEADLINE),
+        (L.BACKOFF, {"reason": "was not started", "failures": 1}),
         [],
     ),
     Case(
         "start too slow",
         {},
-        (M.STARTING, {"deadline": NOW}),
-        Event(M.DEADLINE),
-        (M.STARTING, {"killed": "not ready in 10 s"}),
-        [M.KILL],
+        (L.STARTING, {"deadline": NOW}),
+        Event(L.DEADLINE),
+        (L.STARTING, {"killed": "not ready in 10 s", "deadline": 0.0}),
+        [L.KILL],
     ),
     Case(
         "deadline too early",
         {},
-        (M.STARTING, {"deadline": NOW + 1}),
-        Event(M.DEADLINE),
-        (M.STARTING, {"deadline": NOW + 1}),
+        (L.STARTING, {"deadline": NOW + 1}),
+        Event(L.DEADLINE),
+        (L.STARTING, {"deadline": NOW + 1, "killed": ""}),
         [],
-    ),
-    Case(
-        "dies slowly starting",
-        {},
-        (M.STARTING, {"killed": "not ready in 10 s"}),
-        Event(M.EXIT, pid=42, status=-9, reason="killed"),
-        (M.BACKOFF, {"reason": "not ready in 10 s", "killed": ""}),
-        [M.KILL],
-    ),
-    Case(
-        "exits 0 when killed",
-        {"type": plan.ONESHOT},
-        (M.STARTING, {"killed": "not ready in 10 s"}),
-        LEFT,
-        (M.BACKOFF, {"reason": "not ready in 10 s"}),
-        [M.KILL],
-    ),
-    Case(
-        "dies",
-        {},
-        (M.READY, {}),
-        DIED,
-        (
-            M.BACKOFF,
-            {
-                "pid": 0,
-                "status": 3,
-                "failures": 1,
-                "restarts": 1,
-                "deadline": NOW + 1,
-                "reason": "exited with status 3",
-            },
-        ),
-        [M.KILL],
-    ),
-    Case(
-        "dies holding a gpu",
-        {"gpu_profile": "1g"},
-        (M.READY, HELD_GPU),
-        DIED,
-        (M.BACKOFF, HELD_GPU),
-        [M.KILL],
-    ),
-    Case(
-        "dies again",
-        {},
-        (M.READY, {"failures": 2, "ready_at": NOW}),
-        DIED,
-        (M.BACKOFF, {"failures": 3, "deadline": NOW + 4}),
-        [M.KILL],
-    ),
-    Case(
-        "dies for the last time",
-        {"gpu_profile": "1g"},
-        (M.READY, {"failures": 3, "ready_at": NOW, **HELD_GPU}),
-        DIED,
-        (M.FAILED, {"gpu": None, "reason": "exited with status 3; held after 4 failures in a row"}),
-        [M.KILL, M.RELEASE],
-    ),
-    Case(
-        "dies after long",
-        {},
-        (M.READY, {"failures": 3, "ready_at": NOW - 16}),
-        DIED,
-        (M.BACKOFF, {"failures": 1}),
-        [M.KILL],
-    ),
-    Case(
-        "dies not so long after",
-        {},
-        (M.READY, {"failures": 3, "ready_at": NOW - 15}),
-        DIED,
-        (M.FAILED, {}),
-        [M.KILL],
-    ),
-    Case(
-        "no limit",
-        {"backoff_limit": 0},
-        (M.READY, {"failures": 10**9, "ready_at": NOW}),
-        DIED,
-        (M.BACKOFF, {"deadline": NOW + 8}),
-        [M.KILL],
-    ),
-    Case(
-        "another pid",
-        {},
-        (M.READY, {}),
-        Event(M.EXIT, pid=43, status=1),
-        (M.READY, {"pid": 42}),
-        [],
-    ),
-    Case("leaves", {}, (M.READY, {}), LEFT, (M.BACKOFF, {}), [M.KILL]),
-    Case(
-        "leaves, on-failure",
-        {"restart": plan.ON_FAILURE},
-        (M.READY, {}),
-        LEFT,
-        (M.EXITED, {"failures": 0}),
-        [M.KILL],
-    ),
-    Case(
-        "dies, on-failure",
-        {"restart": plan.ON_FAILURE},
-        (M.READY, {}),
-        DIED,
-        (M.BACKOFF, {}),
-        [M.KILL],
-    ),
-    Case("leaves, never", {"restart": plan.NEVER}, (M.READY, {}), LEFT, (M.EXITED, {}), [M.KILL]),
-    Case(
-        "dies, never",
-        {"restart": plan.NEVER},
-        (M.READY, {}),
-        DIED,
-        (M.FAILED, {"reason": "exited with status 3", "restarts": 0}),
-        [M.KILL],
-    ),
-    Case(
-        "oneshot done",
-        {"type": plan.ONESHOT, "gpu_profile": "1g"},
-        (M.STARTING, HELD_GPU),
-        LEFT,
-        (M.EXITED, {"gpu": None, "deadline": 0.0}),
-        [M.KILL, M.RELEASE],
-    ),
-    Case(
-        "oneshot fails", {"type": plan.ONESHOT}, (M.STARTING, {}), DIED, (M.BACKOFF, {}), [M.KILL]
     ),
     Case(
         "delay over",
         {},
-        (M.BACKOFF, {"deadline": NOW, "reason": "x"}),
-        Event(M.DEADLINE),
-        (M.WAITING, {"deadline": 0.0}),
+        (L.BACKOFF, {"deadline": NOW, "reason": "x"}),
+        Event(L.DEADLINE),
+        (L.WAITING, {"deadline": 0.0, "reason": "x"}),
         [],
     ),
     Case(
         "stop",
         {},
-        (M.READY, {}),
-        Event(M.STOP),
-        (M.STOPPING, {"desired": "down", "deadline": NOW + 5, "reason": "stopped on request"}),
-        [M.TERMINATE],
+        (L.READY, {"watchdog": 3.0, "watchdog_at": NOW + 1}),
+        Event(L.STOP),
+        (
+            L.STOPPING,
+            {
+                "desired": "down",
+                "deadline": NOW + 5,
+                "reason": "stopped on request",
+                "watchdog_at": 0.0,
+            },
+        ),
+        [L.TERMINATE],
+    ),
+    Case(
+        "stop for a reason",
+        {},
+        (L.READY, {}),
+        Event(L.STOP, reason="conflicts with b"),
+        (L.STOPPING, {"reason": "conflicts with b"}),
+        [L.TERMINATE],
     ),
     Case(
         "stop twice",
         {},
-        (M.STOPPING, {"deadline": NOW + 3}),
-        Event(M.STOP),
-        (M.STOPPING, {"desired": "down", "deadline": NOW + 3}),
+        (L.STOPPING, {"deadline": NOW + 3}),
+        Event(L.STOP),
+        (L.STOPPING, {"desired": "down", "deadline": NOW + 3}),
         [],
     ),
-    Case("stop starting", {}, (M.STARTING, {}), Event(M.STOP), (M.STOPPING, {}), [M.TERMINATE]),
-    Case("stop waiting", {}, (M.WAITING, {}), Event(M.STOP), (M.INACTIVE, {"desired": "down"}), []),
     Case(
-        "stop waiting with gpu",
-        {"gpu_profile": "1g"},
-        (M.BACKOFF, {"deadline": NOW, **HELD_GPU}),
-        Event(M.STOP),
-        (M.INACTIVE, {"gpu": None, "deadline": 0.0}),
-        [M.RELEASE],
-    ),
-    Case(
-        "stop allocating",
-        {"gpu_profile": "1g"},
-        (M.ALLOCATING, {"deadline": NOW}),
-        Event(M.STOP),
-        (M.INACTIVE, {"deadline": 0.0}),
+        "stop while what is left is killed",
+        {},
+        (L.DRAINING, {"was": L.READY, "deadline": NOW + 3}),
+        Event(L.STOP),
+        (L.DRAINING, {"desired": "down", "was": L.STOPPING, "deadline": NOW + 3}),
         [],
     ),
-    Case("stop failed", {}, (M.FAILED, {}), Event(M.STOP), (M.INACTIVE, {}), []),
+    Case(
+        "stop in a delay gives the gpu back",
+        FOR_GPU,
+        (L.BACKOFF, {"deadline": NOW, **HELD_GPU}),
+        Event(L.STOP),
+        (L.INACTIVE, {"gpu": None, "deadline": 0.0}),
+        [L.RELEASE],
+    ),
     Case(
         "stop takes back a restart",
         {},
-        (M.STOPPING, {"again": True}),
-        Event(M.STOP),
-        (M.STOPPING, {"again": False, "desired": "down"}),
+        (L.STOPPING, {"again": True}),
+        Event(L.STOP),
+        (L.STOPPING, {"again": False, "desired": "down"}),
         [],
-    ),
-    Case(
-        "stopped",
-        {"gpu_profile": "1g"},
-        (M.STOPPING, {"desired": "down", **HELD_GPU}),
-        Event(M.EXIT, pid=42, status=-15, reason="killed by signal 15"),
-        (M.INACTIVE, {"gpu": None, "reason": "killed by signal 15", "failures": 0}),
-        [M.KILL, M.RELEASE],
     ),
     Case(
         "stops too slowly",
         {},
-        (M.STOPPING, {"deadline": NOW}),
-        Event(M.DEADLINE),
-        (M.STOPPING, {"killed": "did not stop in 5 s"}),
-        [M.KILL],
+        (L.STOPPING, {"deadline": NOW}),
+        Event(L.DEADLINE),
+        (L.STOPPING, {"killed": "did not stop in 5 s", "deadline": NOW + 5}),
+        [L.KILL],
     ),
     Case(
         "restart",
         {},
-        (M.READY, {"failures": 2}),
-        Event(M.RESTART),
-        (M.STOPPING, {"again": True, "failures": 0, "reason": "restarted on request"}),
-        [M.TERMINATE],
+        (L.READY, {"failures": 2}),
+        Event(L.RESTART),
+        (L.STOPPING, {"again": True, "failures": 0, "reason": "restarted on request"}),
+        [L.TERMINATE],
     ),
     Case(
-        "restart stopping",
+        "restart while it stops",
         {},
-        (M.STOPPING, {"desired": "down", "deadline": NOW + 3}),
-        Event(M.RESTART),
-        (M.STOPPING, {"again": True, "deadline": NOW + 3}),
+        (L.STOPPING, {"desired": "down", "deadline": NOW + 3}),
+        Event(L.RESTART),
+        (L.STOPPING, {"again": True, "desired": "up", "deadline": NOW + 3}),
         [],
     ),
     Case(
-        "restart inactive",
+        "restart while what is left is killed",
         {},
-        (M.INACTIVE, {}),
-        Event(M.RESTART),
-        (M.WAITING, {"desired": "up"}),
+        (L.DRAINING, {"was": L.READY, "desired": "down"}),
+        Event(L.RESTART),
+        (L.DRAINING, {"was": L.STOPPING, "again": True, "desired": "up"}),
         [],
     ),
     Case(
-        "restart allocating",
-        {"gpu_profile": "1g"},
-        (M.ALLOCATING, {"deadline": NOW + 3}),
-        Event(M.RESTART),
-        (M.WAITING, {"deadline": 0.0}),
+        "reload without a signal for it",
+        {"reload_signal": 0},
+        (L.READY, {}),
+        Event(L.RELOAD),
+        (L.READY, {}),
         [],
     ),
     Case(
-        "restarted",
-        {"gpu_profile": "1g"},
-        (M.STOPPING, {"again": True, **HELD_GPU}),
-        LEFT,
-        (M.WAITING, {"again": False, "restarts": 1, **HELD_GPU}),
-        [M.KILL],
+        "says that it reloads",
+        NOTIFY,
+        (L.READY, {}),
+        Event(L.RELOADING),
+        (L.READY, {"reloading": True, "deadline": NOW + 10}),
+        [],
     ),
-]
+    Case("simple has no reload to announce", {}, (L.READY, {}), Event(L.RELOADING),
+         (L.READY, {"reloading": False, "deadline": 0.0}), []),
+    Case(
+        "is ready again",
+        NOTIFY,
+        (L.READY, {"reloading": True, "deadline": NOW + 10, "ready_at": 7.0}),
+        Event(L.NOTIFIED_READY),
+        (L.READY, {"reloading": False, "deadline": 0.0, "ready_at": 7.0}),
+        [],
+    ),
+    Case(
+        "reloads too slowly",
+        NOTIFY,
+        (L.READY, {"reloading": True, "deadline": NOW}),
+        Event(L.DEADLINE),
+        (L.READY, {"killed": "did not reload in 10 s"}),
+        [L.KILL],
+    ),
+    Case(
+        "says that it stops",
+        NOTIFY,
+        (L.READY, {"watchdog": 3.0, "watchdog_at": NOW + 1, "reloading": True}),
+        Event(L.NOTIFIED_STOPPING),
+        (
+            L.READY,
+            {
+                "watchdog": 0.0,
+                "watchdog_at": 0.0,
+                "deadline": NOW + 5,
+                "reason": "stops by itself",
+                "reloading": False,
+            },
+        ),
+        [],
+    ),
+    Case(
+        "stops by itself too slowly",
+        NOTIFY,
+        (L.READY, {"deadline": NOW}),
+        Event(L.DEADLINE),
+        (L.READY, {"killed": "did not stop in 5 s"}),
+        [L.KILL],
+    ),
+    *(
+        Case(
+            f"more time {name}",
+            {},
+            (name, {"deadline": NOW + 1}),
+            Event(L.EXTEND, seconds=60.0),
+            (name, {"deadline": NOW + 60}),
+            [],
+        )
+        for name in (L.STARTING, L.STOPPING, L.READY)
+    ),
+    Case(
+        "more time is never less",
+        {},
+        (L.STARTING, {"deadline": NOW + 9}),
+        Event(L.EXTEND, seconds=1.0),
+        (L.STARTING, {"deadline": NOW + 9}),
+        [],
+    ),
+    Case(
+        "another main process",
+        {},
+        (L.READY, {"started": 7}),
+        Event(L.MAIN_PID, pid=50, started=8),
+        (L.READY, {"pid": 50, "started": 8}),
+        [],
+    ),
+    Case("no main process", {}, (L.READY, {}), Event(L.MAIN_PID), (L.READY, {"pid": 42}), []),
+    Case(
+        "pinged",
+        {},
+        (L.READY, {"watchdog": 3.0, "watchdog_at": NOW + 1}),
+        Event(L.PING),
+        (L.READY, {"watchdog_at": NOW + 3}),
+        [],
+    ),
+    Case(
+        "pinged with another period",
+        {},
+        (L.READY, {"watchdog": 3.0, "watchdog_at": NOW + 1}),
+        Event(L.PING, seconds=9.0),
+        (L.READY, {"watchdog": 9.0, "watchdog_at": NOW + 9}),
+        [],
+    ),
+    Case(
+        "another period before it is ready",
+        NOTIFY,
+        (L.STARTING, {"watchdog": 3.0}),
+        Event(L.PING, seconds=9.0),
+        (L.STARTING, {"watchdog": 9.0, "watchdog_at": 0.0}),
+        [],
+    ),
+    Case(
+        "pinged without a watchdog",
+        {},
+        (L.READY, {}),
+        Event(L.PING),
+        (L.READY, {"watchdog_at": 0.0}),
+        [],
+    ),
+    Case(
+        "not pinged",
+        {},
+        (L.READY, {"watchdog": 3.0, "watchdog_at": NOW, "deadline": NOW + 1}),
+        Event(L.DEADLINE),
+        (L.READY, {"killed": "no watchdog message in 3 s", "watchdog_at": 0.0}),
+        [L.KILL],
+    ),
+    Case(
+        "in trouble",
+        {},
+        (L.READY, {}),
+        Event(L.TROUBLE, reason="its probe failed 3 times"),
+        (L.READY, {"killed": "its probe failed 3 times"}),
+        [L.KILL],
+    ),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.about)
@@ -501,13 +622,17 @@ def test_transition(case: Case) -> None:
     assert {key: getattr(state, key) for key in expected} == expected
 
 
-@pytest.mark.parametrize(
-    ("failures", "seconds"), [(1, 1.0), (2, 2.0), (3, 4.0), (4, 8.0), (5, 8.0), (10**12, 8.0)]
-)
-def test_the_delay_grows_and_is_bounded(failures: int, seconds: float) -> None:
-    assert make_unit().backoff(failures) == seconds
+def test_a_start_has_the_watchdog_of_its_unit_whatever_the_last_one_set() -> None:
+    unit = make_unit(watchdog=5.0)
+    state = state_of(life.WAITING, watchdog=99.0)
+    machine.step(unit, state, Event(life.GO), NOW)
+    machine.step(unit, state, Event(life.SPAWNED, pid=42), NOW + 1)
+    assert (state.watchdog, state.watchdog_at) == (5.0, NOW + 6)
 
 
-def test_the_largest_allowed_backoff_does_not_overflow() -> None:
-    unit = make_unit(backoff_first=3600.0, backoff_factor=10.0, backoff_max=86400.0)
-    assert unit.backoff(1_000_000) == 86400.0
+def test_what_stops_by_itself_is_watched_no_more_even_when_it_says_that_it_lives() -> None:
+    unit = make_unit(type=plan.NOTIFY, watchdog=3.0)
+    state = state_of(life.READY, watchdog=3.0, watchdog_at=NOW + 3)
+    for kind in (life.NOTIFIED_STOPPING, life.PING):
+        machine.step(unit, state, Event(kind), NOW)
+    assert (state.watchdog_at, state.deadline) == (0.0, NOW + 5)
