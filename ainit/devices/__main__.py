@@ -1,5 +1,5 @@
-"""The ``devices`` service: loads modules, makes nodes, enumerates, listens to the kernel, answers
-``org.ainos.Devices``."""
+"""The ``devices`` service: loads modules, makes nodes, enumerates, listens to the kernel, starts
+units by their devices, answers ``org.ainos.Devices``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ..wire import interface_text
 from . import modules
 from .nvidia import MODULES, Nvidia
 from .records import Inventory, Kind
+from .triggers import Triggers
 from .udev import Kernel
 
 SETTLE_S = 30.0  # how long the boot waits for drivers; what comes later is followed as events
@@ -22,9 +23,10 @@ class Devices:
 
     def __init__(self) -> None:
         self._has_modules = modules.are_there()
-        self._kernel = Kernel(every_subsystem=self._has_modules)
+        self._kernel = Kernel()
         self._inventory = Inventory()
         self._nvidia = Nvidia()
+        self._triggers = Triggers()
         self._wakeup, self._woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._loader = modules.Loader(modules.load, lambda: os.write(self._woken, b"."))
 
@@ -39,6 +41,8 @@ class Devices:
                 print(f"modules still load after {SETTLE_S:g} s; going on", flush=True)
         self.enumerate_all()
         self.follow_driver()
+        self._triggers.reload()
+        self._triggers.look(self._kernel.everything())
 
     def enumerate_all(self) -> None:
         """Take everything over anew."""
@@ -51,13 +55,20 @@ class Devices:
             for event in self._kernel.events():
                 now = time.clock_gettime(time.CLOCK_BOOTTIME)
                 self._inventory.update(event.action, event.path, event.device, now)
+                self._triggers.event(event.action, event.path, event.properties)
                 if event.alias and event.action == "add":
                     aliases.append(event.alias)
         except OverflowError:
             self.enumerate_all()
+            self._triggers.look(self._kernel.everything())
             aliases = list(self._kernel.aliases()) if self._has_modules else []
         if self._has_modules:
             self._loader.want(aliases)
+
+    def matches_changed(self) -> None:
+        """PID 1 may have other units now that devices start."""
+        if self._triggers.was_changed():
+            self._triggers.look(self._kernel.everything())
 
     def loaded(self) -> None:
         """A batch of modules was tried."""
@@ -72,6 +83,11 @@ class Devices:
             self._loader.want(MODULES)
         self._nvidia.make_nodes()
         return NODES_EVERY_S
+
+    def tick(self) -> float:
+        """What is done now and then; returns in how many seconds again, -1 for never."""
+        waits = [wait for wait in (self.follow_driver(), self._triggers.retry()) if wait >= 0]
+        return min(waits, default=-1)
 
     def to_record(self) -> dict[str, object]:
         """The answer to ``List``."""
@@ -92,7 +108,8 @@ class Devices:
         service = Service(interface_text("org.ainos.Devices"), {"List": lambda _: self.to_record()})
         service.watch(self._kernel.fileno(), self.listen)
         service.watch(self._wakeup, self.loaded)
-        service.serve(tick=self.follow_driver)
+        service.watch(self._triggers.fileno(), self.matches_changed)
+        service.serve(tick=self.tick)
 
 
 def main() -> None:

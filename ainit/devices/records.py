@@ -58,12 +58,13 @@ class Event:
 @dataclass(frozen=True)
 class Announced:
     """What the kernel announced: ``device`` is None for one that nobody here asks about, ``alias``
-    what finds its module, or ""."""
+    what finds its module, or ""; ``properties`` are all that the kernel says of it."""
 
     action: str
     path: str
     device: Device | None
     alias: str
+    properties: Mapping[str, str]
 
 
 def classify(subsystem: str, path: str, attributes: Mapping[str, str]) -> Device | None:

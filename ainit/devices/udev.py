@@ -15,14 +15,12 @@ BUFFER_BYTES = 1 << 20  # a thousand events at once, as when a shelf of disks ap
 class Kernel:
     """Devices and events of this machine. Listening starts at once, so nothing falls in between.
 
-    Events are those of the subsystems that count here, or of all: any device may want a module.
+    Events are of all subsystems: any device may want a module, or start a unit.
     """
 
-    def __init__(self, *, every_subsystem: bool = False) -> None:
+    def __init__(self) -> None:
         self._context = pyudev.Context()
         self._monitor = pyudev.Monitor.from_netlink(self._context, source="kernel")
-        for subsystem in () if every_subsystem else ATTRIBUTES:
-            self._monitor.filter_by(subsystem)
         self._monitor.set_receive_buffer_size(BUFFER_BYTES)
         self._monitor.start()
 
@@ -44,6 +42,11 @@ class Kernel:
             if alias := found.properties.get("MODALIAS"):
                 yield alias
 
+    def everything(self) -> Iterator[tuple[str, dict[str, str]]]:
+        """The path below /sys and the properties of every device there is, of any subsystem."""
+        for found in self._context.list_devices():
+            yield found.device_path, dict(found.properties)
+
     def events(self) -> Iterator[Announced]:
         """Each event that waits; never blocks.
 
@@ -52,7 +55,8 @@ class Kernel:
         try:
             while (found := self._monitor.poll(timeout=0)) is not None:
                 alias = found.properties.get("MODALIAS", "")
-                yield Announced(found.action, found.device_path, _device(found), alias)
+                device, properties = _device(found), dict(found.properties)
+                yield Announced(found.action, found.device_path, device, alias, properties)
         except OSError as error:
             if error.errno != errno.ENOBUFS:
                 raise
