@@ -33,7 +33,7 @@ Exit codes: 0 done; 1 the system said no, or a check found something; 2 the comm
 COMMANDS = {
     "status": Entry("status:status", "Health of the machine, boot phases and every unit."),
     "top": Entry("top:top", "What every unit uses: processor, memory, processes, disks."),
-    "unit": Entry("unit:unit", "Show, start, stop and restart units."),
+    "unit": Entry("unit:unit", "Show, start, stop, restart and reload units."),
     "start": Entry("unit:start", "Start a unit (short for `unit start`)."),
     "stop": Entry("unit:stop", "Stop a unit (short for `unit stop`)."),
     "restart": Entry("unit:restart", "Restart a unit (short for `unit restart`)."),
@@ -51,6 +51,10 @@ COMMANDS = {
     "call": Entry("call:call", "Call any varlink method of the machine."),
     "shutdown": Entry("power:shutdown", "Stop everything and power off."),
     "reboot": Entry("power:reboot", "Stop everything and start again."),
+    "halt": Entry("power:halt", "Stop everything and stand still."),
+    "kexec": Entry("power:kexec", "Stop everything and execute the kernel that was loaded."),
+    "soft-reboot": Entry("power:soft_reboot", "Begin user space anew; units that survive go on."),
+    "reexec": Entry("power:reexec", "Have PID 1 execute itself anew; every unit goes on."),
     "completion": Entry("completion:completion", "Print the completion script of a shell."),
 }
 

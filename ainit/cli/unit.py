@@ -44,7 +44,7 @@ names_argument = click.argument(
 
 @click.group(cls=Group)
 def unit() -> None:
-    """Show, start, stop and restart units.
+    """Show, start, stop, restart and reload units.
 
     A unit is a service or an agent that PID 1 supervises. `start`, `stop` and `restart` tell PID 1
     what is wanted and return at once; `ainitctl status` shows how it goes.
@@ -105,3 +105,14 @@ def stop(settings: Settings, names: tuple[str, ...]) -> None:
 def restart(settings: Settings, names: tuple[str, ...]) -> None:
     """Stop each unit NAME and start it again. Needs root."""
     _act(settings, "Restart", names)
+
+
+@unit.command()
+@names_argument
+@click.pass_obj
+def reload(settings: Settings, names: tuple[str, ...]) -> None:
+    """Have each unit NAME read its configuration anew, where its file names a reload_signal.
+
+    Needs root.
+    """
+    _act(settings, "ReloadUnit", names)

@@ -27,6 +27,18 @@ def rearmed(name: str) -> str:
     return f"{found['stem']}+{TRIES}.efi"
 
 
+def condemned(name: str) -> str:
+    """The name of the running entry without a try left: the loader takes another one.
+
+    >>> condemned("ainos_0.1.0+2-1.efi")
+    'ainos_0.1.0+0-3.efi'
+    """
+    found = _COUNTED.match(name)
+    if found is None or "/" in name or "\\" in name:
+        raise RefusedError(f"{name} is no boot-counted entry")
+    return f"{found['stem']}+0-{TRIES}.efi"
+
+
 def split(path: str) -> tuple[str, str]:
     """The directory below the ESP and the file name in a LoaderBootCountPath.
 

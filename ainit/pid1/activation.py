@@ -42,7 +42,7 @@ class Activation:
             init.journal,
             start=self._start,
             hold=self._hold,
-            owner=_owner,
+            owner=owner_of,
             kept=kept,
             directory=constants.SOCKETS,
         )
@@ -87,8 +87,11 @@ class Activation:
                 self.sockets.watch(unit)
             elif before in life.DOWN_STATES:
                 self.sockets.unwatch(unit.name)
-        if unit.paths and state.state in life.DOWN_STATES:
-            self.paths.exited(unit.name)
+        if unit.paths and state.state in (life.INACTIVE, life.EXITED):
+            if state.desired == life.UP:
+                self.paths.exited(unit.name)
+        elif unit.paths and state.state == life.STARTING:
+            self.paths.release(unit.name)
 
     def inherited(self, unit: Unit) -> list[tuple[str, int]]:
         """The names and descriptors of a unit's sockets. Raises OSError or RefusedError."""
@@ -130,7 +133,8 @@ class Activation:
         }
 
 
-def _owner(unit: Unit) -> tuple[int, int]:
+def owner_of(unit: Unit) -> tuple[int, int]:
+    """The user and the group of a unit's processes. Raises OSError when there is no such user."""
     if unit.user_name:
         return users.user(unit.user_name)[:2]
     return unit.user, users.group(unit.group) if unit.group else unit.user

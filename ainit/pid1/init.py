@@ -12,15 +12,16 @@ import os
 from .. import constants
 from ..linux import kmsg, native, process
 from ..linux.cgroup import Tree
-from ..policy import phases, plan
+from ..policy import phases
 from ..policy import state as life
-from ..policy.state import Event
 from . import loop
-from .activation import Activation
+from .activation import Activation, owner_of
 from .artefacts import Artefacts
 from .changes import Changes
 from .control import Control
+from .credentials import Credentials
 from .gpus import Gpus
+from .health import Health
 from .jobs import Jobs
 from .launch import Launcher
 from .logs import Logs
@@ -28,7 +29,6 @@ from .methods import Methods
 from .notify import Notifications
 from .population import Population
 from .relay import Relay
-from .resources import Pressure
 from .shutdown import POWER_OFF, REBOOT, Shutdown
 from .supervisor import Effects, Supervisor
 
@@ -76,10 +76,10 @@ class Init:
         self.providers: dict[str, str] = {
             interface: unit.name for unit in plan_.units for interface in unit.provides
         }
-        self.gpus = Gpus(self.relay, self.providers, self._say)
+        self.gpus = Gpus(self.relay, self.providers, self.say)
         self.supervisor: Supervisor = Supervisor(plan_, self._effects(), self.cgroups, journal)
         self.population = Population(self.loop, self.cgroups, self.supervisor.emptied)
-        self.pressure = Pressure(self.loop, self.cgroups, self._under_pressure)
+        self.health = Health(self)
         self.shutdown = Shutdown(self.loop, journal, self.supervisor)
         self.notifications = Notifications(
             self.loop,
@@ -90,6 +90,8 @@ class Init:
         )
         self.activation = Activation(self, plan_)
         self.launcher.inherited = (self.activation.inherited, self._stored)
+        self.credentials = Credentials(owner=owner_of, directory=constants.CREDENTIALS)
+        self.launcher.prepare = (self.credentials.prepare,)
         self.methods = Methods(self, plan_)
         self.changes = Changes(self, plan_)
         table = {**self.methods.table(), **self.changes.table()}
@@ -99,7 +101,7 @@ class Init:
         self.methods.control = self.control
         self._leaving: set[str] = set()  # units that are no longer in the plan
         self._left: list[str] = []
-        self._health = ""
+        self._announced = ""
         self._look_at = 0.0
         self._reexec = ""
         self._watch_signals()
@@ -150,11 +152,13 @@ class Init:
         self.logs.configure(plan_.units)
         self.activation.configure(list(self.supervisor.units.values()))
         for name in change.refresh:
-            if self.supervisor.states[name].is_alive:
+            unit, state = self.supervisor.units[name], self.supervisor.states[name]
+            if state.is_alive:
+                self.health.refresh(unit, state)
                 try:
-                    self.cgroups.apply(self.supervisor.units[name])
+                    self.cgroups.apply(unit)
                 except OSError as error:
-                    self._say(name, f"its new limits cannot be set: {error}", kmsg.ERROR)
+                    self.say(name, f"its new limits cannot be set: {error}", kmsg.ERROR)
 
     def reexec(self, reason: str) -> None:
         """Start PID 1 anew in place once this turn is done."""
@@ -170,7 +174,7 @@ class Init:
             allocate=self.gpus.allocate,
             release=self.gpus.release,
             measure=self._measure_boot_set,
-            say=self._say,
+            say=self.say,
             now=loop.now,
             changed=self._changed,
             watch=self._watch_emptiness,
@@ -179,10 +183,9 @@ class Init:
 
     def _changed(self, unit: Unit, state: State, before: str) -> None:
         """A unit has come into another state: what hangs on that begins or ends."""
-        if state.state == life.READY:
-            self.pressure.watch(unit)
-        elif before == life.READY:
-            self.pressure.unwatch(unit.name)
+        self.health.changed(unit, state, before)
+        if state.state in life.DOWN_STATES and unit.credentials:
+            self.credentials.remove(unit.name)
         if state.state == life.INACTIVE:
             self.notifications.forget(unit.name)
             if unit.name in self._leaving:
@@ -190,38 +193,14 @@ class Init:
         self.activation.changed(unit, state, before)
         self._look_at = self._look_at or loop.now()
 
+    def _exhausted(self, unit: Unit, reason: str) -> None:
+        self.health.exhausted(unit, reason)
+
     def _watch_emptiness(self, name: str, wanted: bool) -> None:
         if wanted:
             self.population.watch(name)
         else:
             self.population.unwatch(name)
-
-    def _under_pressure(self, name: str, action: str, words: str) -> None:
-        if not name:
-            kmsg.log(f"the machine: {words}", kmsg.WARNING)
-            return
-        self._say(name, words, kmsg.WARNING)
-        if action == plan.KILL:
-            self.supervisor.post(name, Event(life.TROUBLE, reason=words))
-        elif action == plan.RESTART:
-            self.supervisor.want(name, life.RESTART, words)
-        self.supervisor.run()
-
-    def _exhausted(self, unit: Unit, reason: str) -> None:
-        self._say(unit.name, f"{reason}; {unit.exhausted} follows", kmsg.ERROR)
-        if unit.exhausted != plan.FALLBACK:
-            self.shutdown.begin(REBOOT)
-            return
-
-        def condemned(status: int, output: str) -> None:
-            kmsg.log(f"fall back to the other slot: {output or f'status {status}'}", kmsg.WARNING)
-            self.shutdown.begin(REBOOT)
-
-        argv = ["/usr/bin/python3", "-I", "-m", "ainit.ota", "--condemn"]
-        try:
-            self.jobs.run(argv, 30.0, condemned)
-        except OSError as error:
-            condemned(1, str(error))
 
     def _announce(self, now: float) -> float:
         """Say it when the machine's health changes; looked at now and then, for it costs."""
@@ -229,8 +208,8 @@ class Init:
             return self._look_at
         self._look_at = 0.0
         health, findings = self.methods.health()
-        if health != self._health and not self.shutdown.how:
-            self._health = health
+        if health != self._announced and not self.shutdown.how:
+            self._announced = health
             kmsg.log(f"the machine is {health}")
             if health != "starting":
                 for finding in findings:
@@ -248,7 +227,8 @@ class Init:
             self.cgroups.remove(name)
         return 0.0
 
-    def _say(self, unit: str, text: str, level: int = kmsg.INFO) -> None:
+    def say(self, unit: str, text: str, level: int = kmsg.INFO) -> None:
+        """Say something about a unit in its log, and if it is no routine, to the operator."""
         self.logs.say(unit, text)
         if not text.startswith(_ROUTINE):
             kmsg.log(f"{unit}: {text}", level)
@@ -286,7 +266,7 @@ class Init:
         """Act upon each death, and only then take it off the kernel's list."""
         while (death := process.peek_death()) is not None:
             pid, status = death
-            if not self.jobs.exited(pid, status):
+            if not self.health.probes.exited(pid, status) and not self.jobs.exited(pid, status):
                 self.supervisor.exited(pid, status)
             process.bury(pid)
 

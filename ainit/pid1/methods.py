@@ -66,7 +66,7 @@ class Methods:
         order, problems = self._supervisor.order, self._init.facts.problems
         if order.rescue:
             return "refused", list(problems)
-        findings = [*problems, *order.findings(), *self._init.pressure.findings()]
+        findings = [*problems, *order.findings(), *self._init.health.findings()]
         if not order.settled:
             return "starting", findings
         return ("degraded" if findings else "healthy"), findings

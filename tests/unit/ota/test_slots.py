@@ -8,7 +8,7 @@ import pytest
 
 from ainit.errors import RefusedError
 from ainit.ota import slots
-from ainit.ota.__main__ import rearm
+from ainit.ota.__main__ import rename
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_the_entry_is_renamed_in_place(tmp_path: Path) -> None:
     folder = tmp_path / "EFI" / "Linux"
     folder.mkdir(parents=True)
     (folder / "ainos_0.1.0+1-2.efi").write_bytes(b"uki")
-    assert rearm(str(tmp_path), "\\EFI\\Linux\\ainos_0.1.0+1-2.efi") == "ainos_0.1.0+3.efi"
+    assert rename(str(tmp_path), "\\EFI\\Linux\\ainos_0.1.0+1-2.efi") == "ainos_0.1.0+3.efi"
     assert [path.name for path in folder.iterdir()] == ["ainos_0.1.0+3.efi"]
     assert (folder / "ainos_0.1.0+3.efi").read_bytes() == b"uki"
 
@@ -49,4 +49,19 @@ def test_a_full_counter_is_left_alone(tmp_path: Path) -> None:
     folder = tmp_path / "EFI" / "Linux"
     folder.mkdir(parents=True)
     (folder / "a+3.efi").write_bytes(b"")
-    assert rearm(str(tmp_path), "/EFI/Linux/a+3.efi") == "a+3.efi"
+    assert rename(str(tmp_path), "/EFI/Linux/a+3.efi") == "a+3.efi"
+
+
+def test_a_condemned_entry_has_no_try_left(tmp_path: Path) -> None:
+    (tmp_path / "EFI/Linux").mkdir(parents=True)
+    (tmp_path / "EFI/Linux/ainos_1+2-1.efi").touch()
+    name = rename(str(tmp_path), "\\EFI\\Linux\\ainos_1+2-1.efi", slots.condemned)
+    assert name == "ainos_1+0-3.efi"
+    assert (tmp_path / "EFI/Linux" / name).exists()
+    assert slots.rearmed(name) == "ainos_1+3.efi"
+
+
+@pytest.mark.parametrize("name", ["plain.efi", "a/b+3.efi"])
+def test_what_is_not_counted_cannot_be_condemned(name: str) -> None:
+    with pytest.raises(RefusedError):
+        slots.condemned(name)
