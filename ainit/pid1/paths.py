@@ -63,6 +63,7 @@ class Paths:
         self._watches: dict[str, list[Watch]] = {}
         self._points: dict[int, list[Watch]] = {}
         self._unwatched: set[Watch] = set()  # what the kernel has no room for
+        self._new: list[str] = []  # units whose paths were not looked at yet
         self._held: set[str] = set()
         self._kept: Record = {}
         self._journaled: dict[str, Record] = {}
@@ -77,7 +78,7 @@ class Paths:
         return dict(self._journaled)
 
     def configure(self, units: Iterable[Unit]) -> None:
-        """Watch the paths of these units and forget all others; looks at each new one at once."""
+        """Watch the paths of these units and forget all others. ``hook`` looks at the new ones."""
         wanted = {
             unit.name: [
                 (kind, os.path.normpath(path)) for each in unit.paths for kind, path in each.items()
@@ -91,9 +92,9 @@ class Paths:
             known = [(watch.kind, watch.path) for watch in self._watches.get(name, ())]
             if known != pairs:
                 self._forget(name)
-                self._watches[name] = [self._new(name, kind, path) for kind, path in pairs]
+                self._watches[name] = [self._watch(name, kind, path) for kind, path in pairs]
                 self._journal_unit(name)
-                self._look(self._watches[name])
+                self._new.append(name)
         self._kept = {}
 
     def exited(self, name: str) -> None:
@@ -107,7 +108,12 @@ class Paths:
             self._limit.forget(name)
 
     def hook(self, now: float) -> float:
-        """Try again what could not be watched; returns when to do so next. For ``Loop.hook``."""
+        """Look at what is new, and now and then at what cannot be watched; returns when to do so.
+
+        For ``Loop.hook``.
+        """
+        while self._new:
+            self._look(self._watches.get(self._new.pop(0), []))
         if not self._unwatched:
             return 0.0
         if now >= self._retry:
@@ -115,7 +121,7 @@ class Paths:
             self._look(list(self._unwatched))
         return self._retry if self._unwatched else 0.0
 
-    def _new(self, name: str, kind: str, path: str) -> Watch:
+    def _watch(self, name: str, kind: str, path: str) -> Watch:
         watch = Watch(name, kind, path)
         if kind == CHANGED:
             kept = self._kept.get(name)

@@ -60,7 +60,13 @@ class Bench:
         self.running.add(name)
 
     def watch(self, kind: str, path: Path, name: str = "a") -> Bench:
-        self.paths.configure([unit(name, {kind: str(path)})])
+        return self.configure(unit(name, {kind: str(path)}))
+
+    def configure(self, *units: Unit) -> Bench:
+        before = len(self.starts)
+        self.paths.configure(units)
+        assert len(self.starts) == before  # nothing starts before the loop turns
+        self.paths.hook(0.0)
         return self
 
     def turn(self) -> int:
@@ -254,12 +260,10 @@ def test_what_stays_while_the_unit_fails_at_once_does_not_spin(tmp_path: Path) -
 
 def test_each_of_several_paths_starts_and_each_unit_is_told_of_its_own(tmp_path: Path) -> None:
     bench = Bench()
-    bench.paths.configure(
-        [
-            unit("a", {"exists": f"{tmp_path}/x"}, {"changed": f"{tmp_path}/y"}),
-            unit("b", {"changed": f"{tmp_path}/x"}),
-            unit("c", {"exists": f"{tmp_path}/x/"}),
-        ]
+    bench.configure(
+        unit("a", {"exists": f"{tmp_path}/x"}, {"changed": f"{tmp_path}/y"}),
+        unit("b", {"changed": f"{tmp_path}/x"}),
+        unit("c", {"exists": f"{tmp_path}/x/"}),
     )
     write(tmp_path / "y")
     assert bench.turn() == 1
@@ -273,8 +277,7 @@ def test_writing_is_no_reason_for_one_that_waits_for_the_file_to_exist(tmp_path:
     """The kernel has one watch for both: each hears what the other asked for."""
     (tmp_path / "x").touch()
     bench = Bench()
-    units = [unit("a", {"exists": f"{tmp_path}/x"}), unit("b", {"changed": f"{tmp_path}/x"})]
-    bench.paths.configure(units)
+    bench.configure(unit("a", {"exists": f"{tmp_path}/x"}), unit("b", {"changed": f"{tmp_path}/x"}))
     bench.running.clear()
     write(tmp_path / "x")
     bench.turn()
