@@ -11,7 +11,14 @@ from tests.support.replies import UNIT
 
 from .conftest import Run, Serve
 
-LINE = {"unit": "gpu", "time": 4.25, "text": "2 GPUs, emulated"}
+LINE = {
+    "unit": "gpu",
+    "time": 4.25,
+    "text": "2 GPUs, emulated",
+    "priority": 6,
+    "source": "unit",
+}
+NOTHING: dict[str, object] = {"lines": [], "dropped": 0, "cursors": {}, "missed": {}}
 
 
 def test_call_prints_the_answer_as_it_is(run: Run, serve: Serve) -> None:
@@ -22,9 +29,7 @@ def test_call_prints_the_answer_as_it_is(run: Run, serve: Serve) -> None:
 
 
 def test_call_more_prints_one_answer_a_line(run: Run, serve: Serve) -> None:
-    serve(
-        {"org.ainos.Control.Logs": [{"lines": [], "dropped": 0}, {"lines": [LINE], "dropped": 0}]}
-    )
+    serve({"org.ainos.Control.Logs": [NOTHING, {**NOTHING, "lines": [LINE]}]})
     result = run("call", "--more", "org.ainos.Control.Logs", '{"follow": true}')
     assert [len(json.loads(line)["lines"]) for line in result.out.splitlines()] == [0, 1]
 

@@ -134,9 +134,9 @@ def file_limit(size: int) -> Iterator[None]:
 def test_what_does_not_fit_leaves_nothing_behind(files: Files) -> None:
     files.append("u", [record("one")], 4)
     size = files.bytes
-    with file_limit(size + 20), pytest.raises(OSError, match="space|large"):
+    with file_limit(size + 20), pytest.raises(OSError, match=r"space|large"):
         files.append("u", [record("two")], 8)
-    with file_limit(size), pytest.raises(OSError, match="space|large"):
+    with file_limit(size), pytest.raises(OSError, match=r"space|large"):
         files.append("u", [record("two")], 8)
     assert (files.directory / "u.jsonl").stat().st_size == size == files.bytes
     files.append("u", [record("three")], 12)

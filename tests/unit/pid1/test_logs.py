@@ -11,33 +11,14 @@ import pytest
 
 from ainit.constants import LOG_RING_BYTES
 from ainit.pid1 import logs as module
-from ainit.pid1.journal import Forgetful, Role
 from ainit.pid1.lines import Record
 from ainit.pid1.logs import PIPE, RING, Logs
 from ainit.pid1.loop import Loop
 from ainit.pid1.ring import READ_BYTES, Ring
+from tests.support.log_host import Keeper
 from tests.support.units import make_unit
 
 ALL = 1 << 40
-
-
-class Keeper(Forgetful):
-    """Remembers what is kept, as the journal does."""
-
-    def __init__(self) -> None:
-        self.kept: dict[int, Role] = {}
-
-    def keep(self, descriptor: int, role: Role) -> None:
-        os.set_inheritable(descriptor, True)
-        assert descriptor not in self.kept
-        assert role not in self.kept.values()
-        self.kept[descriptor] = role
-
-    def drop(self, descriptor: int) -> None:
-        self.kept.pop(descriptor, None)
-
-    def of(self, *prefixes: str) -> dict[Role, int]:
-        return {role: number for number, role in self.kept.items() if role[0] in prefixes}
 
 
 class Machine:
@@ -55,7 +36,7 @@ class Machine:
     def start_over(self) -> None:
         """As after a fault: nothing is left but what was kept."""
         self.start()
-        self.logs.resume(self.keeper.of(PIPE, RING))
+        self.logs.resume({**self.keeper.of(PIPE), **self.keeper.of(RING)})
 
     def turn(self, count: int = 1) -> None:
         for _ in range(count):
@@ -252,7 +233,8 @@ def test_a_pipe_that_cannot_be_had_leaves_nothing_open(
     def fail(*_arguments: object) -> None:
         raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
 
-    monkeypatch.setattr(*((Keeper, "keep") if part == "keep" else (Logs, "_watch")), fail)
+    what, name = (Keeper, "keep") if part == "keep" else (Logs, "_watch")
+    monkeypatch.setattr(what, name, fail)
     with pytest.raises(OSError, match=os.strerror(errno.ENOMEM)):
         machine.logs.pipe("u")
     assert os.listdir("/proc/self/fd") == before
