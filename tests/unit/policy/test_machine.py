@@ -39,18 +39,22 @@ EVENTS = {
     life.MAIN_PID: Event(life.MAIN_PID, pid=43, started=8),
     life.PING: Event(life.PING),
     life.TROUBLE: Event(life.TROUBLE, reason="its probe failed"),
+    life.HOLD: Event(life.HOLD, reason="triggered too often"),
 }
 # What a notifying unit with a watchdog and a reload signal does, wanted up and with its deadline
 # reached: state → event → next state, and the actions. What is not listed changes nothing.
 REACTIONS = {
-    life.INACTIVE: {"start": "waiting", "restart": "waiting", "allocated": "inactive release"},
+    life.INACTIVE: {
+        "start": "waiting", "restart": "waiting", "allocated": "inactive release",
+        "hold": "failed",
+    },
     life.WAITING: {
         "stop": "inactive", "restart": "waiting", "go": "starting spawn",
-        "allocated": "waiting release",
+        "allocated": "waiting release", "hold": "failed",
     },
     life.ALLOCATING: {
         "stop": "inactive", "restart": "waiting", "allocated": "starting spawn",
-        "not-allocated": "backoff", "deadline": "backoff",
+        "not-allocated": "backoff", "deadline": "backoff", "hold": "failed",
     },
     life.STARTING: {
         "stop": "stopping terminate", "restart": "stopping terminate",
@@ -75,12 +79,12 @@ REACTIONS = {
     },
     life.BACKOFF: {
         "start": "waiting", "stop": "inactive", "restart": "waiting", "deadline": "waiting",
-        "allocated": "backoff release",
+        "allocated": "backoff release", "hold": "failed",
     },
     **{
         held: {
             "start": "waiting", "stop": "inactive", "restart": "waiting",
-            "allocated": f"{held} release",
+            "allocated": f"{held} release", "hold": "failed",
         }
         for held in (life.EXITED, life.FAILED, life.REFUSED)
     },
@@ -474,6 +478,14 @@ CASES = [
         Event(L.RESTART),
         (L.DRAINING, {"was": L.STOPPING, "again": True, "desired": "up"}),
         [],
+    ),
+    Case(
+        "held in a delay, the gpu goes back",
+        FOR_GPU,
+        (L.BACKOFF, {"deadline": NOW, **HELD_GPU}),
+        Event(L.HOLD, reason="triggered too often"),
+        (L.FAILED, {"gpu": None, "deadline": 0.0, "reason": "triggered too often"}),
+        [L.RELEASE],
     ),
     Case(
         "reload without a signal for it",
