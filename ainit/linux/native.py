@@ -59,7 +59,9 @@ _ARENA_BYTES = 1 << 18
 _JOB_BYTES = 6 * 8
 _arena = bytearray(_ARENA_BYTES)
 _base = ctypes.addressof(ctypes.c_char.from_buffer(_arena))
-_words: dict[str, ctypes.Array[ctypes.c_char]] = {}
+_PADDING = (0,) * 6  # to as many arguments as a system call can have
+_words: dict[str, int] = {}  # constants that jobs use, by their addresses, and what keeps them
+_kept: list[ctypes.Array[ctypes.c_char]] = []
 
 # Given up when PID 1 executes itself, which needs a little memory.
 _reserve = bytearray(1 << 21)
@@ -112,9 +114,10 @@ class Job:
         """One more system call. ``what`` is a constant that says what failed."""
         word = _words.get(what)
         if word is None:
-            word = _words[what] = ctypes.create_string_buffer(what.encode())
-        padding = (0,) * (6 - len(arguments))
-        self._longs += (number, *arguments, *padding, flags, ctypes.addressof(word))
+            text = ctypes.create_string_buffer(what.encode())
+            _kept.append(text)
+            word = _words[what] = ctypes.addressof(text)
+        self._longs += (number, *arguments, *_PADDING[len(arguments) :], flags, word)
 
     def spawn(self, *, cgroup: int = -1, cell: int = 0, shared: bool = True) -> int:
         """Start the child; returns its pid once it has executed its program or failed to.

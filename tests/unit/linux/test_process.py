@@ -261,6 +261,8 @@ for n, file in enumerate(files):
 command = "for n in 3 4 5 6 7; do cat /proc/self/fd/$n; done; test -e /proc/self/fd/8 || echo ."
 child = process.Child(["/bin/sh", "-c", command], {{"PATH": "/bin"}}, output=output,
                       descriptors=files[::-1])
+if {lowest}:
+    os.close(0)
 os.waitpid(process.spawn(child), 0)
 os.write(result, os.pread(output, 4096, 0))
 """
