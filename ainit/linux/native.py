@@ -94,7 +94,7 @@ class Job:
 
     def text(self, value: str) -> int:
         """The same for text."""
-        return self.data(os.fsencode(value))
+        return self.data(value.encode("utf-8", "surrogateescape"))
 
     def longs(self, values: Sequence[int]) -> int:
         """The same for numbers of eight bytes."""
