@@ -64,11 +64,19 @@ def machine(text: str, file: str) -> tuple[dict[str, object], list[Finding]]:
             except ValueError as error:
                 findings.append(table.finding(key, f"{key} {error}"))
     try:
-        result["network"], found = network(document.table("network"))
+        settings, found = network(document.table("network"))
+        result["network"] = _listed(settings)
         findings += found
     except ConfigError as error:
         findings += error.findings
     return result, findings
+
+
+def _listed(value: object) -> object:
+    """The JSON form, in which every sequence is a list: two records can then be compared."""
+    if isinstance(value, dict):
+        return {key: _listed(item) for key, item in value.items()}
+    return [_listed(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def measured(machine: bytes, units: Mapping[str, bytes]) -> bytes:

@@ -105,3 +105,20 @@ def test_a_base_or_units_and_agents(
     assert "give --base, or both --units and --agents" in capsys.readouterr().err
     with pytest.raises(ValueError, match="either a base plan"):
         compiler.compile_plan(tmp_path / "machine.toml", units=tmp_path)
+
+
+def test_files_of_an_image_that_cannot_be_read_come_at_once(tmp_path: Path) -> None:
+    for path in ("units/a.toml", "agents/b/manifest.toml", "machine.toml"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(b"\xff")
+    with pytest.raises(ConfigError) as caught:
+        compiler.compile_plan(
+            tmp_path / "machine.toml", units=tmp_path / "units", agents=tmp_path / "agents"
+        )
+    assert [one.file.removeprefix(f"{tmp_path}/") for one in caught.value.findings] == [
+        "units/a.toml", "agents/b/manifest.toml", "machine.toml",
+    ]  # fmt: skip
+
+
+def test_what_is_no_toml_is_located_at_its_beginning(tmp_path: Path) -> None:
+    assert compiler.locate(str(tmp_path / "none"), "service", "exec") == 1

@@ -179,3 +179,8 @@ def test_tables_are_typed() -> None:
     for wrong in (lambda: document.table("a"), lambda: list(document.tables("b"))):
         with pytest.raises(ConfigError):
             wrong()
+
+
+def test_brackets_without_an_end_are_a_finding() -> None:
+    with pytest.raises(ConfigError, match=r"a\.toml:1: not TOML: nested too deeply"):
+        parse("x = " + "[" * 100_000, "a.toml")
