@@ -15,7 +15,8 @@ AINIT_DEPENDENCIES = python3 ainos-wheels systemd-parts tpm2-pytss
 AINIT_LIBRARY = libainit.so
 
 define AINIT_BUILD_CMDS
-	$(AINOS_REPOSITORY)/scripts/native --compiler $(TARGET_CC) --out $(@D)/$(AINIT_LIBRARY)
+	$(AINOS_REPOSITORY)/scripts/native --compiler $(TARGET_CC) \
+		--out $(@D)/$(AINIT_LIBRARY)
 endef
 
 define AINIT_INSTALL_TARGET_CMDS
