@@ -83,7 +83,10 @@ class Journal:
             raise AinosError("the journal of the former PID 1 has an unknown form")
         journal = cls(descriptor)
         journal._read()
-        journal.cell = libc.shared_integer(journal.of(*_CELL)[_CELL])
+        cell = journal.of(*_CELL).get(_CELL)
+        if cell is None:
+            return None  # its writer failed before it had begun
+        journal.cell = libc.shared_integer(cell)
         return journal
 
     def unit(self, record: Record) -> None:
