@@ -20,7 +20,7 @@ from ..constants import LOG_RING_BYTES
 from . import loop
 from .journal import Forgetful
 from .lines import BATCH_BYTES, read, tail
-from .ring import AINIT, BEGIN, END, Ring
+from .ring import AINIT, BEGIN, END, OVERHEAD, Ring
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,11 +106,11 @@ class Logs:
         """A line of PID 1's own about a unit. Without memory it is lost."""
         try:
             ring = self._ring(unit)
-            ring.write(AINIT, 0, f"{text}\n".encode("utf-8", "replace"), _microseconds())
-            self._bound(ring)
+            count = ring.write(AINIT, 0, f"{text}\n".encode("utf-8", "replace"), _microseconds())
+            self._tell(unit)
+            self._bound(ring, count)
         except OSError:
             return
-        self._tell(unit)
 
     def names(self, unit: str | None = None, *, persistent: bool = False) -> list[str]:
         """The units that have a ring, or ``unit`` if it has one; without the volatile ones when
@@ -171,13 +171,13 @@ class Logs:
     def _read(self, reader: int, ring: Ring) -> None:
         now = _microseconds()
         try:
-            if ring.move(reader, BEGIN if reader in self._silent else 0, now):
+            if count := ring.move(reader, BEGIN if reader in self._silent else 0, now):
                 self._silent.discard(reader)
+                self._bound(ring, count)
             else:
                 if reader not in self._silent:
                     ring.write(END, reader, b"\n", now)
                 self._close(reader)
-            self._bound(ring)
         except BlockingIOError:
             return
         except OSError:  # no memory now: what is in the pipe stays there
@@ -193,9 +193,10 @@ class Logs:
         self._keeper.drop(reader)
         os.close(reader)
 
-    def _bound(self, ring: Ring) -> None:
+    def _bound(self, ring: Ring, count: int) -> None:
+        """Compact a ring that is too long; the last chunk in it has ``count`` bytes."""
         limit = self.limits.get(ring.unit, LOG_RING_BYTES)
-        if ring.size > limit:
+        if ring.last + OVERHEAD + count > limit:
             ring.compact(limit)
 
     def _tell(self, unit: str) -> None:

@@ -54,8 +54,8 @@ Chunk = tuple[int, int, int, int, bytes]
 
 
 class Ring:
-    """One unit's ring. ``last`` is the place of the last chunk, 0 when there is none; it is not
-    known (and ``load`` must find it) while something is being appended, and after a fault.
+    """One unit's ring. Where its last chunk is, is not known while something is being appended,
+    nor after a fault; ``load`` then finds it.
     """
 
     __slots__ = ("_last", "_seq", "descriptor", "unit")
@@ -76,6 +76,13 @@ class Ring:
             os.close(descriptor)
             raise
         return cls(unit, descriptor)
+
+    @property
+    def last(self) -> int:
+        """The place of the last chunk; 0 when there is none."""
+        if self._last < 0:
+            self.load()
+        return self._last
 
     @property
     def seq(self) -> int:
