@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -286,3 +289,84 @@ def test_a_unit_costs_two_descriptors_and_little_memory(machine: Machine) -> Non
     assert sys.getsizeof(ring) + own + sum(sys.getsizeof(table) / 100 for table in tables) <= 350
     machine.turn(4)
     assert len(os.listdir("/proc/self/fd")) - before == 100
+
+
+class Fault(BaseException):
+    """What nobody expects."""
+
+
+def test_a_fault_at_any_line_loses_and_repeats_nothing() -> None:
+    """Three incarnations of a service write and end; PID 1 faults at one line of its own code
+    after the other, starts over from what was kept, and goes on.
+    """
+    at = 0
+    opened = {*os.listdir("/proc/self/fd")}
+    while True:
+        at += 1
+        machine = Machine()
+        machine.logs.configure([make_unit("u", log_ring=4096)])
+        tracer = Tracer(at)
+        expected: list[str] = []
+        for step in range(3):
+            writer = machine.logs.pipe("u")
+            for number in range(2):
+                lines = [f"{step} {number} {'x' * 300} {line}" for line in range(4)]
+                text = "\n".join(lines) + ("\n" if number == 0 else "")
+                os.write(writer, text.encode())
+                expected += lines
+                if number == 1:
+                    os.close(writer)
+                while machine.keeper.of(PIPE):
+                    before = machine.logs.head("u")
+                    try:
+                        with tracer:
+                            machine.turn()
+                    except Fault:
+                        machine.start_over()
+                        machine.logs.configure([make_unit("u", log_ring=4096)])
+                        continue
+                    if number == 0 and machine.logs.head("u") == before:
+                        break
+        found = machine.lines("u")
+        assert found == expected[-len(found) :], f"a fault at line {tracer.where}"
+        assert len(found) >= 4
+        del machine
+        gc.collect()  # epolls close themselves
+        for name in {*os.listdir("/proc/self/fd")} - opened:
+            try:
+                os.close(int(name))  # as the journal does with what a fault left open
+            except OSError:
+                pass  # the listing itself
+        if not tracer.where:
+            break
+    assert at > 200
+
+
+Line = Callable[[FrameType, str, object], Any]
+
+
+class Tracer:
+    """Raises a fault at the ``at``-th line of the logs' own code; ``where`` that was."""
+
+    FILES = (module.__file__, sys.modules[Ring.__module__].__file__)
+
+    def __init__(self, at: int) -> None:
+        self._left = at
+        self.where = ""
+
+    def __enter__(self) -> None:
+        sys.settrace(self._call)
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(None)
+
+    def _call(self, frame: FrameType, event: str, argument: object) -> Line | None:
+        return self._line if frame.f_code.co_filename in self.FILES else None
+
+    def _line(self, frame: FrameType, event: str, argument: object) -> Line:
+        if event == "line":
+            self._left -= 1
+            if self._left == 0:
+                self.where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+                raise Fault(self.where)
+        return self._line
