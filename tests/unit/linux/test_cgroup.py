@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ainit.linux import accounts
 from ainit.linux.cgroup import LimitError, Tree
 from tests.support.groups import FakeGroups, member, real_groups
 from tests.support.units import make_unit
@@ -214,6 +215,25 @@ def test_a_group_that_is_not_there_hides_no_file_of_the_others(groups: FakeGroup
     assert groups.tree.accounting("a")["pids"] == 4
 
 
+def test_a_group_that_goes_away_while_it_is_read_hides_no_file_of_the_others(
+    groups: FakeGroups, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(groups)
+    os.mkdir(groups.root / "b")
+    read = accounts._read
+
+    def vanish(path: str, directory: int | None) -> str:
+        found = read(path, directory)
+        for file in groups.files:
+            (groups.root / "b" / file).unlink(missing_ok=True)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(accounts, "_read", vanish)
+        groups.tree.accounting("b")
+    assert groups.tree.accounting("a")["pids"] == 4
+
+
 def test_a_file_that_the_kernel_lacks_is_looked_for_once(groups: FakeGroups) -> None:
     del groups.files["io.stat"]
     prepare(groups)
@@ -294,8 +314,10 @@ def test_a_group_is_removed_with_what_the_unit_made_below_it(real: Tree) -> None
 
 
 def test_a_group_with_processes_is_not_removed(real: Tree) -> None:
+    os.makedirs(real.path("a/empty"))
     with member(real, "a/below"):
         assert not real.remove("a")
+        assert os.path.exists(real.path("a/empty"))  # it may be about to be used
     wait_for(lambda: not real.populated("a"), "the group to be empty")
     assert real.remove("a")
 

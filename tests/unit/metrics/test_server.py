@@ -139,8 +139,11 @@ def ask_raw(path: str) -> bytes:
         return channel.recv(4096)
 
 
-def test_who_takes_too_long_is_cut_off(serve: Serve, path: str) -> None:
+def test_who_takes_too_long_is_cut_off(
+    serve: Serve, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A byte now and then does not keep a connection."""
+    monkeypatch.setattr("ainit.metrics.server._Handler.timeout", 600.0)
     server = serve(lasting_s=0.05)
     with connect(path) as channel:
         channel.sendall(b"GET /metr")

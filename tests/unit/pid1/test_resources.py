@@ -222,6 +222,16 @@ def test_who_asks_often_is_answered_from_memory(groups: FakeGroups) -> None:
     assert [(unit["pids"], unit["time"]) for unit in units] == [(9, 101.0)]
 
 
+def test_one_account_is_kept_for_a_second(groups: FakeGroups) -> None:
+    books = Books(groups, 1)
+    assert books.accounts.of("u000")[1]["pids"] == 4
+    (groups.root / "u000/pids.current").write_text("9\n")
+    books.now += 0.99
+    assert books.accounts.of("u000") == (100.0, {**groups.tree.accounting("u000"), "pids": 4})
+    books.now += 0.01
+    assert books.accounts.of("u000") == (101.0, groups.tree.accounting("u000"))
+
+
 def test_what_nobody_asks_for_is_forgotten(groups: FakeGroups) -> None:
     books = Books(groups, 100)
     books.ask()
