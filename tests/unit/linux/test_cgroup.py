@@ -314,10 +314,14 @@ def test_a_group_is_removed_with_what_the_unit_made_below_it(real: Tree) -> None
 
 
 def test_a_group_with_processes_is_not_removed(real: Tree) -> None:
-    os.makedirs(real.path("a/empty"))
-    with member(real, "a/below"):
+    """Nor are the empty groups beside them, which may be about to be used."""
+    for below in ("a/1", "a/2", "a/3"):
+        os.makedirs(real.path(below))
+    with os.scandir(real.path("a")) as entries:
+        groups = [entry.name for entry in entries if entry.is_dir()]
+    with member(real, f"a/{groups[0]}"):
         assert not real.remove("a")
-        assert os.path.exists(real.path("a/empty"))  # it may be about to be used
+        assert set(groups) <= set(os.listdir(real.path("a")))
     wait_for(lambda: not real.populated("a"), "the group to be empty")
     assert real.remove("a")
 
