@@ -1,7 +1,7 @@
 # What people run. Every target calls one script of scripts/; `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-image image extension shell bench-boot bench-image lint
+.PHONY: help run test test-image image extension shell bench-boot bench-image bench-supervisor lint
 .PHONY: relock buildroot buildroot-check buildroot-licences buildroot-cve clean
 
 # Make hands what is set on its command line on in the environment: scripts/test reads BUILDROOT there.
@@ -38,6 +38,9 @@ bench-boot: ## measure the boot and write build/bench/bench-boot.json
 
 bench-image: ## measure the images and write build/bench/bench-image.json (ONLY=base,aarch64,server,nvidia,buildroot; BUILDROOT_IMAGE=DIR)
 	@scripts/bench-image $(if $(ONLY),--only '$(ONLY)') $(if $(BUILDROOT_IMAGE),--buildroot '$(BUILDROOT_IMAGE)')
+
+bench-supervisor: ## measure ainit beside systemd, s6, runit, finit and supervisord (ROUNDS=9, ONLY=ainit,systemd)
+	@scripts/bench-supervisor $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(ONLY),--only '$(ONLY)')
 
 lint: ## ruff, shellcheck and mypy
 	@scripts/lint

@@ -118,7 +118,7 @@ def table(rounds: Sequence[Round]) -> str:
     lines.append("|---" * (len(columns) + 1) + "|")
     for name in dict.fromkeys(name for each in rounds for name in each):
         cells = [
-            format(values[name], form) if name in values else "–"
+            format(values[name], form) if name in values else "-"
             for values, (_, _, form) in zip(found, columns, strict=True)
         ]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")

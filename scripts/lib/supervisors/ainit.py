@@ -1,4 +1,4 @@
-"""ainit itself: PID 1 of this checkout, over a plan that is compiled beforehand as an image's is."""
+"""ainit itself: PID 1 of this checkout, over a plan that is compiled beforehand."""
 
 from __future__ import annotations
 

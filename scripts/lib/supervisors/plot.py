@@ -33,9 +33,8 @@ def svg(title: str, panels: Sequence[tuple[str, Mapping[str, float]]], own: str)
         for label, value in values.items():
             size = max(value / most * BAR, 1.0)
             kind = "own" if label == own else "bar"
-            out.append(
-                f'<text x="{LEFT - 8}" y="{top + 13}" text-anchor="end">{escape(label)}</text>'
-            )
+            where = f'x="{LEFT - 8}" y="{top + 13}" text-anchor="end"'
+            out.append(f"<text {where}>{escape(label)}</text>")
             out.append(
                 f'<rect class="{kind}" x="{LEFT}" y="{top + 2}" width="{size:.1f}" height="14"/>'
             )
