@@ -12,7 +12,7 @@ from ..policy.state import Event, State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from ..policy.plan import Record, Unit
     from .journal import Journal
@@ -50,9 +50,11 @@ class Order:
         self._relate()
 
     def _relate(self) -> None:
-        self.before = graph.predecessors(self._units.values())
+        before = graph.predecessors(self._units.values())
+        self.before = {name: tuple(names) for name, names in before.items() if names}
         self._needed = graph.needed_by(self._units.values())
-        self.behind = graph.dependents(self.before)
+        behind = graph.dependents(before)
+        self.behind = {name: tuple(names) for name, names in behind.items() if names}
         self._rivals = graph.rivals(self._units.values())
         self._early = [unit for unit in self._units.values() if unit.stage == plan.EARLY]
         self._wanting = {
@@ -122,7 +124,11 @@ class Order:
         self._remember()
 
     def entailed(self, name: str, kind: str, reason: str) -> list[tuple[str, Event]]:
-        """The events, for ``name`` and for others, that a wish for it comes to."""
+        """The events, for ``name`` and for others, that a wish for it comes to: none any more when
+        the machine is going down.
+        """
+        if self.stopping:
+            return []
         if kind == life.START:
             wanted = [name, *graph.pulled_in(self._units, name)]
             found = [
@@ -130,19 +136,17 @@ class Order:
                 for other in wanted
                 if other == name or self._states[other].state not in life.GOOD
             ]
+            self._unwind(*(other for other in wanted if other in self.winding))
             for other in wanted:
-                self.winding.pop(other, None)
-                found += [
-                    (rival, Event(life.STOP, reason=f"conflicts with {other}"))
-                    for rival in self._rivals.get(other, ())
-                    if rival not in wanted and self._states[rival].desired == life.UP
-                ]
+                for rival in self._rivals.get(other, ()):
+                    if rival not in wanted and self._is_wanted(rival):
+                        found += self.entailed(rival, life.STOP, f"conflicts with {other}")
             return found
         if kind in (life.STOP, life.RESTART):
             others = [
                 other
                 for other in graph.stopped_with(self._units, name, self._needed)
-                if self._states[other].desired == life.UP
+                if self._is_wanted(other)
             ]
             if others:
                 again = kind == life.RESTART
@@ -151,8 +155,8 @@ class Order:
                 self._check.update(dict.fromkeys(self.winding))
                 self._remember()
                 return []
-            if kind == life.STOP:
-                self.winding.pop(name, None)
+            if name in self.winding:
+                self._unwind(name)
         return [(name, Event(kind, reason=reason))]
 
     def entered(self, unit: Unit, state: State, before: str) -> None:
@@ -163,8 +167,14 @@ class Order:
         self._check.update(dict.fromkeys(self._rivals.get(name, ())))
         if self.winding:
             self._check.update(dict.fromkeys(self.before.get(name, ())))
+            if before == life.INACTIVE and self.winding.get(name):
+                self._unwind(name)  # not before its start is in the journal
         if state.state in life.GOOD:
             self._wanting.discard(name)
+
+    def look_again(self, names: Iterable[str]) -> None:
+        """Look at these units, too, when it is next decided who may go."""
+        self._check.update(dict.fromkeys(names))
 
     def advance(self) -> list[tuple[str, Event]]:
         """The events that the present states allow."""
@@ -175,27 +185,29 @@ class Order:
             self._check = dict.fromkeys(self._units)
             self._remember()
         posted: list[tuple[str, Event]] = []
-        check, self._check = self._check, {}
-        for name in check:
-            state = self._states.get(name)
-            if state is None:
-                continue
-            if name in self.winding:
-                self._wind(name, state, posted)
-            elif state.state == life.WAITING:
-                blocker = self._blocker(self._units[name])
-                if blocker:
-                    state.reason = blocker
-                else:
-                    posted.append((name, Event(life.GO)))
-            elif state.is_alive and self._units[name].bound_to:
-                self._bind(self._units[name], state, posted)
+        while self._check:
+            check, self._check = self._check, {}
+            for name in check:
+                if name in self._states:
+                    self._look_at(name, self._states[name], posted)
         if not posted and self.measured and not self.healthy_at and not self._wanting:
             self.healthy_at = self._effects.now()
             self._check = dict.fromkeys(self._units)
             self._remember()
             return self.advance()
         return posted
+
+    def _look_at(self, name: str, state: State, posted: list[tuple[str, Event]]) -> None:
+        if name in self.winding:
+            self._wind(name, state, posted)
+        elif state.state == life.WAITING:
+            blocker = self._blocker(self._units[name])
+            if blocker:
+                state.reason = blocker
+            else:
+                posted.append((name, Event(life.GO)))
+        elif state.is_alive and self._units[name].bound_to:
+            self._bind(self._units[name], state, posted)
 
     @property
     def measure_deadline(self) -> float:
@@ -234,10 +246,12 @@ class Order:
 
     def _wind(self, name: str, state: State, posted: list[tuple[str, Event]]) -> None:
         if state.state == life.INACTIVE:
-            if not self.stopping:
-                if self.winding.pop(name):
-                    posted.append((name, Event(life.START, reason="restarted on request")))
-                self._remember()
+            if self.stopping:
+                return
+            if not self.winding[name]:
+                self._unwind(name)
+            elif not any(other in self.winding for other in self.before.get(name, ())):
+                posted.append((name, Event(life.START, reason="restarted on request")))
             return
         held = any(
             self._states[other].state != life.INACTIVE
@@ -247,6 +261,18 @@ class Order:
         settled = not state.is_alive
         if not held and (settled or (state.desired != life.DOWN and state.state != life.STOPPING)):
             posted.append((name, Event(life.STOP)))
+
+    def _unwind(self, *names: str) -> None:
+        """Some are down, or wanted again: those that start after them may come back."""
+        for name in names:
+            del self.winding[name]
+            self._check.update(dict.fromkeys(self.behind.get(name, ())))
+        if names:
+            self._remember()
+
+    def _is_wanted(self, name: str) -> bool:
+        """Whether a unit is to be up now, or to come back."""
+        return self._states[name].desired == life.UP or self.winding.get(name, False)
 
     def _bind(self, unit: Unit, state: State, posted: list[tuple[str, Event]]) -> None:
         for name in unit.bound_to:

@@ -20,14 +20,14 @@ from .order import Order
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from ..linux.cgroup import Tree
     from ..policy.plan import Plan, Record, Unit
     from .journal import Journal
 
-_SIGTERM = 15
 _SIGKILL = 9
+_SPAWNS_A_TURN = 8
 
 
 class Effects:
@@ -74,6 +74,8 @@ class Supervisor:
         self._journal = journal
         self._queue: deque[tuple[str, Event]] = deque()
         self._running = False
+        self._spawns = 0
+        self._later: list[str] = []  # may go, once the loop has turned
         self._pids: dict[int, str] = {}
         self._due: list[tuple[float, str]] = []
         self._armed: dict[str, float] = {}
@@ -138,16 +140,23 @@ class Supervisor:
         self._queue.append((name, event))
 
     def run(self) -> None:
-        """Execute queued events, and those that follow from them, until nothing changes."""
+        """Execute queued events, and those that follow from them, until nothing changes. When so
+        many processes were started that the loop must turn, ``tick`` goes on with the rest.
+        """
         if self._running:
             return
         self._running = True
+        self._spawns = 0
+        self.order.look_again(self._later)
+        self._later.clear()
         try:
             while True:
                 while self._queue:
                     name, event = self._queue.popleft()
                     unit = self.units.get(name)
-                    if unit is not None:
+                    if event.kind == life.GO and self._spawns >= _SPAWNS_A_TURN:
+                        self._later.append(name)
+                    elif unit is not None:
                         self._step(unit, self.states[name], event)
                 posted = self.order.advance()
                 self._queue.extend(posted)
@@ -170,6 +179,8 @@ class Supervisor:
                 else:
                     self._arm(name, state)
         self.run()
+        if self._later:
+            return now
         deadline = self._due[0][0] if self._due else 0.0
         measuring = self.order.measure_deadline
         return min(deadline, measuring) if deadline and measuring else deadline or measuring
@@ -235,9 +246,9 @@ class Supervisor:
         del self.states[name]
         self.order.resume()
 
-    def records(self) -> list[Record]:
-        """The states of all units that ever ran."""
-        return [state.to_record() for state in self.states.values() if state.since]
+    def records(self) -> Iterator[Record]:
+        """The states of all units that ever ran, made one by one: there may be thousands."""
+        return (state.to_record() for state in self.states.values() if state.since)
 
     def _step(self, unit: Unit, state: State, event: Event) -> None:
         before, pid, due = state.state, state.pid, state.next_deadline
@@ -245,7 +256,7 @@ class Supervisor:
         if event.kind == life.PING:  # not worth a record: whoever takes over gives it a full period
             self._arm(unit.name, state)
             return
-        state.todo = actions
+        state.todo = actions or life.NOTHING
         if life.SPAWN in actions:
             self._journal.intend(state.to_record())
         else:
@@ -303,6 +314,7 @@ class Supervisor:
             self._effects.exhausted(unit, state.reason)
 
     def _spawn(self, unit: Unit, state: State) -> None:
+        self._spawns += 1
         try:
             pid, started = self._effects.spawn(unit, state.gpu)
         except RefusedError as error:

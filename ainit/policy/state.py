@@ -69,6 +69,9 @@ SIGNAL_RELOAD = "signal-reload"
 EXHAUST = "exhaust"  # the restart limit is used up: reboot or fall back
 
 
+NOTHING: list[str] = []  # shared, never changed
+
+
 class Event:
     """What happened to a unit, with whatever it carries.
 
@@ -151,7 +154,7 @@ class State:
         self.deadline = self.watchdog = self.watchdog_at = 0.0
         self.again = self.reloading = False
         self.gpu: Record | None = None
-        self.todo: list[str] = []
+        self.todo: list[str] = NOTHING
 
     def to_record(self) -> Record:
         """The JSON form: what differs from a unit that never ran."""

@@ -43,13 +43,6 @@ def test_a_record_without_a_name_is_none() -> None:
         State.from_record({"state": "ready"})
 
 
-def test_no_two_states_share_what_they_hold() -> None:
-    first, second = State("a"), State("b")
-    first.todo.append(life.KILL)
-    assert second.todo == []
-    assert second.to_record() == {"name": "b"}
-
-
 @pytest.mark.parametrize(
     ("deadline", "watchdog_at", "expected"),
     [(0.0, 0.0, 0.0), (5.0, 0.0, 5.0), (0.0, 5.0, 5.0), (4.0, 5.0, 4.0), (6.0, 5.0, 5.0)],
