@@ -36,6 +36,7 @@ _libc.mount.argtypes = [
 ]
 _libc.umount2.argtypes = [ctypes.c_char_p, ctypes.c_int]
 _libc.reboot.argtypes = [ctypes.c_uint]
+_libc.malloc_trim.argtypes = [ctypes.c_size_t]
 _libc.prctl.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
 
 
@@ -57,8 +58,10 @@ _libc.mmap.argtypes = [
     ctypes.c_long,
 ]
 _libc.mmap.restype = ctypes.c_void_p
+_libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 _PROT_READ_WRITE = 3
 _MAP_SHARED = 1
+_MAP_PRIVATE_ANONYMOUS = 0x22
 _PAGE_BYTES = 4096
 
 
@@ -102,3 +105,21 @@ def exchange(first: str, second: str) -> None:
     """Let two names of one file system change places, atomically (renameat2(2))."""
     names = (_AT_FDCWD, first.encode(), _AT_FDCWD, second.encode())
     _check(_libc.renameat2(*names, _RENAME_EXCHANGE), second)
+
+
+def reserve(size: int) -> int:
+    """The address of memory that is promised, but takes none until it is written to."""
+    address = _libc.mmap(None, size, _PROT_READ_WRITE, _MAP_PRIVATE_ANONYMOUS, -1, 0)
+    if address is None or address == ctypes.c_void_p(-1).value:
+        _check(-1, "mmap")
+    return int(address or 0)
+
+
+def release(address: int, size: int) -> None:
+    """Give a reserve up: what is asked for next may take its place."""
+    _libc.munmap(address, size)
+
+
+def trim() -> None:
+    """Give memory that was freed back to the kernel (malloc_trim(3))."""
+    _libc.malloc_trim(0)

@@ -17,6 +17,8 @@ import errno
 import os
 from struct import pack_into
 
+from . import libc
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -64,7 +66,8 @@ _words: dict[str, int] = {}  # constants that jobs use, by their addresses, and 
 _kept: list[ctypes.Array[ctypes.c_char]] = []
 
 # Given up when PID 1 executes itself, which needs a little memory.
-_reserve = bytearray(1 << 21)
+_RESERVE_BYTES = 1 << 21
+_reserve = libc.reserve(_RESERVE_BYTES)
 
 
 class Job:
@@ -163,10 +166,7 @@ def reexec(reason: str) -> NoReturn:
     first gives up two MiB that are held for this; if an allocation fails all the same, the reason
     is ``MemoryError``, or at last ``signal 6``.
     """
-    try:
-        _reserve.clear()
-    except BufferError:
-        pass  # somebody looks at it
+    libc.release(_reserve, _RESERVE_BYTES)
     try:
         result = int(_reexec(reason.encode("utf-8", "replace").replace(b"\0", b" ")[:REASON_BYTES]))
     except MemoryError:

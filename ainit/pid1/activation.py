@@ -9,9 +9,11 @@ from __future__ import annotations
 from .. import constants
 from ..errors import RefusedError
 from ..linux import files, kmsg, users
+from ..linux.timerfd import ClockWatch
 from ..policy import state as life
 from ..policy.state import Event
 from ..wire.codec import dumps
+from . import loop
 from .paths import Paths
 from .sockets import Sockets
 from .stamps import Stamps
@@ -64,8 +66,13 @@ class Activation:
         )
         self.timers.resume(self._kept(_TIMER))
         self.paths.resume(self._kept(_PATH))
+        self._clock = ClockWatch()
+        init.loop.add(self._clock.fileno(), loop.READ, lambda _: self._clock_was_set())
         init.loop.hook(self.timers.hook)
         init.loop.hook(self.paths.hook)
+
+    def _clock_was_set(self) -> None:
+        self._clock.was_set()  # the hook of the timers sees by how much
 
     def configure(self, units: Sequence[Unit]) -> None:
         """Trigger these units from now on, and no others."""

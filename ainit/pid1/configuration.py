@@ -14,7 +14,7 @@ import select
 from .. import constants
 from ..errors import AinosError, MeasurementError
 from ..linux import files, fsverity, kmsg, libc, process
-from ..policy import machine_config, phases
+from ..policy import phases
 from ..policy.plan import Plan
 from ..wire.codec import dumps, loads
 
@@ -119,7 +119,7 @@ def digest(found: Mapping[str, bytes]) -> str:
         for name, data in found.items()
         if name != MACHINE_FILE
     }
-    rest = [machine_config.measured(machine, units)]
+    rest = [phases.configuration(machine, units)]
     size = len(rest[0])
 
     def read(count: int) -> bytes:

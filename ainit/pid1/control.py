@@ -23,12 +23,13 @@ from ..constants import CLIENTS, MESSAGE_BYTES
 from ..errors import WireError
 from ..policy import access
 from ..wire import interface_text, protocol
+from ..wire.codec import dumps
 from ..wire.protocol import Call, Inbox, Message, VarlinkError
 from . import loop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from .journal import Journal
     from .relay import Relay
@@ -107,6 +108,28 @@ class Control:
     def send(self, client: Client, data: bytes) -> None:
         """Queue output for a client and write what the socket takes."""
         client.outbox += data
+        self._flush(client)
+
+    def send_list(
+        self,
+        client: Client,
+        call: Call,
+        answer: Mapping[str, object],
+        key: str,
+        items: Iterable[Mapping[str, object]],
+    ) -> None:
+        """Queue a reply of ``answer`` and a list ``key``, of which no more than one item at a time
+        is in memory beside its text.
+        """
+        if call.oneway:
+            return
+        outbox = client.outbox
+        outbox += protocol.reply({**answer, key: []}).removesuffix(b"]}}\0")
+        separator = b""
+        for item in items:
+            outbox += separator + dumps(item).encode("ascii")
+            separator = b","
+        outbox += b"]}}\0"
         self._flush(client)
 
     def finish(self, client: Client) -> None:

@@ -7,10 +7,11 @@ nothing to take up. Leaves out what comes before the loop and after it: see ``ma
 from __future__ import annotations
 
 import _signal
+import gc
 import os
 
 from .. import constants
-from ..linux import kmsg, native, process
+from ..linux import kmsg, libc, native, process
 from ..linux.cgroup import Tree
 from ..policy import phases
 from ..policy import state as life
@@ -20,6 +21,7 @@ from .artefacts import Artefacts
 from .changes import Changes
 from .control import Control
 from .credentials import Credentials
+from .effects import Effects
 from .gpus import Gpus
 from .health import Health
 from .jobs import Jobs
@@ -30,7 +32,7 @@ from .notify import Notifications
 from .population import Population
 from .relay import Relay
 from .shutdown import POWER_OFF, REBOOT, Shutdown
-from .supervisor import Effects, Supervisor
+from .supervisor import Supervisor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -117,12 +119,15 @@ class Init:
         for name in vanished:
             self.cgroups.kill(name)
         journal.compact(self.supervisor.records())
+        journal.units.clear()
         if not journal.values.get("begun"):
             self.supervisor.start_all(rescue=self.facts.refused)
             journal.put("begun", True)
         self.changes.resume()
         self._bury()
         self.supervisor.run()
+        gc.collect()
+        gc.freeze()  # what is there by now stays: the collector need not look at it again
 
     def run(self) -> str:
         """Turn until the machine is to go down; returns how."""
@@ -212,6 +217,8 @@ class Init:
             self._announced = health
             kmsg.log(f"the machine is {health}")
             if health != "starting":
+                gc.collect()
+                libc.trim()  # what the start took besides
                 for finding in findings:
                     kmsg.log(f"  {finding}", kmsg.WARNING)
         if health == "starting":

@@ -25,6 +25,17 @@ if TYPE_CHECKING:
     from .init import Init
 
 
+_ACCOUNT = (
+    "memory_bytes",
+    "memory_peak_bytes",
+    "cpu_usec",
+    "pids",
+    "io_read_bytes",
+    "io_write_bytes",
+    "oom_kills",
+)
+
+
 class Methods:
     """The methods, bound to the parts that know the answers."""
 
@@ -41,7 +52,7 @@ class Methods:
         init, supervisor = self._init, self._supervisor
         return {
             "Status": self._status,
-            "Describe": lambda client, call: {"unit": self._unit(self._named(call))},
+            "Describe": lambda client, call: {"unit": self._described(self._named(call))},
             "Accounting": lambda client, call: self.accounts.answer(supervisor.states, call),
             "Start": lambda client, call: self._want(call, life.START, "started on request"),
             "Stop": lambda client, call: self._want(call, life.STOP, ""),
@@ -71,10 +82,13 @@ class Methods:
             return "starting", findings
         return ("degraded" if findings else "healthy"), findings
 
-    def _status(self, client: Client, call: Call) -> Mapping[str, object]:
+    def _status(self, client: Client, call: Call) -> None:
+        """The answer is written unit by unit: with thousands it would take PID 1 many times what
+        it needs besides, and an allocator does not give that back.
+        """
         health, findings = self.health()
         facts = self._init.facts
-        return {
+        answer: dict[str, object] = {
             "machine": {
                 "hostname": self._hostname,
                 "version": __version__,
@@ -91,8 +105,9 @@ class Methods:
                 "last_fault": facts.last_fault or None,
             },
             "phases": self._phases(),
-            "units": [self._unit(name) for name in sorted(self._supervisor.units)],
         }
+        units = (self._unit(name) for name in sorted(self._supervisor.units))
+        self._init.control.send_list(client, call, answer, "units", units)
 
     def _phases(self) -> list[dict[str, object]]:
         """How long each phase of the boot took, as far as it is known by now."""
@@ -110,7 +125,6 @@ class Methods:
     def _unit(self, name: str) -> dict[str, object]:
         unit, state = self._supervisor.units[name], self._supervisor.states[name]
         gpu = state.gpu or {}
-        account = self.accounts.of(name)[1] if state.is_alive else {}
         return {
             "name": name,
             "kind": unit.kind,
@@ -137,19 +151,14 @@ class Methods:
             "gpu": {"profile": unit.gpu_profile, "uuid": gpu.get("uuid"), "gpu": gpu.get("gpu")}
             if unit.gpu_profile
             else None,
-            **{
-                key: account.get(key)
-                for key in (
-                    "memory_bytes",
-                    "memory_peak_bytes",
-                    "cpu_usec",
-                    "pids",
-                    "io_read_bytes",
-                    "io_write_bytes",
-                    "oom_kills",
-                )
-            },
+            "memory_bytes": self._init.cgroups.memory(name) if state.is_alive else None,
         }
+
+    def _described(self, name: str) -> dict[str, object]:
+        """The same with its account, which costs more than a list of thousands should."""
+        alive = self._supervisor.states[name].is_alive
+        account = self.accounts.of(name)[1] if alive else {}
+        return {**self._unit(name), **{key: account.get(key) for key in _ACCOUNT}}
 
     def _named(self, call: Call) -> str:
         name = call.text("name")

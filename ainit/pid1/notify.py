@@ -33,7 +33,7 @@ from . import loop
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..policy.plan import Unit
-    from .journal import Journal
+    from .journal import Journal, Role
     from .supervisor import Supervisor
 
 _DATAGRAMS_A_TURN = 64
@@ -64,20 +64,21 @@ class Notifications:
         self._socket = _listen(path) if kept is None else socket(fileno=kept)
         if kept is None:
             journal.keep(self._socket.fileno(), _LISTENER)
+        self._stores: dict[str, dict[Role, int]] = {}
+        for role, number in journal.of("store").items():
+            self._stores.setdefault(role[1], {})[role] = number
         if poisoned:
             self._take()
         events.add(self._socket.fileno(), loop.READ, self._readable)
 
     def stored(self, unit: str) -> list[tuple[str, int]]:
         """The names and descriptors that a unit stored, for its next incarnation."""
-        return [
-            (role[2], number) for role, number in sorted(self._journal.of("store", unit).items())
-        ]
+        return [(role[2], number) for role, number in sorted(self._stores.get(unit, {}).items())]
 
     def forget(self, unit: str) -> None:
         """Close what a unit stored: it is stopped."""
-        for role, number in self._journal.of("store", unit).items():
-            self._remove(role, number)
+        for role in list(self._stores.get(unit, ())):
+            self._remove(role)
 
     def _readable(self, _: int) -> None:
         for _turn in range(_DATAGRAMS_A_TURN):
@@ -129,8 +130,8 @@ class Notifications:
             self._store(unit, said, received)
         if "FDSTOREREMOVE" in said and "FDNAME" in said:
             wanted = notification.name(said["FDNAME"])
-            for role, number in self._journal.of("store", name, wanted).items():
-                self._remove(role, number)
+            for role in [role for role in self._stores.get(name, ()) if role[2] == wanted]:
+                self._remove(role)
 
     def _main_pid(self, name: str, main: int) -> None:
         """Another process of its own is the main one from now on, if it is one of PID 1's children:
@@ -142,7 +143,7 @@ class Notifications:
 
     def _store(self, unit: Unit, said: dict[str, str], received: list[int]) -> None:
         label = notification.name(said.get("FDNAME", "stored"))
-        held = self._journal.of("store", unit.name)
+        held = self._stores.setdefault(unit.name, {})
         room = unit.fd_store_max - len(held)
         numbers = [int(role[3]) for role in held]
         following = max(numbers, default=0) + 1
@@ -150,9 +151,15 @@ class Notifications:
             if any(os.path.sameopenfile(descriptor, number) for number in held.values()):
                 continue  # said twice, or heard twice over a fault
             copy = os.dup(descriptor)
-            self._journal.keep(copy, ("store", unit.name, label, f"{following + index:06}"))
+            role = ("store", unit.name, label, f"{following + index:06}")
+            self._journal.keep(copy, role)
+            held[role] = copy
 
-    def _remove(self, role: tuple[str, ...], number: int) -> None:
+    def _remove(self, role: Role) -> None:
+        held = self._stores[role[1]]
+        number = held.pop(role)
+        if not held:
+            del self._stores[role[1]]
         self._journal.drop(number)
         os.close(number)
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from ..policy.plan import Record, Unit
+    from .effects import Effects
     from .journal import Journal
-    from .supervisor import Effects
 
 MEASURE_DEADLINE_SECONDS = 900.0  # early units settle by their own deadlines well before
 

@@ -13,54 +13,22 @@ from _heapq import heappop, heappush
 
 from ..errors import RefusedError
 from ..linux import process
-from ..policy import machine, plan
+from ..policy import machine, plan, resources
 from ..policy import state as life
 from ..policy.state import Event, State
 from .order import Order
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from ..linux.cgroup import Tree
     from ..policy.plan import Plan, Record, Unit
+    from .effects import Effects
     from .journal import Journal
 
 _SIGKILL = 9
 _SPAWNS_A_TURN = 8
-
-
-class Effects:
-    """What the supervisor has done for it; PID 1 and the tests give their own.
-
-    ``spawn`` raises RefusedError or OSError. ``allocate`` calls back with a GPU or a reason.
-    ``changed`` is told of each new state, ``watch`` whose cgroup is to be watched for emptiness.
-    """
-
-    def __init__(  # noqa: PLR0913 - PID 1 gives them all, a test those that it looks at
-        self,
-        *,
-        spawn: Callable[[Unit, Record | None], tuple[int, int]],
-        signal: Callable[[int, int], None],
-        allocate: Callable[[Unit, Callable[[Record | None, str], None]], None],
-        release: Callable[[Unit], None],
-        measure: Callable[[], None],
-        say: Callable[[str, str], None],
-        now: Callable[[], float],
-        changed: Callable[[Unit, State, str], None] = lambda unit, state, before: None,
-        watch: Callable[[str, bool], None] = lambda name, wanted: None,
-        exhausted: Callable[[Unit, str], None] = lambda unit, reason: None,
-    ) -> None:
-        self.spawn = spawn
-        self.signal = signal
-        self.allocate = allocate
-        self.release = release
-        self.measure = measure
-        self.say = say
-        self.now = now
-        self.changed = changed
-        self.watch = watch
-        self.exhausted = exhausted
 
 
 class Supervisor:
@@ -192,6 +160,9 @@ class Supervisor:
             return False
         unit, state = self.units[name], self.states[name]
         reason = process.describe(status)
+        if status == -_SIGKILL:
+            kills = self._cgroups.new_oom_kills(name)
+            reason = resources.out_of_memory(unit, kills) or reason
         event = Event(life.EXIT, pid=pid, status=status, reason=reason)
         event.left = self._cgroups.populated(name)
         if event.left and unit.type == plan.FORKING and state.state == life.STARTING:

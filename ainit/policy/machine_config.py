@@ -20,7 +20,6 @@ from .toml import parse
 from .values import Check
 
 _HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,62}[A-Za-z0-9])?\Z")
-_HEADER = b"ainos-configuration-1\n"
 
 # Table of the machine configuration → its keys.
 MACHINE: Mapping[str, Mapping[str, Check]] = {
@@ -77,22 +76,3 @@ def _listed(value: object) -> object:
     if isinstance(value, dict):
         return {key: _listed(item) for key, item in value.items()}
     return [_listed(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def measured(machine: bytes, units: Mapping[str, bytes]) -> bytes:
-    """What is measured as the machine's configuration: machine.toml, and its own units by name.
-
-    Without units these are the bytes of machine.toml alone. With them, a header that no
-    machine.toml can begin with (it is not TOML), then each file as ``NAME LENGTH`` and its bytes,
-    in the order of the names: two configurations never give the same bytes.
-
-    >>> measured(b"x = 1", {"a": b"y"})
-    b'ainos-configuration-1\\nmachine.toml 5\\nx = 1units/a.toml 1\\ny'
-    """
-    if not units:
-        return machine
-    files = [("machine.toml", machine)]
-    files += [(f"units/{name}.toml", units[name]) for name in sorted(units)]
-    return _HEADER + b"".join(
-        b"%s %d\n" % (name.encode(), len(data)) + data for name, data in files
-    )

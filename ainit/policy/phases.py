@@ -76,6 +76,9 @@ class Event:
         }
 
 
+_CONFIGURATION = b"ainos-configuration-1\n"  # no TOML begins like this
+
+
 def measured(kind: str, name: str, digest: str) -> Event:
     """The event for an artefact with its fs-verity digest (``sha256:<hex>``)."""
     return Event(KIND_PCR[kind], {"type": kind, "name": name, "digest": digest})
@@ -162,3 +165,22 @@ def parse(record: Mapping[str, object], number: int) -> Event:
 def replay(records: Sequence[Mapping[str, object]]) -> dict[int, bytes]:
     """The PCR values that a log leads to, from zero. Raises MeasurementError as ``parse`` does."""
     return predict([parse(record, number) for number, record in enumerate(records)])
+
+
+def configuration(machine: bytes, units: Mapping[str, bytes]) -> bytes:
+    """What is measured as the machine's configuration: machine.toml, and its own units by name.
+
+    Without units these are the bytes of machine.toml alone. With them, a header that no
+    machine.toml can begin with (it is not TOML), then each file as ``NAME LENGTH`` and its bytes,
+    in the order of the names: two configurations never give the same bytes.
+
+    >>> configuration(b"x = 1", {"a": b"y"})
+    b'ainos-configuration-1\\nmachine.toml 5\\nx = 1units/a.toml 1\\ny'
+    """
+    if not units:
+        return machine
+    files = [("machine.toml", machine)]
+    files += [(f"units/{name}.toml", units[name]) for name in sorted(units)]
+    return _CONFIGURATION + b"".join(
+        b"%s %d\n" % (name.encode(), len(data)) + data for name, data in files
+    )

@@ -7,7 +7,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ainit.policy.machine_config import machine, measured
+from ainit.policy.machine_config import machine
+from ainit.policy.phases import configuration as measured
 
 
 def of_machine(text: str) -> list[str]:

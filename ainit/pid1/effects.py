@@ -1,0 +1,41 @@
+"""What the supervisor and its order have done for them: PID 1 and the tests give their own."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..policy.plan import Record, Unit
+    from ..policy.state import State
+
+
+class Effects:
+    """``spawn`` raises RefusedError or OSError. ``allocate`` calls back with a GPU or a reason.
+    ``changed`` is told of each new state, ``watch`` whose cgroup is to be watched for emptiness.
+    """
+
+    def __init__(  # noqa: PLR0913 - PID 1 gives them all, a test those that it looks at
+        self,
+        *,
+        spawn: Callable[[Unit, Record | None], tuple[int, int]],
+        signal: Callable[[int, int], None],
+        allocate: Callable[[Unit, Callable[[Record | None, str], None]], None],
+        release: Callable[[Unit], None],
+        measure: Callable[[], None],
+        say: Callable[[str, str], None],
+        now: Callable[[], float],
+        changed: Callable[[Unit, State, str], None] = lambda unit, state, before: None,
+        watch: Callable[[str, bool], None] = lambda name, wanted: None,
+        exhausted: Callable[[Unit, str], None] = lambda unit, reason: None,
+    ) -> None:
+        self.spawn = spawn
+        self.signal = signal
+        self.allocate = allocate
+        self.release = release
+        self.measure = measure
+        self.say = say
+        self.now = now
+        self.changed = changed
+        self.watch = watch
+        self.exhausted = exhausted
