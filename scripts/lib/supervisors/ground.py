@@ -58,12 +58,11 @@ def cgroup_root() -> Path:
 def members(group: Path) -> list[int]:
     """The processes of a cgroup and of those below it."""
     found = []
-    for path in [group, *group.rglob("*")]:
-        if path.is_dir():
-            try:
-                found += [int(word) for word in (path / "cgroup.procs").read_text().split()]
-            except OSError:
-                continue  # it was removed while we looked
+    for folder, _, _ in os.walk(group):
+        try:
+            found += [int(word) for word in Path(folder, "cgroup.procs").read_text().split()]
+        except OSError:
+            continue  # it was removed while we looked
     return found
 
 
@@ -129,12 +128,10 @@ class Ground:
         elif unshare.poll() is None:
             unshare.kill()
         unshare.wait(GONE_S)
-        self._wait_gone()
-        for path in sorted(self._group.rglob("*"), reverse=True):
-            if path.is_dir():
-                path.rmdir()
-        self._group.rmdir()
         shutil.rmtree(self.scratch, ignore_errors=True)
+        self._wait_gone()
+        for folder, _, _ in os.walk(self._group, topdown=False):
+            Path(folder).rmdir()
 
     def _wait_gone(self) -> None:
         end = time.monotonic() + GONE_S
