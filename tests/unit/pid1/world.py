@@ -13,7 +13,8 @@ import pytest
 from ainit.errors import RefusedError
 from ainit.linux import process
 from ainit.linux.cgroup import Tree
-from ainit.pid1.supervisor import Effects, Supervisor
+from ainit.pid1.effects import Effects
+from ainit.pid1.supervisor import Supervisor
 from ainit.policy import plan
 from ainit.policy import state as life
 from ainit.policy.plan import Plan, Record, Unit
