@@ -61,9 +61,9 @@ AGENTS_MAY_USE = ("ainit.child", "ainit.errors", "ainit.wire")
 # What importing PID 1 loads beyond a bare ``python3 -I -S``. Every name costs boot time on every
 # machine: add one only with a measurement of what it costs.
 PID1_STDLIB = {
-    "__future__", "_collections", "_collections_abc", "_ctypes", "_json", "_sha256", "_socket",
-    "_stat", "_struct", "binascii", "ctypes", "ctypes._endian", "errno", "fcntl", "genericpath",
-    "os", "os.path", "posixpath", "select", "stat", "struct", "types",
+    "__future__", "_collections", "_collections_abc", "_ctypes", "_heapq", "_json", "_sha256",
+    "_socket", "_stat", "_struct", "binascii", "ctypes", "ctypes._endian", "errno", "fcntl",
+    "genericpath", "os", "os.path", "posixpath", "select", "stat", "struct", "types",
 }  # fmt: skip
 PID1_NEVER = {
     "argparse", "asyncio", "dataclasses", "enum", "json", "logging", "re", "subprocess", "typing",
