@@ -93,12 +93,26 @@ def prctl(option: int, argument: int) -> None:
     _check(_libc.prctl(option, argument, 0, 0, 0), "prctl")
 
 
-def shared_integer(descriptor: int) -> ctypes.c_int32:
-    """The first four bytes of a file, as shared memory. Never unmapped."""
-    address = _libc.mmap(None, _PAGE_BYTES, _PROT_READ_WRITE, _MAP_SHARED, descriptor, 0)
-    if address is None or address == ctypes.c_void_p(-1).value:
-        _check(-1, "mmap")
-    return ctypes.c_int32.from_address(int(address or 0))
+class SharedInteger:
+    """The first four bytes of a file, as shared memory at ``address``. Never unmapped."""
+
+    __slots__ = ("_integer", "address")
+
+    def __init__(self, descriptor: int) -> None:
+        address = _libc.mmap(None, _PAGE_BYTES, _PROT_READ_WRITE, _MAP_SHARED, descriptor, 0)
+        if address is None or address == ctypes.c_void_p(-1).value:
+            _check(-1, "mmap")
+        self.address = int(address or 0)
+        self._integer = ctypes.c_int32.from_address(self.address)
+
+    @property
+    def value(self) -> int:
+        """What it is now."""
+        return self._integer.value
+
+    @value.setter
+    def value(self, value: int) -> None:
+        self._integer.value = value
 
 
 def exchange(first: str, second: str) -> None:

@@ -28,7 +28,6 @@ from ..wire.codec import dumps, loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import ctypes
     from collections.abc import Callable, Iterable
 
     from ..policy.plan import Record
@@ -52,7 +51,7 @@ class Journal:
         self._descriptor = descriptor
         self._end = _HEADER_BYTES
         self._compact_at = _COMPACT_BYTES
-        self.cell: ctypes.c_int32
+        self.cell: libc.SharedInteger
         self.units: dict[str, Record] = {}
         self.values: dict[str, object] = {}
         self.kept: dict[int, Role] = {}
@@ -66,7 +65,7 @@ class Journal:
         cell = os.memfd_create("ainit-cell", os.MFD_CLOEXEC)
         os.ftruncate(cell, 4)
         journal.keep(cell, _CELL)
-        journal.cell = libc.shared_integer(cell)
+        journal.cell = libc.SharedInteger(cell)
         return journal
 
     @classmethod
@@ -86,7 +85,7 @@ class Journal:
         cell = journal.of(*_CELL).get(_CELL)
         if cell is None:
             return None  # its writer failed before it had begun
-        journal.cell = libc.shared_integer(cell)
+        journal.cell = libc.SharedInteger(cell)
         return journal
 
     def unit(self, record: Record) -> None:

@@ -7,7 +7,6 @@ nothing is started.
 
 from __future__ import annotations
 
-import ctypes
 import os
 
 from ..constants import NOTIFY
@@ -123,7 +122,7 @@ class Launcher:
             nice=unit.nice,
             oom_score=unit.oom_score,
             capabilities=unit.capabilities,
-            pid_cell=ctypes.addressof(self._journal.cell),
+            pid_cell=self._journal.cell.address,
         )
 
     def _demand_tpm(self, unit: Unit) -> None:

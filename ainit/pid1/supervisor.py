@@ -80,7 +80,7 @@ class Supervisor:
         for action in list(state.todo):
             if action != life.SPAWN:
                 self._perform(unit, state, action)
-            elif intended and (pid := int(self._journal.cell.value)):
+            elif intended and (pid := self._journal.cell.value):
                 self._step(unit, state, _spawned(pid))
             elif state.state == life.STARTING and not state.pid:
                 self._spawn(unit, state)
@@ -294,7 +294,7 @@ class Supervisor:
             event = Event(life.NOT_SPAWNED, reason=f"cannot start: {error}")
         else:
             event = Event(life.SPAWNED, pid=pid, started=started)
-        if event.kind != life.SPAWNED and (pid := int(self._journal.cell.value)):
+        if event.kind != life.SPAWNED and (pid := self._journal.cell.value):
             event = _spawned(pid)  # what failed came after the fork
         self._step(unit, state, event)
 

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from ainit.linux.libc import SharedInteger
 from ainit.pid1.journal import Journal
 from ainit.wire.codec import dumps, loads
+
+
+class Cell(SharedInteger):
+    """Shared with nobody."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = self.address = 0
 
 
 class Notebook(Journal):
@@ -18,7 +27,7 @@ class Notebook(Journal):
 
     def __init__(self, hook: Callable[[], None] = lambda: None) -> None:
         super().__init__(-1)
-        self.cell = ctypes.c_int32(0)
+        self.cell = Cell()
         self.records: list[str] = []
         self._hook = hook
 
