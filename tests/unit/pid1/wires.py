@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,13 +13,16 @@ from ainit.pid1.loop import Loop
 from ainit.pid1.relay import Relay
 from ainit.wire import protocol
 from ainit.wire.protocol import Call, Inbox, Message
+from tests.support.notebook import Notebook
 from tests.support.wait import wait_for
 
 
 class Wires:
     """Control and relay on one loop."""
 
-    def __init__(self, directory: Path, units: Mapping[str, str]) -> None:
+    def __init__(
+        self, directory: Path, units: Mapping[str, str], journal: Notebook | None = None
+    ) -> None:
         self.directory = directory
         self.loop = Loop()
         self.loop.hook(lambda now: now + 0.001)  # no turn waits long
@@ -30,7 +34,8 @@ class Wires:
             "Stop": self._stop,
         }
         path = str(directory / "control")
-        self.control = Control(self.loop, self.relay, path, methods, units)
+        self.journal = journal or Notebook()
+        self.control = Control(self.loop, self.relay, path, methods, units, self.journal)
         self.size = 0
 
     def _status(self, client: Client, call: Call) -> Mapping[str, object]:
@@ -48,6 +53,7 @@ class Wires:
         for upstream in self.relay._calls.values():
             upstream.socket.close()
         self.control._listener.close()
+        os.close(self.control._reserve)
 
     def until(self, condition: Callable[[], bool], what: str) -> None:
         """Turn the loop until something is so."""
