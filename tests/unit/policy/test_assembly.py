@@ -8,7 +8,8 @@ import pytest
 
 from ainit.child.compile import compile_plan
 from ainit.errors import ConfigError
-from ainit.policy.plan import Plan
+from ainit.policy.assembly import assemble
+from ainit.policy.plan import AGENT, Plan, Unit
 from ainit.wire.codec import dumps, loads
 
 
@@ -201,6 +202,13 @@ def test_each_agent_has_a_user_of_its_own(sources: Sources) -> None:
     sources.unit("service")
     users = {unit.name: unit.user for unit in sources.compile().units}
     assert users == {"alpha": 61184, "mid": 61185, "zeta": 61186, "service": 0}
+
+
+def test_a_user_that_is_taken_is_given_to_nobody_else() -> None:
+    first, known = Unit("a", AGENT), Unit("b", AGENT)
+    known.user = 61184
+    users = {unit.name: unit.user for unit in assemble([(first, "a"), (known, "b")], {}).units}
+    assert users == {"a": 61185, "b": 61184}
 
 
 def test_disabling_an_agent_changes_no_user(sources: Sources) -> None:
