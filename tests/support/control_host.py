@@ -1,5 +1,5 @@
-"""PID 1's control socket as a plain process: the real loop, supervisor, relay and methods, with
-effects that only pretend to start processes.
+"""PID 1's control socket as a plain process: the real PID 1 from its loop on, with effects that
+only pretend to start processes.
 
     python3 tests/support/control_host.py DIR     serves DIR/control until Shutdown, then exits 0
 
@@ -18,21 +18,28 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from ainit.child.server import Service
-from ainit.errors import RefusedError
-from ainit.linux import kmsg
-from ainit.linux.cgroup import Tree
-from ainit.linux.tpm import Tpm
-from ainit.pid1 import loop
-from ainit.pid1.control import Control
-from ainit.pid1.logs import Logs
-from ainit.pid1.measure import Measurements
-from ainit.pid1.methods import Facts, Methods
-from ainit.pid1.relay import Relay
-from ainit.pid1.supervisor import Effects, Supervisor
-from ainit.policy import machine, phases
-from ainit.policy.machine import Event
-from ainit.policy.plan import AGENT, SERVICE, Plan, Record, Unit
+from ainit import constants
+
+FOLDER = Path(sys.argv[1])
+RUNTIME = constants.RUNTIME
+for _name, _path in vars(constants).copy().items():
+    if isinstance(_path, str) and _path.startswith(RUNTIME):
+        setattr(constants, _name, f"{FOLDER}{_path.removeprefix(RUNTIME)}")
+constants.CGROUP_ROOT = f"{FOLDER}/cgroup"
+constants.STATE = constants.CONFIG = constants.MACHINE = f"{FOLDER}/state"
+constants.TIMERS = f"{FOLDER}/timers"
+
+from ainit.child.server import Service  # noqa: E402 - the paths come first
+from ainit.errors import RefusedError  # noqa: E402
+from ainit.linux import kmsg  # noqa: E402
+from ainit.linux.tpm import Tpm  # noqa: E402
+from ainit.pid1.effects import Effects  # noqa: E402
+from ainit.pid1.facts import Facts  # noqa: E402
+from ainit.pid1.init import Init  # noqa: E402
+from ainit.pid1.journal import Journal  # noqa: E402
+from ainit.pid1.measure import Measurements  # noqa: E402
+from ainit.policy import phases  # noqa: E402
+from ainit.policy.plan import AGENT, SERVICE, Plan, Record, Unit  # noqa: E402
 
 ECHO = """\
 # Says what it hears.
@@ -71,56 +78,35 @@ def units() -> list[Unit]:
     return [worker, echo, unsigned]
 
 
-class Host:
-    """The parts, wired as ``ainit.pid1.main`` wires them."""
+class Host(Init):
+    """PID 1 whose processes are not there."""
 
-    def __init__(self, folder: Path) -> None:
-        self.loop = loop.Loop()
-        self.logs = Logs(self.loop)
-        self.ending = False
+    def __init__(self) -> None:
         self._next_pid = FIRST_PID
-        plan = Plan(units(), {"hostname": "ainos-test"})
-        self.measurements = Measurements(MemoryTpm, str(folder / "measurements.cel"))
-        cgroups = Tree(str(folder / "cgroup"))
-        effects = Effects(
-            spawn=self._spawn,
-            signal=lambda pid, _number: self._died(pid),
-            allocate=lambda _unit, done: done(None, "there is no GPU"),
-            release=lambda _unit: None,
-            measure=self._measure,
-            say=self.logs.say,
-            now=loop.now,
-        )
-        self.supervisor = Supervisor(plan, effects, cgroups)
+        journal = Journal.create(os.open("/dev/null", os.O_RDONLY))
         facts = Facts()
         facts.root, facts.state, facts.configuration = "verified", "ready", "default"
-        methods = Methods(
-            plan,
-            facts,
-            self.supervisor,
-            self.measurements,
-            self.logs,
-            cgroups,
-            self.loop,
-            self._end,
-        )
-        providers = {name: unit.name for unit in plan.units for name in unit.provides}
-        relay = Relay(self.loop, str(folder / "sockets"))
-        methods.control = Control(
-            self.loop, relay, str(folder / "control"), methods.table(), providers
-        )
-        self.loop.hook(self.supervisor.tick)
+        plan = Plan(units(), {"hostname": "ainos-test"})
+        measurements = Measurements(journal, MemoryTpm, constants.MEASUREMENTS)
+        super().__init__(plan, facts, journal, measurements)
 
-    def _spawn(self, unit: Unit, _gpu: Record | None) -> tuple[int, int]:
+    def _effects(self) -> Effects:
+        effects = super()._effects()
+        effects.spawn, effects.signal, effects.measure = self._pretend, self._died, self._measure
+        effects.allocate = lambda _unit, done: done(None, "there is no GPU")
+        effects.release = lambda _unit: None
+        return effects
+
+    def _pretend(self, unit: Unit, _gpu: Record | None) -> tuple[int, int]:
         if unit.name == "unsigned":
             raise RefusedError("model magika: the signature does not match")
+        for _, descriptor in self.activation.inherited(unit):
+            serve_echo(socket.socket(fileno=os.dup(descriptor)))
         self._next_pid += 1
         return self._next_pid, 1
 
-    def _died(self, pid: int) -> None:
-        for state in self.supervisor.states.values():
-            if state.pid == pid:
-                self.supervisor.post(state.name, Event(machine.EXIT, pid=pid, status=15))
+    def _died(self, pid: int, _number: int) -> None:
+        self.supervisor.exited(pid, 15)
 
     def _measure(self) -> None:
         config = phases.measured(phases.MACHINE_CONFIG, "default", "sha256:" + "11" * 32)
@@ -129,33 +115,22 @@ class Host:
         for event in phases.boot_set(config, [refusal], [agent]):
             self.measurements.add(event)
 
-    def _end(self, _how: str) -> None:
-        self.ending = True
 
-    def run(self) -> None:
-        """Serve until asked to go down."""
-        self.supervisor.start_all(rescue=False)
-        print("ready", flush=True)
-        while not self.ending:
-            self.loop.turn()
-
-
-def serve_echo(path: Path) -> None:
+def serve_echo(listener: socket.socket) -> None:
     """The unit ``echo``, in a thread."""
-    path.parent.mkdir()
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(path))
-    listener.listen()
+    listener.setblocking(True)
     service = Service(ECHO, {"Echo": lambda parameters: {"text": parameters["text"]}})
     threading.Thread(target=service.serve, args=(listener,), daemon=True).start()
 
 
 def main() -> None:
     """Run until Shutdown; the last answer still goes out."""
-    folder = Path(sys.argv[1])
     kmsg._descriptor = os.open("/dev/null", os.O_WRONLY)
-    serve_echo(folder / "sockets" / "echo")
-    Host(folder).run()
+    Path(constants.SOCKETS).mkdir()
+    host = Host()
+    host.begin()
+    print("ready", flush=True)
+    host.run()
 
 
 if __name__ == "__main__":
