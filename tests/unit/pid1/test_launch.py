@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,13 @@ from ainit.errors import RefusedError, TpmError
 from ainit.linux import fsverity, libc, process
 from ainit.linux.cgroup import Tree
 from ainit.linux.tpm import Tpm
+from ainit.pid1.artefacts import Artefacts
 from ainit.pid1.launch import Launcher
 from ainit.pid1.logs import Logs
 from ainit.pid1.loop import Loop
 from ainit.pid1.measure import Measurements
 from ainit.policy import plan
+from tests.support.notebook import Notebook
 from tests.support.tpm import PcrBank
 from tests.support.units import make_unit
 
@@ -32,19 +35,25 @@ class Bench:
         self.bank = PcrBank()
         self.loop = Loop()
         self.logs = Logs(self.loop)
-        self.measurements = Measurements(
-            lambda: Tpm(transmit=self.bank.transmit), str(directory / "log"), str(directory)
-        )
+        self.journal = Notebook()
+        self.measurements = self.measure(lambda: Tpm(transmit=self.bank.transmit))
+        self.artefacts = self.admit(self.measurements)
         self.launcher = self.make(self.measurements)
+
+    def measure(self, open_tpm: Callable[[], Tpm], log: str = "log") -> Measurements:
+        return Measurements(self.journal, open_tpm, str(self.directory / log), str(self.directory))
+
+    def admit(self, measurements: Measurements) -> Artefacts:
+        return Artefacts(measurements, self.logs, self.journal, str(self.admitted))
 
     def make(self, measurements: Measurements, without_tpm: str = "refuse") -> Launcher:
         return Launcher(
             measurements,
             Tree(str(self.directory / "cgroup")),
             self.logs,
+            self.journal,
+            self.admit(measurements),
             without_tpm=without_tpm,
-            admitted=str(self.admitted),
-            runtime_sockets=str(self.directory),
             notify="/nonexistent",
         )
 
@@ -67,7 +76,7 @@ def bench(tmp_path: Path) -> Bench:
 
 def test_well_formed_entries_are_read(bench: Bench) -> None:
     bench.publish(bench.entry("a"), bench.entry("b", kind="policy"))
-    assert sorted(bench.launcher.admitted()) == ["a", "b"]
+    assert sorted(bench.artefacts.admitted()) == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -79,8 +88,8 @@ def test_well_formed_entries_are_read(bench: Bench) -> None:
 )  # fmt: skip
 def test_a_malformed_file_admits_nothing(bench: Bench, text: str) -> None:
     bench.admitted.write_text(text)
-    assert bench.launcher.admitted() == {}
-    assert bench.launcher.boot_events([]) == ([], [])
+    assert bench.artefacts.admitted() == {}
+    assert bench.artefacts.boot_events([]) == ([], [])
 
 
 @pytest.mark.parametrize("field", ["name", "kind", "path", "digest", "state", "reason"])
@@ -88,13 +97,13 @@ def test_an_entry_without_a_field_is_passed_over(bench: Bench, field: str) -> No
     broken = bench.entry("a")
     del broken[field]
     bench.publish(broken, bench.entry("b"))
-    assert list(bench.launcher.admitted()) == ["b"]
+    assert list(bench.artefacts.admitted()) == ["b"]
 
 
 @pytest.mark.parametrize("kind", ["agent", "cap", "", None, [], {}])
 def test_an_entry_of_another_kind_is_passed_over(bench: Bench, kind: object) -> None:
     bench.publish(bench.entry("a", kind=kind))
-    assert bench.launcher.admitted() == {}
+    assert bench.artefacts.admitted() == {}
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -106,7 +115,7 @@ def test_an_entry_of_another_kind_is_passed_over(bench: Bench, kind: object) -> 
 )
 def test_no_entry_disturbs_the_boot_set(bench: Bench, changes: dict[str, object]) -> None:
     bench.publish(bench.entry("good"), bench.entry("a", **changes))
-    models, _ = bench.launcher.boot_events([])
+    models, _ = bench.artefacts.boot_events([])
     assert "good" in {event.content["name"] for event in models} or changes.get("name") == "good"
 
 
@@ -122,7 +131,7 @@ def test_events_of_the_boot_set(bench: Bench) -> None:
     bench.publish(bench.entry("good"), altered, refused, gone, link)
     agent = make_unit("agent", kind=plan.AGENT, bundle=str(bench.directory / "good"))
     missing = make_unit("missing", kind=plan.AGENT, bundle="/nonexistent")
-    models, agents = bench.launcher.boot_events([agent, missing, make_unit("service")])
+    models, agents = bench.artefacts.boot_events([agent, missing, make_unit("service")])
     types = {str(event.content["name"]): str(event.content["type"]) for event in models}
     assert types == {
         "good": "model",
@@ -162,8 +171,8 @@ class Mounts:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
         self.done: list[tuple[str, str, str]] = []
         self.root = root
-        monkeypatch.setattr("ainit.pid1.launch.EXTENSIONS", str(root))
-        monkeypatch.setattr("ainit.pid1.launch.libc.mount", self)
+        monkeypatch.setattr("ainit.pid1.artefacts.EXTENSIONS", str(root))
+        monkeypatch.setattr("ainit.linux.libc.mount", self)
 
     def __call__(self, source: str, target: str, kind: str, flags: int) -> None:
         assert flags & libc.MS_RDONLY
@@ -175,10 +184,13 @@ def mounts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Mounts:
     return Mounts(monkeypatch, tmp_path / "extensions")
 
 
-def environment_of(
-    bench: Bench, unit: plan.Unit, monkeypatch: pytest.MonkeyPatch
-) -> dict[str, str]:
-    """What a unit would be started with."""
+def child_of(
+    bench: Bench,
+    unit: plan.Unit,
+    monkeypatch: pytest.MonkeyPatch,
+    gpu: dict[str, object] | None = None,
+) -> process.Child:
+    """What a unit would be started as."""
     seen: list[process.Child] = []
 
     def spawn(child: process.Child) -> int:
@@ -186,8 +198,15 @@ def environment_of(
         return os.getpid()
 
     monkeypatch.setattr("ainit.pid1.launch.process.spawn", spawn)
-    bench.launcher.spawn(unit, None)
-    return dict(seen[0].environment)
+    bench.launcher.spawn(unit, gpu)
+    return seen[0]
+
+
+def environment_of(
+    bench: Bench, unit: plan.Unit, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, str]:
+    """What a unit would be started with."""
+    return dict(child_of(bench, unit, monkeypatch).environment)
 
 
 def test_an_extension_is_measured_once_and_mounted_where_the_unit_is_told(
@@ -244,7 +263,7 @@ def test_an_extension_that_cannot_be_mounted_stops_only_who_needs_it(
     def fails(*_: object) -> None:
         raise OSError(22, "Invalid argument")
 
-    monkeypatch.setattr("ainit.pid1.launch.libc.mount", fails)
+    monkeypatch.setattr("ainit.linux.libc.mount", fails)
     bench.publish(bench.entry("cuda", kind="extension"))
     with pytest.raises(RefusedError, match=r"extension cuda: .*Invalid argument"):
         bench.launcher.spawn(make_unit("u", exec=["/bin/false"], extensions=["cuda"]), None)
@@ -275,7 +294,7 @@ def test_without_a_tpm_nothing_that_must_be_measured_starts(bench: Bench) -> Non
         raise TpmError("no TPM: gone")
 
     bench.publish(bench.entry("m"))
-    launcher = bench.make(Measurements(none, str(bench.directory / "l"), str(bench.directory)))
+    launcher = bench.make(bench.measure(none, "l"))
     with pytest.raises(RefusedError, match=r"must be measured, and no TPM: gone"):
         launcher.spawn(agent(bench), None)
 

@@ -13,11 +13,13 @@ from ainit.linux import fsverity
 from ainit.linux.tpm import Tpm
 from ainit.pid1.measure import Measurements
 from ainit.policy import phases
+from tests.support.notebook import Notebook
 from tests.support.tpm import PcrBank
 
 HEX = "sha256:" + "ab" * 32
 EVENT = phases.measured("model", "speech", HEX)
 OTHER = phases.measured("agent", "listener", HEX)
+EXTEND = (0x182).to_bytes(4, "big")
 
 
 class Bench:
@@ -26,9 +28,29 @@ class Bench:
     def __init__(self, directory: Path) -> None:
         self.bank = PcrBank()
         self.path = directory / "measurements.cel"
-        self.measurements = Measurements(
-            lambda: Tpm(transmit=self.transmit), str(self.path), str(directory)
+        self.directory = directory
+        self.journal = Notebook()
+        self.measurements = self.make(self.journal)
+
+    def make(self, journal: Notebook) -> Measurements:
+        return Measurements(
+            journal, lambda: Tpm(transmit=self.transmit), str(self.path), str(self.directory)
         )
+
+    def again(self) -> Measurements:
+        """PID 1 is executed anew: the TPM, the log and the journal are what they were."""
+        self.journal = self.journal.reopened()
+        self.measurements = self.make(self.journal)
+        return self.measurements
+
+    def extends(self) -> int:
+        """How often a PCR was extended."""
+        return sum(command[6:10] == EXTEND for command in self.bank.commands)
+
+    def check_log(self) -> None:
+        """The log explains the PCRs."""
+        for pcr, value in phases.replay(self.log()).items():
+            assert self.bank.values[pcr] == value
 
     def transmit(self, command: bytes) -> bytes:
         # The log never claims more than the TPM holds: at this moment it is still shorter.
@@ -71,7 +93,7 @@ def test_without_a_tpm_it_is_recorded_and_said(tmp_path: Path) -> None:
         raise TpmError("no TPM: /dev/tpmrm0: No such file or directory")
 
     path = tmp_path / "log"
-    measurements = Measurements(no_tpm, str(path), str(tmp_path))
+    measurements = Measurements(Notebook(), no_tpm, str(path), str(tmp_path))
     assert not measurements.has_tpm
     assert measurements.tpm_state == "no TPM: /dev/tpmrm0: No such file or directory"
     measurements.add(EVENT)
@@ -101,14 +123,111 @@ def test_a_busy_tpm_is_not_a_lost_one(bench: Bench) -> None:
     assert bench.measurements.pcrs()[str(EVENT.pcr)] != "00" * 32
 
 
-def test_a_log_that_cannot_be_written_does_not_extend_twice(bench: Bench) -> None:
-    bench.path.mkdir()
-    bench.log = list  # type: ignore[method-assign]
-    with pytest.raises(OSError, match="directory"):
+def test_a_log_that_cannot_be_written_does_not_extend_twice(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(bench.measurements, "_append", full)
+    with pytest.raises(OSError, match="No space"):
         bench.measurements.add(EVENT)
+    measurements = bench.again()
+    measurements.add(EVENT)
+    assert bench.extends() == 1
+    assert bench.log() == measurements.records == [EVENT.record(0)]
+    bench.check_log()
+
+
+def test_whoever_takes_over_measures_nothing_again(bench: Bench) -> None:
     bench.measurements.add(EVENT)
-    assert len(bench.bank.commands) == 1
-    assert bench.measurements.records == [EVENT.record(0)]
+    bench.measurements.add(OTHER)
+    records = bench.measurements.records
+    measurements = bench.again()
+    assert measurements.records == records
+    measurements.add(EVENT)
+    assert bench.extends() == 2
+    measurements.add(phases.cap(13))
+    assert [record["recnum"] for record in bench.log()] == [0, 1, 2]
+    bench.check_log()
+
+
+class Fault(BaseException):
+    """PID 1 fails."""
+
+
+@pytest.mark.parametrize("point", range(1, 9))
+@pytest.mark.parametrize("before", [[], [OTHER], [phases.measured("model", "other", HEX)]])
+def test_a_fault_anywhere_in_a_measurement_measures_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, before: list[phases.Event], point: int
+) -> None:
+    """Before, between and after: journal, extend, record, journal."""
+    for event in before:
+        bench.measurements.add(event)
+    passed = [0]
+
+    def pass_point() -> None:
+        passed[0] += 1
+        if passed[0] == point:
+            raise Fault
+
+    bench.journal._hook = pass_point
+    transmit, append = bench.bank.transmit, Measurements._append
+
+    def transmitted(command: bytes) -> bytes:
+        pass_point()
+        answer = transmit(command)
+        pass_point()
+        return answer
+
+    def appended(measurements: Measurements, text: str) -> None:
+        pass_point()
+        append(measurements, text)
+        pass_point()
+
+    with monkeypatch.context() as broken:
+        broken.setattr(bench.bank, "transmit", transmitted)
+        broken.setattr(Measurements, "_append", appended)
+        with pytest.raises(Fault):
+            bench.measurements.add(EVENT)
+    bench.journal._hook = lambda: None
+    measurements = bench.again()
+    measurements.add(EVENT)
+    assert [record["content"] for record in bench.log()] == [
+        event.content for event in (*before, EVENT)
+    ]
+    assert bench.extends() == 1 + len(before)
+    assert measurements.has_tpm
+    bench.check_log()
+    assert bench.again().records == measurements.records
+
+
+def test_an_extend_by_somebody_else_over_a_fault_is_found_out(bench: Bench) -> None:
+    bench.measurements.add(EVENT)
+    bench.journal.put("measuring", [OTHER.pcr, OTHER.content])
+    bench.bank.values[OTHER.pcr] = b"\1" * 32
+    measurements = bench.again()
+    assert not measurements.has_tpm
+    assert measurements.tpm_state == "PCR 14 was extended by somebody else"
+    assert measurements.records == [EVENT.record(0), OTHER.record(1)]
+
+
+def test_a_tpm_that_was_given_up_stays_so(bench: Bench) -> None:
+    bench.bank.code = 0x101
+    bench.measurements.add(EVENT)
+    bench.bank.code = 0
+    measurements = bench.again()
+    assert not measurements.has_tpm
+    assert "extend of PCR 13: the TPM answered with error 0x101" in measurements.tpm_state
+    measurements.add(OTHER)
+    assert bench.extends() == 1
+
+
+@pytest.mark.parametrize("line", ["3", "[]", "null"])
+def test_a_log_that_is_none_is_an_error(bench: Bench, line: str) -> None:
+    bench.path.write_text(line + "\n", "ascii")
+    with pytest.raises(MeasurementError, match="record 0 is no record"):
+        bench.again()
 
 
 def test_a_file_on_the_verified_root_is_hashed_here(bench: Bench, tmp_path: Path) -> None:
