@@ -304,3 +304,168 @@ def test_a_tpm_lost_over_its_own_measurement_starts_nothing(bench: Bench) -> Non
     bench.bank.code = 0x101
     with pytest.raises(RefusedError, match=r"must be measured, and extend of PCR 13"):
         bench.launcher.spawn(agent(bench), None)
+
+
+def test_descriptors_come_in_the_order_that_their_names_say(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sockets first, then what was stored; models come after and are not counted."""
+    bench.publish(bench.entry("m"))
+    bench.launcher.inherited = (
+        lambda unit: [("varlink", 100), ("web", 101)],
+        lambda unit: [],
+        lambda unit: [("stored", 102)],
+    )
+    child = child_of(bench, make_unit("u", exec=["/bin/false"], models=["m"]), monkeypatch)
+    assert child.environment["LISTEN_FDS"] == "3"
+    assert child.environment["LISTEN_FDNAMES"] == "varlink:web:stored"
+    assert list(child.descriptors)[:3] == [100, 101, 102]
+    assert len(child.descriptors) == 4
+    assert child.environment["AINOS_MODEL_M"] == "/proc/self/fd/6"
+
+
+def test_who_inherits_nothing_is_told_of_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = child_of(bench, make_unit("u", exec=["/bin/false"]), monkeypatch)
+    assert {"LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_USEC"}.isdisjoint(
+        child.environment
+    )
+    assert list(child.descriptors) == []
+
+
+def test_a_child_gets_what_its_unit_says(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    unit = make_unit(
+        "u",
+        exec=["/bin/false", "-x"],
+        environment={"LANG": "de_DE.UTF-8", "A": "b"},
+        directory="/tmp",
+        user=65534,
+        group="123",
+        groups=["7", "8"],
+        umask=0o077,
+        limits={"nofile": 64},
+        nice=5,
+        oom_score=300,
+        capabilities=["CAP_KILL"],
+    )
+    child = child_of(bench, unit, monkeypatch)
+    assert list(child.argv) == ["/bin/false", "-x"]
+    assert dict(child.environment) == {
+        "PATH": "/usr/bin:/usr/sbin",
+        "HOME": "/",
+        "LANG": "de_DE.UTF-8",
+        "AINOS_UNIT": "u",
+        "A": "b",
+    }
+    assert (child.directory, child.user, child.group) == ("/tmp", 65534, 123)
+    assert (list(child.groups), child.umask, dict(child.limits)) == ([7, 8], 0o077, {"nofile": 64})
+    assert (child.nice, child.oom_score, child.capabilities) == (5, 300, ["CAP_KILL"])
+    assert child.pid_cell == bench.journal.cell.address
+
+
+def test_a_user_by_name_has_a_home_and_a_group(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = child_of(bench, make_unit("u", exec=["/bin/false"], user_name="root"), monkeypatch)
+    assert (child.user, child.group) == (0, 0)
+    assert (child.environment["USER"], child.environment["HOME"]) == ("root", "/root")
+    other = make_unit(
+        "u", exec=["/bin/false"], user_name="root", environment={"HOME": "/x", "USER": "y"}
+    )
+    child = child_of(bench, other, monkeypatch)
+    assert (child.environment["USER"], child.environment["HOME"]) == ("y", "/x")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"user_name": "nobody-of-this-name"}, {"group": "no-group"}, {"groups": ["no-group"]}],
+)
+def test_a_user_or_group_that_is_not_there_starts_nothing(
+    bench: Bench, fields: dict[str, object]
+) -> None:
+    before = descriptors()
+    with pytest.raises(OSError, match="there is no such"):
+        bench.launcher.spawn(make_unit("u", exec=["/bin/false"], **fields), None)
+    assert len(descriptors() - before) <= 2  # what PID 1 reads its lines from, and keeps them in
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({}, False),
+        ({"type": plan.NOTIFY}, True),
+        ({"watchdog": 2.5}, True),
+        ({"fd_store_max": 3}, True),
+        ({"notify_access": "all"}, True),
+    ],
+)
+def test_who_may_speak_is_told_where(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, fields: dict[str, object], told: bool
+) -> None:
+    environment = environment_of(bench, make_unit("u", exec=["/bin/false"], **fields), monkeypatch)
+    assert environment.get("NOTIFY_SOCKET") == ("/nonexistent" if told else None)
+    assert environment.get("WATCHDOG_USEC") == ("2500000" if "watchdog" in fields else None)
+
+
+def test_a_gpu_brings_its_environment(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    unit = make_unit("u", exec=["/bin/false"], gpu_profile="1g.10gb")
+    gpu: dict[str, object] = {"environment": {"CUDA_VISIBLE_DEVICES": "MIG-0"}}
+    child = child_of(bench, unit, monkeypatch, gpu)
+    assert child.environment["CUDA_VISIBLE_DEVICES"] == "MIG-0"
+    child = child_of(bench, unit, monkeypatch, {"environment": 3})
+    assert "CUDA_VISIBLE_DEVICES" not in child.environment
+
+
+def test_what_was_made_for_this_incarnation_is_in_its_environment(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def prepare(unit: plan.Unit, environment: dict[str, str]) -> None:
+        environment["CREDENTIALS_DIRECTORY"] = f"/run/{unit.name}"
+
+    bench.launcher.prepare = (prepare,)
+    environment = environment_of(bench, make_unit("u", exec=["/bin/false"]), monkeypatch)
+    assert environment["CREDENTIALS_DIRECTORY"] == "/run/u"
+
+
+def test_a_bundle_is_where_its_program_is(
+    bench: Bench, mounts: Mounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ainit.pid1.artefacts.BUNDLES", str(bench.directory / "bundles"))
+    path = bench.directory / "bundle"
+    path.write_text("bundle")
+    child = child_of(bench, make_unit("u", exec=["bin/run"], bundle=str(path)), monkeypatch)
+    assert list(child.argv) == [f"{bench.directory}/bundles/u/bin/run"]
+    assert child.directory == f"{bench.directory}/bundles/u"
+    assert mounts.done == [("bundle", "u", "erofs")]
+
+
+def test_a_probe_runs_beside_its_unit_as_its_user_and_leaves_the_cell_alone(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[process.Child] = []
+
+    def spawn(child: process.Child) -> int:
+        seen.append(child)
+        return 4711
+
+    monkeypatch.setattr("ainit.pid1.launch.process.spawn", spawn)
+    unit = make_unit("u", exec=["/bin/false"], user=65534, models=["absent"])
+    before = descriptors()
+    assert bench.launcher.probe(unit, ["/bin/true", "-q"]) == 4711
+    (child,) = seen
+    assert (list(child.argv), child.user, child.pid_cell) == (["/bin/true", "-q"], 65534, 0)
+    assert list(child.descriptors) == []
+    assert len(descriptors() - before) <= 2  # what PID 1 reads its lines from, and keeps them in
+
+
+def test_what_is_mounted_is_known_to_whoever_takes_over(
+    bench: Bench, mounts: Mounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.publish(bench.entry("cuda", kind="extension"))
+    unit = make_unit("u", exec=["/bin/false"], extensions=["cuda"])
+    environment_of(bench, unit, monkeypatch)
+    bench.journal = bench.journal.reopened()
+    bench.launcher = bench.make(bench.measurements)
+    environment_of(bench, unit, monkeypatch)
+    assert len(mounts.done) == 1
