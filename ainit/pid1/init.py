@@ -114,8 +114,8 @@ class Init:
     def begin(self) -> None:
         """Go on with the units of a former PID 1, or start them all."""
         journal = self.journal
-        self.activation.configure(list(self.supervisor.units.values()))
         vanished = self.supervisor.resume(journal.units, journal.intent)
+        self.activation.configure(list(self.supervisor.units.values()))
         for name in vanished:
             self.cgroups.kill(name)
         journal.compact(self.supervisor.records())
@@ -124,6 +124,7 @@ class Init:
             self.supervisor.start_all(rescue=self.facts.refused)
             journal.put("begun", True)
         self.changes.resume()
+        self.shutdown.go_on()
         self._bury()
         self.supervisor.run()
         gc.collect()
@@ -184,6 +185,7 @@ class Init:
             changed=self._changed,
             watch=self._watch_emptiness,
             exhausted=self._exhausted,
+            is_probe=self._is_probe,
         )
 
     def _changed(self, unit: Unit, state: State, before: str) -> None:
@@ -200,6 +202,9 @@ class Init:
 
     def _exhausted(self, unit: Unit, reason: str) -> None:
         self.health.exhausted(unit, reason)
+
+    def _is_probe(self, pid: int) -> bool:
+        return self.health.probes.owns(pid)
 
     def _watch_emptiness(self, name: str, wanted: bool) -> None:
         if wanted:

@@ -24,7 +24,7 @@ from _socket import (
     socket,
 )
 
-from ..linux import process
+from ..linux import libc, process
 from ..policy import notification
 from ..policy import state as life
 from ..policy.state import Event
@@ -142,18 +142,21 @@ class Notifications:
             self._supervisor.post(name, event)
 
     def _store(self, unit: Unit, said: dict[str, str], received: list[int]) -> None:
+        if not unit.fd_store_max:
+            return
         label = notification.name(said.get("FDNAME", "stored"))
         held = self._stores.setdefault(unit.name, {})
-        room = unit.fd_store_max - len(held)
-        numbers = [int(role[3]) for role in held]
-        following = max(numbers, default=0) + 1
-        for index, descriptor in enumerate(received[: max(room, 0)]):
-            if any(os.path.sameopenfile(descriptor, number) for number in held.values()):
+        following = max((int(role[3]) for role in held), default=0) + 1
+        for descriptor in received:
+            if len(held) >= unit.fd_store_max:
+                return
+            if any(libc.same_file(descriptor, number) for number in held.values()):
                 continue  # said twice, or heard twice over a fault
             copy = os.dup(descriptor)
-            role = ("store", unit.name, label, f"{following + index:06}")
+            role = ("store", unit.name, label, f"{following:06}")
             self._journal.keep(copy, role)
             held[role] = copy
+            following += 1
 
     def _remove(self, role: Role) -> None:
         held = self._stores[role[1]]

@@ -48,6 +48,11 @@ class Shutdown:
         self._journal.put(_KEY, [self.how, self._deadline])
         self._supervisor.stop_all(survivors=how == SOFT_REBOOT)
 
+    def go_on(self) -> None:
+        """Go on with what a former PID 1 began: it may not have got to stop anything."""
+        if self.how:
+            self._supervisor.stop_all(survivors=self.how == SOFT_REBOOT)
+
     @property
     def is_due(self) -> bool:
         """Whether the last steps are to be taken: every unit is down, or time is up."""
