@@ -49,7 +49,6 @@ class Client:
     __slots__ = (
         "abandon",
         "busy",
-        "dropped",
         "inbox",
         "outbox",
         "pending",
@@ -66,7 +65,6 @@ class Client:
         self.waiting: list[Message] = []
         self.pending = False
         self.busy = False
-        self.dropped = 0
         self.abandon: Callable[[], None] = lambda: None
 
     @property

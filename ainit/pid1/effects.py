@@ -28,6 +28,7 @@ class Effects:
         changed: Callable[[Unit, State, str], None] = lambda unit, state, before: None,
         watch: Callable[[str, bool], None] = lambda name, wanted: None,
         exhausted: Callable[[Unit, str], None] = lambda unit, reason: None,
+        is_probe: Callable[[int], bool] = lambda pid: False,
     ) -> None:
         self.spawn = spawn
         self.signal = signal
@@ -39,3 +40,4 @@ class Effects:
         self.changed = changed
         self.watch = watch
         self.exhausted = exhausted
+        self.is_probe = is_probe

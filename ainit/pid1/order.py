@@ -1,14 +1,14 @@
 """Who may go, and who must wait: dependencies, conflicts, the stages of the boot, and stopping.
 
-Looks at a unit when something it waits for has changed, and at no other. Leaves out what a unit
-does once it may: see ``supervisor``.
+Looks only at units that a change concerns. Leaves out what a unit does: see ``supervisor``.
 """
 
 from __future__ import annotations
 
-from ..policy import graph, plan
+from ..policy import graph, health, plan
 from ..policy import state as life
 from ..policy.state import Event, State
+from .relations import Relations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,13 +50,8 @@ class Order:
         self._relate()
 
     def _relate(self) -> None:
-        before = graph.predecessors(self._units.values())
-        self.before = {name: tuple(names) for name, names in before.items() if names}
-        self._needed = graph.needed_by(self._units.values())
-        behind = graph.dependents(before)
-        self.behind = {name: tuple(names) for name, names in behind.items() if names}
-        self._rivals = graph.rivals(self._units.values())
-        self._early = [unit for unit in self._units.values() if unit.stage == plan.EARLY]
+        self._relations = Relations(self._units)
+        self.before, self.behind = self._relations.before, self._relations.behind
         self._wanting = {
             unit.name
             for unit in self._units.values()
@@ -99,20 +94,8 @@ class Order:
         self._remember()
 
     def boot_set(self) -> list[str]:
-        """The units that start with the machine, and those that they pull in; in rescue only those
-        that are meant for it.
-        """
-        units = self._units
-        if self.rescue:
-            return [name for name, unit in units.items() if unit.rescue]
-        wanted = {
-            name: None for name, unit in units.items() if unit.autostart and not unit.is_triggered
-        }
-        for name in list(wanted):
-            unit = units[name]
-            if unit.requires or unit.wants or unit.bound_to:
-                wanted.update(dict.fromkeys(graph.pulled_in(units, name)))
-        return [name for name in units if name in wanted]
+        """The units that are to be started now; in rescue only those that are meant for it."""
+        return self._relations.boot_set(rescue=self.rescue)
 
     def stop_all(self, *, survivors: bool) -> None:
         """Wind every unit down for good, or all but those that survive a soft reboot."""
@@ -124,9 +107,7 @@ class Order:
         self._remember()
 
     def entailed(self, name: str, kind: str, reason: str) -> list[tuple[str, Event]]:
-        """The events, for ``name`` and for others, that a wish for it comes to: none any more when
-        the machine is going down.
-        """
+        """The events that a wish for ``name`` comes to; none when the machine is going down."""
         if self.stopping:
             return []
         if kind == life.START:
@@ -138,14 +119,14 @@ class Order:
             ]
             self._unwind(*(other for other in wanted if other in self.winding))
             for other in wanted:
-                for rival in self._rivals.get(other, ()):
+                for rival in self._relations.rivals.get(other, ()):
                     if rival not in wanted and self._is_wanted(rival):
                         found += self.entailed(rival, life.STOP, f"conflicts with {other}")
             return found
         if kind in (life.STOP, life.RESTART):
             others = [
                 other
-                for other in graph.stopped_with(self._units, name, self._needed)
+                for other in graph.stopped_with(self._units, name, self._relations.needed)
                 if self._is_wanted(other)
             ]
             if others:
@@ -164,9 +145,10 @@ class Order:
         name = unit.name
         self._check[name] = None
         self._check.update(dict.fromkeys(self.behind.get(name, ())))
-        self._check.update(dict.fromkeys(self._rivals.get(name, ())))
+        self._check.update(dict.fromkeys(self._relations.rivals.get(name, ())))
         if self.winding:
             self._check.update(dict.fromkeys(self.before.get(name, ())))
+            self._check.update(dict.fromkeys(self._relations.last))
             if before == life.INACTIVE and self.winding.get(name):
                 self._unwind(name)  # not before its start is in the journal
         if state.state in life.GOOD:
@@ -212,8 +194,8 @@ class Order:
     @property
     def measure_deadline(self) -> float:
         """When the boot set is closed, come what may; 0 when it is closed."""
-        open_ = not (self.measured or self.rescue or self.stopping)
-        return self._begun + MEASURE_DEADLINE_SECONDS if open_ else 0.0
+        closed = self.measured or self.rescue or self.stopping
+        return 0.0 if closed else self._begun + MEASURE_DEADLINE_SECONDS
 
     @property
     def stopped(self) -> bool:
@@ -231,15 +213,7 @@ class Order:
 
     def findings(self) -> list[str]:
         """What keeps the machine from being healthy, in words."""
-        found = []
-        for unit in self._units.values():
-            state = self._states[unit.name]
-            expected = state.desired == life.UP or not (unit.is_triggered or not unit.autostart)
-            idle = unit.is_triggered and state.state in (life.INACTIVE, life.WAITING)
-            if unit.essential and expected and not idle and state.state not in life.GOOD:
-                detail = f": {state.reason}" if state.reason else ""
-                found.append(f"{unit.name} is {state.state}{detail}")
-        return found
+        return health.findings(self._units.values(), self._states)
 
     def _remember(self) -> None:
         self._journal.put("order", self.to_record())
@@ -258,6 +232,12 @@ class Order:
             for other in self.behind.get(name, ())
             if other in self.winding
         )
+        if self._units[name].stops_last and not held:
+            held = any(
+                self._states[other].state != life.INACTIVE
+                for other in self.winding
+                if other in self._units and not self._units[other].stops_last
+            )
         settled = not state.is_alive
         if not held and (settled or (state.desired != life.DOWN and state.state != life.STOPPING)):
             posted.append((name, Event(life.STOP)))
@@ -295,7 +275,7 @@ class Order:
     def _early_settled(self) -> bool:
         if self._effects.now() >= self._begun + MEASURE_DEADLINE_SECONDS:
             return True
-        return all(self._at_rest(unit) for unit in self._early)
+        return all(self._at_rest(unit) for unit in self._relations.early)
 
     def _blocker(self, unit: Unit) -> str:
         """Why a waiting unit may not go yet; empty when it may."""
@@ -306,7 +286,7 @@ class Order:
                 return "waits for the boot set to be measured"
             if unit.stage == plan.HEALTHY and not self.healthy_at:
                 return "waits for the machine to be healthy"
-        for name in self._rivals.get(unit.name, ()):
+        for name in self._relations.rivals.get(unit.name, ()):
             if self._states[name].state not in life.DOWN_STATES:
                 return f"waits for {name} to stop"
         for name in self.before.get(unit.name, ()):

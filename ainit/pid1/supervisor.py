@@ -13,9 +13,10 @@ from _heapq import heappop, heappush
 
 from ..errors import RefusedError
 from ..linux import process
-from ..policy import machine, plan, resources
+from ..policy import machine, plan
 from ..policy import state as life
 from ..policy.state import Event, State
+from . import deaths
 from .order import Order
 
 TYPE_CHECKING = False
@@ -159,17 +160,7 @@ class Supervisor:
         if name is None:
             return False
         unit, state = self.units[name], self.states[name]
-        reason = process.describe(status)
-        if status == -_SIGKILL:
-            kills = self._cgroups.new_oom_kills(name)
-            reason = resources.out_of_memory(unit, kills) or reason
-        event = Event(life.EXIT, pid=pid, status=status, reason=reason)
-        event.left = self._cgroups.populated(name)
-        if event.left and unit.type == plan.FORKING and state.state == life.STARTING:
-            adopted = [one for one in self._cgroups.pids(name) if process.parent(one) == 1]
-            if len(adopted) == 1:
-                event.main = adopted[0]
-                event.started = process.start_time(adopted[0])
+        event = deaths.event(unit, state, pid, status, self._cgroups, self._effects.is_probe)
         self.post(name, event)
         self.run()
         return True

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 LIVE = frozenset(
     {
         "description", "stage", "autostart", "essential", "rescue", "survives",
+        "stops_last",
         "after", "before", "requires", "wants", "bound_to", "conflicts",
         "restart", "success_status", "start_timeout", "stop_timeout", "stop_signal",
         "reload_signal", "backoff_first", "backoff_factor", "backoff_max", "backoff_limit",

@@ -42,6 +42,7 @@ SERVICE: Keys = {
     "essential": ("essential", values.flag),
     "rescue": ("rescue", values.flag),
     "survives": ("survives", values.flag),
+    "stops_last": ("stops_last", values.flag),
     "autostart": ("autostart", values.flag),
     "restart": ("restart", values.one_of(plan.RESTARTS)),
     "success_status": ("success_status", values.names_list(values.whole(0, 255))),
@@ -64,7 +65,7 @@ SERVICE: Keys = {
     "watchdog_s": ("watchdog", _TIMEOUT),
 }
 # Agents start after the boot set, never on a refused machine, each with a user of its own.
-SERVICE_ONLY = ("stage", "rescue", "survives", "user", "group")
+SERVICE_ONLY = ("stage", "rescue", "survives", "stops_last", "user", "group")
 AGENT: Keys = {
     **{key: value for key, value in SERVICE.items() if key not in SERVICE_ONLY},
     "measurement": ("measurement", values.one_of((plan.REQUIRED, plan.OPTIONAL))),

@@ -67,6 +67,7 @@ class Unit:
     essential = True
     rescue = False
     survives = False  # a soft reboot leaves it alone
+    stops_last = False  # when the machine goes down: after every other unit
 
     # Dependencies: ``after`` and ``before`` order; the others also pull in or push out.
     after: Sequence[str] = ()

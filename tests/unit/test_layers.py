@@ -63,7 +63,7 @@ AGENTS_MAY_USE = ("ainit.child", "ainit.errors", "ainit.wire")
 PID1_STDLIB = {
     "__future__", "_collections", "_collections_abc", "_ctypes", "_heapq", "_json", "_sha256",
     "_socket", "_stat", "_struct", "binascii", "ctypes", "ctypes._endian", "errno", "fcntl",
-    "genericpath", "os", "os.path", "posixpath", "select", "stat", "struct", "types",
+    "gc", "genericpath", "os", "os.path", "posixpath", "select", "stat", "struct", "types",
 }  # fmt: skip
 PID1_NEVER = {
     "argparse", "asyncio", "dataclasses", "enum", "json", "logging", "re", "subprocess", "typing",

@@ -38,6 +38,7 @@ optional_extensions = ["f"]
 essential = false
 rescue = true
 survives = true
+stops_last = true
 autostart = false
 restart = "on-failure"
 success_status = [0, 3]
@@ -139,6 +140,7 @@ FIELDS: dict[str, object] = {
     "essential": False,
     "rescue": True,
     "survives": True,
+    "stops_last": True,
     "autostart": False,
     "restart": "on-failure",
     "success_status": [0, 3],
