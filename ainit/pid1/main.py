@@ -25,6 +25,7 @@ from .platform import Platform
 from .shutdown import REBOOT, SOFT_REBOOT
 
 _FORGIVEN_SECONDS = 60.0
+_TRIES = 3
 _WATCHDOG = ("watchdog",)
 
 
@@ -96,13 +97,13 @@ def _serve(platform: Platform) -> str:
 
 
 def main(platform: Platform | None = None) -> None:
-    """PID 1. Never returns and never raises: a fault before there is a journal reboots, so that the
-    boot counter can fall back to the other slot.
+    """PID 1. Never returns. Raises only what comes before it can execute itself anew, or while it
+    is about to: whoever called it tries again in place.
     """
     platform = platform or Platform()
+    native.arm(sys.orig_argv, [f"{name}={value}" for name, value in os.environ.items()])
     how = REBOOT
     try:
-        native.arm(sys.orig_argv, [f"{name}={value}" for name, value in os.environ.items()])
         how = _serve(platform)
     except BaseException as error:  # noqa: BLE001 - an exception that leaves PID 1 is a panic
         _start_anew(error)
@@ -115,9 +116,12 @@ def main(platform: Platform | None = None) -> None:
 
 def _start_anew(error: BaseException) -> None:
     """Execute PID 1 again. Returns only when that is impossible."""
-    try:
-        native.reexec(loop.describe(error))
-    except MemoryError:
-        native.reexec("MemoryError")
-    except OSError as problem:
-        kmsg.log(f"ainit cannot go on, rebooting: {problem}", 2)
+    reason = type(error).__name__
+    for _ in range(_TRIES):
+        try:
+            reason = loop.describe(error)
+            native.reexec(reason)
+        except MemoryError:
+            native.reexec(reason)
+        except OSError as problem:
+            kmsg.log(f"ainit cannot be executed anew: {problem}", 2)

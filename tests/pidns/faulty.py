@@ -1,95 +1,200 @@
-"""PID 1 of a fault test: ``guest.py`` under a trace function that raises where it is told to.
+"""PID 1 of a fault test: ``guest.py``, with faults where the orders in ``DIRECTORY/inject`` say so.
 
-Run like ``guest.py``. What to do stands in 64 bytes of shared memory, ``DIRECTORY/inject``: one order
-at a time, which is taken off before it is carried out, so that PID 1 finds it once, also when it is
-the next incarnation that gets there. See ``Injector`` in ``sweep.py`` for the other side.
+Run like ``guest.py``. Lines are traced only while there is an order or a recording, and only in
+functions that hold the line; that is looked at whenever PID 1's loop wakes up, so that an order is
+given before what makes PID 1 get there. ``DIRECTORY/mutant`` names a fault of PID 1's own making,
+which a sweep must find. See ``orders.py`` for the page that both sides share.
 """
 
-import errno
 import marshal
+import mmap
 import os
+import select
 import sys
 
 here = os.path.dirname(os.path.abspath(__file__))
+repository = os.path.dirname(os.path.dirname(here))
 directory = sys.argv[1]
-package = os.path.dirname(os.path.dirname(here)) + "/ainit/"
+package = repository + "/ainit/"
+sys.path.insert(0, repository)
 
-import ctypes  # noqa: E402
+from tests.pidns import orders  # noqa: E402
 
-IDLE, RAISE, RECORD, DUMP, NO_MEMORY = range(5)
-EXCEPTIONS = (
-    lambda: MemoryError(),
-    lambda: OSError(errno.EMFILE, "too many open files"),
-    lambda: OSError(errno.ENOMEM, "out of memory"),
-    lambda: RuntimeError("injected"),
-    lambda: KeyboardInterrupt(),
-    lambda: SystemExit(3),
-    lambda: RecursionError("injected"),
-    lambda: KeyError("injected"),
-    lambda: ValueError("injected"),
-    lambda: OSError(errno.EIO, "input/output error"),
-    lambda: UnicodeError("injected"),
-    lambda: GeneratorExit(),
-)
+with open(f"{directory}/inject", "r+b") as _file:
+    _memory = mmap.mmap(_file.fileno(), orders.PAGE)
+board = orders.Board.from_buffer(_memory)
+board.incarnation += 1
 
+try:
+    import _testcapi
+except ImportError:  # a Python without its own tests: allocations do not fail
+    _testcapi = None
 
-class Order(ctypes.Structure):
-    """What the two sides share. ``fired`` counts what was raised."""
-
-    _fields_ = [
-        ("mode", ctypes.c_int32),
-        ("line", ctypes.c_int32),
-        ("exception", ctypes.c_int32),
-        ("fired", ctypes.c_int32),
-        ("file", ctypes.c_char * 48),
-    ]
-
-
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.mmap.restype = ctypes.c_void_p
-_libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
-_file = os.open(f"{directory}/inject", os.O_RDWR | os.O_CLOEXEC)
-order = Order.from_address(_libc.mmap(None, 4096, 3, 1, _file, 0))
-os.close(_file)
 seen: set[tuple[str, int]] = set()
+armed_file = ""
+armed_line = 0
+lines_of: dict[object, frozenset[int]] = {}
 
 
-def on_line(frame, event, argument):  # type: ignore[no-untyped-def]
-    mode = order.mode
-    if mode == IDLE or event != "line":
-        return on_line
-    name = frame.f_code.co_filename[len(package) :]
-    if mode == RAISE:
-        if frame.f_lineno == order.line and name.encode() == order.file:
-            order.mode = IDLE
-            order.fired += 1
-            raise EXCEPTIONS[order.exception]()
-    elif mode == RECORD:
-        seen.add((name, frame.f_lineno))
-    elif mode == DUMP:
-        order.mode = IDLE
-        with open(f"{directory}/lines.new", "wb") as file:
-            marshal.dump(sorted(seen), file)
-        os.rename(f"{directory}/lines.new", f"{directory}/lines")
-        seen.clear()
-    elif mode == NO_MEMORY and name == order.file.decode() and frame.f_lineno >= order.exception:
-        order.mode = IDLE
-        order.fired += 1
-        import _testcapi
-
-        _testcapi.set_nomemory(order.line, 0)
-    return on_line
+def take():  # type: ignore[no-untyped-def]
+    """Take the next order off."""
+    order = board.orders[board.head]
+    board.head += 1
+    order.incarnation = board.incarnation
+    order.status = orders.FIRED
+    return order
 
 
-def on_call(frame, event, argument):  # type: ignore[no-untyped-def]
-    return on_line if frame.f_code.co_filename.startswith(package) else None
+def record(frame, event, argument):  # type: ignore[no-untyped-def]
+    if event == "line" and board.mode == orders.RECORD:
+        seen.add((frame.f_code.co_filename[len(package) :], frame.f_lineno))
+    return record
 
 
+def strike(frame, event, argument):  # type: ignore[no-untyped-def]
+    """At the line of the next order, do what it says."""
+    here = frame.f_lineno == armed_line and frame.f_code.co_filename == armed_file
+    if event != "line" or not here or board.head >= board.count:
+        return strike
+    what = orders.AT_LINE[take().what]
+    arm()
+    if what in orders.SIGNALS:
+        os.kill(os.getpid(), orders.signal_of(what))  # does not return, once PID 1 looks out for it
+        return strike
+    raise orders.EXCEPTIONS[what]()
+
+
+def enter_recording(frame, event, argument):  # type: ignore[no-untyped-def]
+    return record if frame.f_code.co_filename.startswith(package) else None
+
+
+def enter(frame, event, argument):  # type: ignore[no-untyped-def]
+    """Trace the lines of a function only if the armed one is among them."""
+    code = frame.f_code
+    if code.co_filename != armed_file:
+        return None
+    lines = lines_of.get(code)
+    if lines is None:
+        lines = lines_of[code] = frozenset(line for _, _, line in code.co_lines() if line)
+    return strike if armed_line in lines else None
+
+
+def arm():  # type: ignore[no-untyped-def]
+    """See that the next order, or a recording, is carried out."""
+    global armed_file, armed_line
+    armed_file, armed_line = "", 0
+    if board.mode == orders.RECORD:
+        follow(enter_recording)
+    elif board.head < board.count and board.orders[board.head].kind == orders.RAISE:
+        order = board.orders[board.head]
+        armed_file, armed_line = package + order.file.decode(), order.line
+        follow(enter)
+    elif sys.gettrace() is not None:
+        sys.settrace(None)
+
+
+def follow(entry):  # type: ignore[no-untyped-def]
+    """Trace from now on, the functions that have begun included."""
+    sys.settrace(entry)
+    frame = sys._getframe(2)
+    while frame is not None:
+        frame.f_trace = entry(frame, "call", None)
+        frame = frame.f_back
+
+
+class Starvation:
+    """Allocations that fail, for so many turns of the loop."""
+
+    turns = 0
+    order = None
+
+    def begin(self, order) -> None:  # type: ignore[no-untyped-def]
+        self.turns, self.order = order.line, order
+        _testcapi.set_nomemory(order.what, order.what + 1 if order.flags & orders.ONCE else 0)
+
+    def turn(self) -> None:
+        """Before the loop waits: is it over? If allocations still succeed, there were too few."""
+        self.turns -= 1
+        if self.turns == 0:
+            bytearray(10_000)  # raises when the order was carried out
+            _testcapi.remove_mem_hooks()
+            if not self.order.flags & orders.ONCE:
+                self.order.status = orders.MISSED
+
+
+starvation = Starvation()
+
+
+class Epoll:
+    """``select.epoll``, except that it looks for orders when the main loop wakes up."""
+
+    waited = False
+    kind = select.epoll
+
+    def __init__(self) -> None:
+        real = self.kind()
+        self._poll = real.poll
+        self.register, self.modify, self.unregister = real.register, real.modify, real.unregister
+        self.fileno = real.fileno
+
+    def poll(self, timeout: float, most: int) -> list[tuple[int, int]]:
+        if timeout == 0:  # somebody within a turn
+            return self._poll(timeout, most)
+        if not Epoll.waited:
+            Epoll.waited = True
+            board.taken += 1
+            skip()
+        if starvation.turns:
+            starvation.turn()
+        found = self._poll(timeout, most)
+        if board.mode == orders.DUMP:
+            dump()
+        if board.head < board.count and board.orders[board.head].kind == orders.NO_MEMORY:
+            starvation.begin(take())
+        elif board.head < board.count or board.mode or armed_line:
+            arm()
+        return found
+
+
+def skip() -> None:
+    """PID 1 has taken up: orders that were for before that are missed."""
+    while board.head < board.count and board.orders[board.head].flags & orders.AT_RESUME:
+        board.orders[board.head].status = orders.MISSED
+        board.head += 1
+    arm()
+
+
+def dump() -> None:
+    """Write down the lines that were recorded."""
+    board.mode = orders.IDLE
+    arm()
+    with open(f"{directory}/lines.new", "wb") as file:
+        marshal.dump(sorted(seen), file)
+    os.rename(f"{directory}/lines.new", f"{directory}/lines")
+    seen.clear()
+
+
+def journal_after_spawn() -> None:
+    """PID 1 forgets what it intends: a spawn is in the journal only once it is done."""
+    from ainit.pid1.journal import Journal
+
+    def intend(self, record) -> None:  # type: ignore[no-untyped-def]
+        self.cell.value = 0
+
+    Journal.intend = intend  # type: ignore[method-assign]
+
+
+MUTANTS = {"journal-after-spawn": journal_after_spawn}
+
+select.epoll = Epoll  # type: ignore[assignment, misc]
 path = os.path.join(here, "guest.py")
 with open(path, encoding="utf-8") as source:
     code = compile(source.read(), path, "exec")
-sys.settrace(on_call)
+arm()
 try:
+    if os.path.exists(f"{directory}/mutant"):
+        with open(f"{directory}/mutant") as file:
+            MUTANTS[file.read()]()
     exec(code, {"__name__": "__main__", "__file__": path})
 finally:  # as /usr/sbin/init does it
     argv = [text for text in sys.orig_argv if not text.startswith("--fault=")]

@@ -13,6 +13,8 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(here)))
 from ainit import constants  # noqa: E402
 
 directory = sys.argv[1]
+if not os.path.isdir(directory):
+    os._exit(1)  # its test is gone
 constants.PLAN = f"{directory}/plan.json"
 constants.DEFAULT_MACHINE = f"{directory}/machine.toml"
 constants.CONFIG = f"{directory}/state/config"

@@ -1,51 +1,74 @@
 """Faults of PID 1, one after the other, on one machine full of services that record what happens to
 them.
 
-A fault is an exception raised at a line of PID 1, or a fatal signal, or an allocation that fails.
-Before it, an order is given (`Injector`); then a *stimulus* makes PID 1 get there: a service dies,
-somebody asks, a log line is written, the configuration changes. What must hold whatever happens is
-in `World.check`. Which stimulus gets to which line is recorded first (`World.record`), so that a
+A fault is an exception or a fatal signal at a line of PID 1, a fatal signal at some moment, an
+allocation that fails, or no descriptor left. Before it, an order is given (see ``orders``); then a
+*stimulus* makes PID 1 get there (see ``stimuli``). What must hold whatever happens is in
+``World.check``. Which stimulus gets to which line is recorded first (``World.record``), so that a
 line nobody gets to is known, not skipped.
+
+>>> with World(40) as world:                                             # doctest: +SKIP
+...     faults = list(pairs(world.record()))
+...     world.inject(faults[0])
+...     world.check()
 """
 
 from __future__ import annotations
 
-import ctypes
+import json
 import marshal
 import mmap
 import os
+import random
+import resource
 import signal
+import subprocess
+import sys
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ainit.child.client import Client
 from ainit.errors import AinosError
+from tests.pidns import orders
 from tests.pidns.machine import CONTROL, Machine, Process
+from tests.pidns.stimuli import OTHERS, SURVIVORS, Stimuli
 from tests.support.wait import wait_for
 
-IDLE, RAISE, RECORD, DUMP, NO_MEMORY = range(5)
-EXCEPTIONS = (
-    "MemoryError", "EMFILE", "ENOMEM", "RuntimeError", "KeyboardInterrupt", "SystemExit",
-    "RecursionError", "KeyError", "ValueError", "EIO", "UnicodeError", "GeneratorExit",
-)  # fmt: skip
-SIGNALS = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
-FAST = {"first_s": 0.01, "factor": 1.0, "max_s": 0.01, "limit": 0}
-# A service that writes down each start before anything else, and says one line.
-RECORDER = 'echo "$AINOS_UNIT $$" >>%s; echo started; exec sleep 1000000'
-# A service that writes a numbered line for each line that comes through a FIFO.
-CHATTER = 'n=0; while :; do while read -r x; do n=$((n+1)); echo "line $n"; done <%s; done'
-EXTRA = '[service]\nexec = ["/bin/sleep", "1000000"]\nautostart = false\n'
 SECONDS = 60.0
+_PAUSE_SECONDS = 0.001
+_STARVED_SECONDS = 0.05  # for which no descriptor is left
+_MOMENT_SECONDS = 0.03  # within which a signal comes, after a stimulus has begun
+_JOURNAL_FD = 9
+REEXEC = "reexec"
 
 Line = tuple[str, int]
+Record = dict[str, Any]
+# In the machine's pid namespace: sends the signals that it is told to.
+KILLER = """
+import os
+while True:
+    pid, number = map(int, input().split())
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+    print(flush=True)
+"""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault: what, where, and the stimulus that gets there."""
+    """One fault: what, where, and the stimulus that gets there.
+
+    ``kind`` is one of AT_LINE; ``SIGNAL@`` and its name for one that comes from outside at some
+    moment; ``allocation`` and ``allocations`` for the ``line``-th allocation of a turn, and all
+    from that on; ``descriptors`` for ``line`` descriptors that are left.
+    """
 
     kind: str
     file: str
@@ -55,347 +78,470 @@ class Fault:
     def __str__(self) -> str:
         return f"{self.kind} at {self.file}:{self.line} by {self.stimulus}"
 
+    @property
+    def key(self) -> str:
+        """The same, without how it was got to."""
+        return f"{self.kind} {self.file}:{self.line}"
 
-class _Order(ctypes.Structure):
-    _fields_ = (
-        ("mode", ctypes.c_int32),
-        ("line", ctypes.c_int32),
-        ("exception", ctypes.c_int32),
-        ("fired", ctypes.c_int32),
-        ("file", ctypes.c_char * 48),
-    )
-
-
-class Injector:
-    """Gives orders to ``faulty.py``."""
-
-    def __init__(self, directory: Path) -> None:
-        path = directory / "inject"
-        path.write_bytes(bytes(4096))
-        with path.open("r+b") as file:
-            self._map = mmap.mmap(file.fileno(), 4096)
-        self.order = _Order.from_buffer(self._map)
-
-    def arm(self, file: str, line: int, exception: str) -> None:
-        """Raise ``exception`` the next time that PID 1 is about to execute this line."""
-        self.order.file = file.encode()
-        self.order.line = line
-        self.order.exception = EXCEPTIONS.index(exception)
-        self.order.mode = RAISE
-
-    def starve(self, file: str, line: int, allocation: int) -> None:
-        """From the ``allocation``-th on after this line is reached, every allocation fails."""
-        self.order.file = file.encode()
-        self.order.line = allocation
-        self.order.exception = line
-        self.order.mode = NO_MEMORY
-
-    def disarm(self) -> None:
-        """Take back an order that was not reached."""
-        self.order.mode = IDLE
+    @property
+    def at_resume(self) -> bool:
+        """Whether it comes while PID 1 takes up from its journal."""
+        return self.stimulus == REEXEC and self.kind in orders.AT_LINE
 
 
 @dataclass
 class Tally:
-    """What came of the faults; every number but the first is to be 0."""
+    """What came of the faults. ``handled`` are those that PID 1 expected and went on from; what is
+    below them is to be 0.
+    """
 
     faults: int = 0
-    handled: int = 0  # of them, errors that PID 1 expected and went on from
-    not_reached: int = 0
+    handled: int = 0
+    missed: int = 0
     services_lost: int = 0
     started_twice: int = 0
     zombies: int = 0
     panics: int = 0
     log_bytes_lost: int = 0
+    descriptors_gained: int = 0
     trouble: list[str] = field(default_factory=list)
+    swallowed: list[str] = field(default_factory=list)
+    slow: list[tuple[float, str]] = field(default_factory=list)
 
 
 class World:
     """A machine with ``count`` services. Use as a context manager."""
 
-    def __init__(self, count: int) -> None:
-        self.count = count
+    def __init__(self, count: int, *, mutant: str = "", seed: int = 1) -> None:
         self.tally = Tally()
         self.machine = Machine()
         self.machine.guest = "faulty.py"
         self.directory = self.machine.directory
-        self.injector = Injector(self.directory)
         self.names = [f"s{number}" for number in range(count)]
-        self._starts = self.directory / "starts"
-        self._expected: Counter[str] = Counter()
-        self._spoken = 0
-        self._turn = 0
-        self.stimuli: dict[str, Callable[[], None]] = {
-            "crash": self._crash,
-            "leave": self._leave,
-            "fork": self._fork,
-            "notify": self._notify,
-            "log": self._log,
-            "ask": self._ask,
-            "restart": self._restart,
-            "stop": self._stop,
-            "oneshot": self._oneshot,
-            "provide": self._provide,
-            "configure": self._configure,
-            "reexec": self._reexec,
-            "malformed": self._malformed,
-        }
+        self.starts = self.directory / "starts"
+        self.expected: Counter[str] = Counter(dict.fromkeys(self.names, 1))
+        self.stimuli = Stimuli(self)
+        self.random = random.Random(seed)
+        self.batch: list[str] = []  # faults since the last check
+        self.suspects: list[list[str]] = []  # the same, for each trouble
+        self._client: Client | None = None
+        self._killer: subprocess.Popen[str] | None = None
+        self._counted = (0, 0)  # the cursor in counter's log, and its last number
+        self._descriptors: Counter[str] = Counter()
+        inject = self.directory / "inject"
+        inject.write_bytes(bytes(orders.PAGE))
+        with inject.open("r+b") as file:
+            self._page = mmap.mmap(file.fileno(), orders.PAGE)
+        self.board = orders.Board.from_buffer(self._page)
+        if mutant:
+            (self.directory / "mutant").write_text(mutant)
 
     def __enter__(self) -> World:
-        machine = self.machine
-        for name in self.names:
-            script = RECORDER % self._starts
-            machine.unit(name, command=["/bin/sh", "-c", script], backoff=FAST, restart="always")
-        fifo = self.directory / "fifo"
-        os.mkfifo(fifo)
-        machine.unit("chatter", command=["/bin/sh", "-c", CHATTER % fifo], backoff=FAST)
-        machine.unit("speaker", "speaker", type="notify", backoff=FAST, fd_store_max=4)
-        leaver = "trap '' TERM; sleep 1000000 & exit 1"
-        machine.unit(
-            "leaver", command=["/bin/sh", "-c", leaver], autostart=False, restart="never"
-        )
-        forker = "sleep 1000000 & exit 0"
-        machine.unit(
-            "forker", command=["/bin/sh", "-c", forker], type="forking", autostart=False
-        )
-        machine.unit("once", command=["/bin/true"], type="oneshot", autostart=False)
-        machine.unit("needed", command=["/bin/sleep", "1000000"], autostart=False)
-        machine.unit(
-            "needing", command=["/bin/sleep", "1000000"], autostart=False, requires=["needed"]
-        )
-        machine.unit(
-            "echo", "provide", "org.ainos.Echo", "/dev/null", type="notify",
-            provides=["org.ainos.Echo"],
-        )  # fmt: skip
-        machine.tpm()
-        machine.boot()
-        self._expected.update(dict.fromkeys(self.names, 1))
-        wait_for(self._all_ready, "all services to be ready", SECONDS * 3)
+        self.stimuli.units()
+        try:
+            self.machine.boot()
+            pid = str(self.machine.init_host_pid)
+            self._killer = subprocess.Popen(
+                ["nsenter", "--pid", "--target", pid, sys.executable, "-I", "-S", "-c", KILLER],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            self.until(self._all_ready, "all services to be ready", SECONDS * 5)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._client is not None:
+            self._client.close()
         self.machine.destroy()
+        self.stimuli.close()
+        if self._killer is not None:
+            assert self._killer.stdin and self._killer.stdout
+            self._killer.wait(60)
+            self._killer.stdin.close()
+            self._killer.stdout.close()
+
+    # Faults.
 
     def record(self) -> dict[str, set[Line]]:
         """The lines of PID 1 that each stimulus gets to."""
         found: dict[str, set[Line]] = {}
-        for name, stimulus in self.stimuli.items():
+        for name, stimulus in self.stimuli.table.items():
             lines: set[Line] = set()
-            for _ in range(2):
-                self.injector.order.mode = RECORD
+            for _ in range(1 if name == "soft-reboot" else 2):
+                self.board.mode = orders.RECORD
+                self.describe("chatter")
                 stimulus()
                 self._settle()
-                self.injector.order.mode = DUMP
+                self.board.mode = orders.DUMP
                 path = self.directory / "lines"
-                self._poke(lambda path=path: path.exists())  # type: ignore[misc]
+                self.until(lambda path=path: self.peek("chatter") and path.exists(), "lines")  # type: ignore[misc]
                 lines.update(marshal.loads(path.read_bytes()))
                 path.unlink()
             found[name] = lines
+        self._descriptors = self._open_descriptors()
         return found
 
-    def inject(self, fault: Fault) -> bool:
-        """One fault; False when the line was not reached this time."""
-        before = self.injector.order.fired
-        if fault.kind.startswith("SIG"):
-            self.stimuli[fault.stimulus]()
-            os.kill(self.machine.init_host_pid, signal.Signals[fault.kind])
-            self.tally.faults += 1
+    def inject(self, fault: Fault, *resume: Fault) -> list[Fault]:
+        """One fault, and those of ``resume`` while PID 1 takes up after it. Returns those that came
+        to pass.
+        """
+        begun = time.monotonic()
+        self.batch += [str(one) for one in (fault, *resume)]
+        cleared = None
+        given: list[Fault] = []
+        if "@" in fault.kind:
+            number = orders.signal_of(fault.kind.partition("@")[0])
+            moment = self.random.random() * _MOMENT_SECONDS
+            host_pid = self.machine.init_host_pid
+            cleared = threading.Timer(moment, os.kill, (host_pid, number))
+        elif fault.kind == "descriptors":
+            before = self._limit_descriptors(fault.line)
+            cleared = threading.Timer(_STARVED_SECONDS, self._restore_descriptors, (before,))
         else:
-            if fault.kind == "allocation":
-                self.injector.starve(fault.file, 0, fault.line)
-            else:
-                self.injector.arm(fault.file, fault.line, fault.kind)
-            self.stimuli[fault.stimulus]()
+            given.append(fault)
+        given += resume
+        before_taken = self.board.incarnation
+        self._arm(given)
+        if cleared is not None:
+            cleared.start()
         try:
+            self.stimuli.table[fault.stimulus]()
+            if cleared is not None:
+                cleared.join()
             self._settle()
         except AssertionError as error:
-            self.tally.trouble.append(f"{fault}: {error}")
-            if not self._lives():
-                self.tally.panics += 1
+            self._complain(f"{fault}: {error}")
             raise
-        if fault.kind.startswith("SIG"):
-            return True
-        fired = self.injector.order.fired - before
-        self.injector.disarm()
-        self.tally.faults += fired
-        self.tally.not_reached += not fired
-        return bool(fired)
+        fired = self._collect(given)
+        if cleared is not None:
+            fired.append(fault)
+            self.tally.handled += self.board.incarnation == before_taken
+        self.tally.faults += len(fired)
+        self.tally.missed += 1 + len(resume) - len(fired)
+        self.tally.slow.append((time.monotonic() - begun, str(fault)))
+        self.tally.slow.sort(reverse=True)
+        del self.tally.slow[10:]
+        return fired
+
+    def _arm(self, faults: Sequence[Fault]) -> None:
+        board = self.board
+        board.count = board.head = 0
+        for index, fault in enumerate(faults):
+            order = board.orders[index]
+            order.status = orders.PENDING
+            order.file = fault.file.encode()
+            order.flags = orders.AT_RESUME if fault.at_resume else 0
+            if fault.kind in orders.AT_LINE:
+                order.kind, order.what = orders.RAISE, orders.AT_LINE.index(fault.kind)
+                order.line = fault.line
+            else:
+                order.kind, order.what, order.line = orders.NO_MEMORY, fault.line, 4
+                order.flags = orders.ONCE if fault.kind == "allocation" else 0
+        board.count = len(faults)
+
+    def _collect(self, faults: Sequence[Fault]) -> list[Fault]:
+        """Take back the orders that are left; the faults that came to pass."""
+        board = self.board
+        board.count = 0
+        self._settle()
+        fired = []
+        for index, fault in enumerate(faults):
+            order = board.orders[index]
+            if order.status != orders.FIRED:
+                continue
+            fired.append(fault)
+            later = [
+                one.incarnation
+                for one in board.orders[index + 1 : len(faults)]
+                if one.status == orders.FIRED
+            ]
+            if order.incarnation == (later[0] if later else board.incarnation):
+                self.tally.handled += 1
+                if fault.kind not in ("EMFILE", "ENOMEM", "EIO") and "SIG" not in fault.kind:
+                    self.tally.swallowed.append(str(fault))
+        return fired
+
+    def _limit_descriptors(self, left: int) -> tuple[int, int]:
+        pid = self.machine.init_host_pid
+        used = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
+        limit = 0
+        while left >= 0:
+            left -= limit not in used
+            limit += 1
+        before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit - 1, before[1]))
+        return before
+
+    def _restore_descriptors(self, before: tuple[int, int]) -> None:
+        resource.prlimit(self.machine.init_host_pid, resource.RLIMIT_NOFILE, before)
+
+    # What must hold.
 
     def check(self) -> None:
         """Compare the machine with what must be: into ``tally``."""
         tally = self.tally
-        self._settle()
-        wait_for(lambda: not self._zombies(), "the dead to be reaped", SECONDS)
-        tally.zombies += len(self._zombies())
+        trouble: list[str] = []
+        try:
+            self.until(self._all_ready, "every service to be ready", pause=0.05)
+            wait_for(lambda: not self._zombies(), "the dead to be reaped", 10.0)
+        except AssertionError as error:
+            trouble.append(str(error))
+            tally.zombies += len(self._zombies())
         processes = self.machine.processes()
         units = {str(unit["name"]): unit for unit in self._units()}
-        by_pid = {one.pid: one for one in processes}
-        lost = [name for name in self.names if units[name]["pid"] not in by_pid]
+        alive = {one.pid for one in processes if one.state != "Z"}
+        lost = [name for name in self.names if units[name]["pid"] not in alive]
         tally.services_lost += len(lost)
-        sleepers = [one for one in processes if one.command == "sleep 1000000"]
-        known = {unit["pid"] for unit in units.values()}
-        strays = [one for one in sleepers if one.pid not in known and not self._is_child(one)]
-        starts = Counter(line.split()[0] for line in self._starts.read_text().splitlines())
-        wrong = {
-            name: (starts[name], self._expected[name])
-            for name in self.names
-            if starts[name] != self._expected[name]
-        }
+        strays = self._strays(processes, units)
+        wrong = self._wrong_starts()
         tally.started_twice += len(strays) + len(wrong)
-        spoken = [line for line in self.machine.log("chatter") if line.startswith("line ")]
-        missing = [n for n in range(1, self._spoken + 1) if f"line {n}" not in set(spoken)]
-        tally.log_bytes_lost += sum(len(f"line {n}\n") for n in missing)
-        if lost or strays or wrong or missing:
-            tally.trouble.append(f"lost {lost}, strays {strays}, starts {wrong}, lines {missing}")
+        missing = self._missing_lines()
+        tally.log_bytes_lost += sum(len(line) + 1 for line in missing)
+        gained = self._gained()
+        tally.descriptors_gained += gained.total()
+        self._descriptors += gained  # told once
+        if not self._lives():
+            tally.panics += 1
+            trouble.append("PID 1 is gone")
+        for what, found in (
+            ("lost", lost), ("strays", strays), ("starts", wrong), ("lines", missing),
+            ("descriptors", dict(gained)),
+        ):  # fmt: skip
+            if found:
+                trouble.append(f"{what}: {found!r:.300}")
+        if trouble:
+            self._complain("; ".join(trouble))
+        self.batch.clear()
 
-    # Stimuli.
+    def _complain(self, text: str) -> None:
+        self.tally.trouble.append(text)
+        self.suspects.append(list(self.batch))
 
-    def _victim(self) -> str:
-        self._turn += 1
-        return self.names[self._turn % self.count]
-
-    def _crash(self) -> None:
-        name = self._victim()
-        pid = self._pid(name)
-        self._expected[name] += 1
-        self.machine.kill(pid)
-        self._poke(lambda: self._pid(name) not in (0, pid))
-
-    def _restart(self) -> None:
-        name = self._victim()
-        pid = self._pid(name)
-        self._expected[name] += 1
-        self._call("Restart", name=name)
-        wait_for(lambda: self._pid(name) not in (0, pid) or self._call("Restart", name=name) and 0,
-                 f"{name} to be restarted", SECONDS)
-
-    def _leave(self) -> None:
-        self._insist("Start", "leaver", "failed")
-
-    def _fork(self) -> None:
-        self._insist("Start", "forker", "ready")
-        self._insist("Stop", "forker", "inactive")
-
-    def _oneshot(self) -> None:
-        self._insist("Start", "once", "exited")
-        self._insist("Stop", "once", "inactive")
-
-    def _stop(self) -> None:
-        self._insist("Start", "needing", "ready")
-        self._insist("Stop", "needed", "inactive")
-
-    def _notify(self) -> None:
-        pid = self._pid("speaker")
-        if pid:
-            self.machine.kill(pid, signal.SIGUSR1)
-        self._call("Describe", name="speaker")
-
-    def _log(self) -> None:
-        descriptor = os.open(self.directory / "fifo", os.O_WRONLY)
-        os.write(descriptor, b"x\n")
-        os.close(descriptor)
-        self._spoken += 1
-        wanted = f"line {self._spoken}"
-        self._poke(lambda: wanted in self.machine.log("chatter"))
-
-    def _ask(self) -> None:
-        self._call("Status")
-        self._call("Logs", unit="chatter", lines=10)
-        self._call("Measurements")
-        self._call("Accounting")
-
-    def _provide(self) -> None:
-        self._call("org.ainos.Echo.Echo", text="hello")
-
-    def _configure(self) -> None:
-        self._call("Configure", files={"units/extra.toml": EXTRA})
-        self._call("Configure", files={"units/extra.toml": ""})
-
-    def _reexec(self) -> None:
-        self._call("Reexec")
-
-    def _malformed(self) -> None:
-        self._call("NoSuchMethod")
-        self._call("Describe", name="nobody")
-
-    # Looking.
-
-    def _call(self, member: str, **parameters: object) -> dict[str, object]:
-        """A call that a fault may cut off."""
-        try:
-            method = member if "." in member else f"{CONTROL}.{member}"
-            with Client(self.machine.control, timeout=SECONDS) as client:
-                return client.call(method, parameters)
-        except AinosError:
-            return {}
-        except Exception as error:  # noqa: BLE001 - an error reply
-            return {"error": str(error)}
-
-    def _insist(self, member: str, name: str, state: str) -> None:
-        """Ask until it is so: what a fault cut off is asked for again, as a person would."""
-
-        def reached() -> bool:
-            unit = self._call("Describe", name=name).get("unit")
-            if isinstance(unit, dict) and unit["state"] == state:
-                return True
-            settled = isinstance(unit, dict) and unit["state"] in (
-                "inactive", "failed", "exited", "ready",
-            )  # fmt: skip
-            if settled:
-                self._call(member, name=name)
-            return False
-
-        wait_for(reached, f"{name} to be {state}", SECONDS)
-
-    def _poke(self, condition: Callable[[], bool]) -> None:
-        """Wait for ``condition``, with PID 1 turning."""
-
-        def met() -> bool:
-            self._call("Describe", name="chatter")
-            return condition()
-
-        wait_for(met, "what a stimulus leads to", SECONDS)
-
-    def _pid(self, name: str) -> int:
-        unit = self._call("Describe", name=name).get("unit")
-        pid = unit.get("pid") if isinstance(unit, dict) else 0
-        return pid if isinstance(pid, int) else 0
-
-    def _units(self) -> list[dict[str, object]]:
-        found = wait_for(lambda: self._call("Status").get("units"), "PID 1 to answer", SECONDS)
-        assert isinstance(found, list)
+    def _strays(self, processes: list[Process], units: dict[str, Record]) -> list[str]:
+        """Processes of the recorders that PID 1 does not know of."""
+        found = []
+        for one in processes:
+            if one.command not in ("sleep 1000000", "/bin/sleep 1000000") or one.state == "Z":
+                continue
+            try:
+                group = Path(f"/proc/{one.host_pid}/cgroup").read_text().strip()
+            except OSError:
+                continue
+            name = group.rpartition("/")[2]
+            if name in self.names and units[name]["pid"] != one.pid:
+                found.append(f"{one.pid} of {name}")
+            elif name not in units:
+                found.append(f"{one.pid} of {group}")
         return found
 
-    def _all_ready(self) -> bool:
-        states = {str(unit["name"]): unit["state"] for unit in self._units()}
-        wanted = (*self.names, "chatter", "speaker", "echo")
-        return all(states[name] == "ready" for name in wanted)
+    def _wrong_starts(self) -> dict[str, tuple[int, int]]:
+        """Services whose starts were not as many as they should: found, expected."""
+        wrong: dict[str, tuple[int, int]] = {}
+        deadline = time.monotonic() + 5.0  # a service is ready before it has written
+        while True:
+            starts = Counter(line.split()[0] for line in self.starts.read_text().splitlines())
+            wrong = {
+                name: (starts[name], self.expected[name])
+                for name in self.names
+                if starts[name] != self.expected[name]
+            }
+            late = any(found < expected for found, expected in wrong.values())
+            if not late or time.monotonic() > deadline:
+                break
+            time.sleep(0.01)
+        for name, (found, _) in wrong.items():
+            self.expected[name] = found  # told once
+        return wrong
 
-    def _settle(self) -> None:
-        wait_for(self._all_ready, "every service to be ready", SECONDS)
+    def _missing_lines(self) -> list[str]:
+        """What services wrote and no log has."""
+        said = set(self.lines("chatter", 10_000))
+        wanted = [f"line {number}" for number in range(1, self.stimuli.spoken + 1)]
+        missing = [line for line in wanted if line not in said]
+        cursor, last = self._counted
+        while True:
+            answer = self._insist("Logs", unit="counter", lines=1000, cursors={"counter": cursor})
+            lines = [line for line in answer["lines"] if line["source"] == "unit"]
+            dropped = bool(answer["missed"])
+            for line in lines:
+                number = int(line["text"].split()[0])
+                if not dropped:
+                    missing += [f"number {lost}" for lost in range(last + 1, number)]
+                if number <= last:
+                    missing.append(f"number {number} twice")
+                last, dropped = number, False
+            if not answer["lines"]:
+                break
+            cursor = answer["cursors"]["counter"]
+        self._counted = cursor, last
+        return missing
+
+    def _open_descriptors(self) -> Counter[str]:
+        """The descriptors that PID 1 has when it has just taken up, by what they are for."""
+        self._insist_reexec()
+        pid = self.machine.init_host_pid
+        roles = journaled_descriptors(Path(f"/proc/{pid}/fd/{_JOURNAL_FD}").read_bytes())
+        found: Counter[str] = Counter()
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            role = roles.get(int(name), ("not kept",))
+            if role[0] != "store":  # a service may have that in one of its lives and not in another
+                found[" ".join(role[:2] if role[0] == "pipe" else role)] += 1
+        return found
+
+    def _gained(self) -> Counter[str]:
+        if not self._descriptors or not self._lives():
+            return Counter()
+        return self._open_descriptors() - self._descriptors
+
+    def journal_bytes(self) -> int:
+        """How long the journal is."""
+        return os.stat(f"/proc/{self.machine.init_host_pid}/fd/{_JOURNAL_FD}").st_size
+
+    def resident_bytes(self) -> int:
+        """The memory of PID 1."""
+        for line in Path(f"/proc/{self.machine.init_host_pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) * 1024
+        return 0
+
+    def _insist_reexec(self) -> None:
+        before = self.board.taken
+
+        def done() -> bool:
+            if self.board.taken == before:
+                self.call("Reexec")
+            return bool(self.peek("chatter")) and self.board.taken > before
+
+        self.until(done, "PID 1 to execute itself")
 
     def _zombies(self) -> list[Process]:
         return [one for one in self.machine.processes() if one.state == "Z"]
 
-    def _is_child(self, one: Process) -> bool:
-        """Whether a sleeper is what a service of several processes has."""
-        path = Path(f"/proc/{one.host_pid}/cgroup")
-        return path.exists() and path.read_text().strip().endswith(("/forker", "/leaver"))
-
     def _lives(self) -> bool:
         return Path(f"/proc/{self.machine.init_host_pid}").exists()
 
+    # Talking to PID 1; any call may be cut off by a fault.
 
-def pairs(lines: dict[str, set[Line]], kinds: tuple[str, ...]) -> Iterator[Fault]:
-    """Every (line, exception) pair, each with one of the stimuli that get to the line."""
+    def call(self, member: str, **parameters: object) -> Record:
+        """The answer; empty when there is none, ``error`` when that is what it is."""
+        method = member if "." in member else f"{CONTROL}.{member}"
+        try:
+            if self._client is None:
+                self._client = Client(self.machine.control, timeout=SECONDS)
+            return self._client.call(method, parameters)
+        except AinosError as error:
+            name = getattr(error, "name", None)
+            if isinstance(name, str):  # an error reply
+                return {"error": name}
+            if self._client is not None:
+                self._client.close()
+                self._client = None
+            return {}
+
+    def peek(self, name: str) -> Record:
+        """The state of a unit; empty when there is no answer or no such unit."""
+        unit = self.call("Describe", name=name).get("unit")
+        return unit if isinstance(unit, dict) else {}
+
+    def describe(self, name: str) -> Record:
+        """The state of a unit, however often it takes to be told."""
+        return self.until(lambda: self.peek(name), f"the state of {name}")
+
+    def pid(self, name: str) -> int:
+        """The pid of a unit that is ready."""
+        return int(
+            self.until(
+                lambda: unit["pid"] if (unit := self.peek(name)).get("state") == "ready" else 0,
+                f"{name} to be ready",
+            )
+        )
+
+    def is_anew(self, name: str, pid: int) -> bool:
+        """Whether another process than this is the unit's, and it is ready."""
+        unit = self.peek(name)
+        return bool(unit) and unit["state"] == "ready" and unit["pid"] not in (None, pid)
+
+    def lines(self, name: str, count: int) -> list[str]:
+        """The last lines of a unit's own."""
+        answer = self._insist("Logs", unit=name, lines=count)
+        return [line["text"] for line in answer["lines"] if line["source"] == "unit"]
+
+    def kill(self, pid: int, number: int = signal.SIGKILL) -> None:
+        """Send a signal to a process of the machine."""
+        assert self._killer and self._killer.stdin and self._killer.stdout
+        self._killer.stdin.write(f"{pid} {number}\n")
+        self._killer.stdin.flush()
+        self._killer.stdout.readline()
+
+    def until(
+        self,
+        condition: Callable[[], Any],
+        what: str,
+        seconds: float = SECONDS,
+        pause: float = _PAUSE_SECONDS,
+    ) -> Any:
+        """Wait for ``condition``; not on when PID 1 is gone."""
+
+        def met() -> Any:
+            if not self._lives():
+                self.tally.panics += 1
+                raise AssertionError("PID 1 is gone")
+            return condition()
+
+        return wait_for(met, what, seconds, pause)
+
+    def _insist(self, member: str, **parameters: object) -> Record:
+        answer: Record = self.until(lambda: self.call(member, **parameters), f"{member} answered")
+        return answer
+
+    def _settle(self) -> None:
+        """PID 1 turns, and answers."""
+        self.describe("chatter")
+
+    def _units(self) -> list[Record]:
+        found: list[Record] = self._insist("Status")["units"]
+        return found
+
+    def _all_ready(self) -> bool:
+        states = {str(unit["name"]): unit["state"] for unit in self._units()}
+        return all(states[name] == "ready" for name in (*self.names, *SURVIVORS, *OTHERS))
+
+
+def pairs(
+    lines: dict[str, set[Line]], kinds: Sequence[str] = tuple(orders.EXCEPTIONS)
+) -> Iterator[Fault]:
+    """Every (line, kind) pair, each with one of the stimuli that get to the line, the cheapest of
+    which come first in ``lines``.
+    """
     getting: dict[Line, list[str]] = {}
-    for stimulus, found in sorted(lines.items()):
+    for stimulus, found in lines.items():
         for line in found:
             getting.setdefault(line, []).append(stimulus)
     for (file, number), stimuli in sorted(getting.items()):
-        rare = sorted(stimuli, key=lambda name: len(lines[name]))
+        cheap = [name for name in stimuli if name not in DEAR] or stimuli
         for index, kind in enumerate(kinds):
-            yield Fault(kind, file, number, rare[index % len(rare)])
+            yield Fault(kind, file, number, cheap[index % min(len(cheap), 3)])
+
+
+def journaled_descriptors(data: bytes) -> dict[int, tuple[str, ...]]:
+    """What a journal says of the descriptors that are kept: number → role."""
+    kept: dict[int, tuple[str, ...]] = {}
+    place = 16
+    while length := int.from_bytes(data[place : place + 4], "little"):
+        record = json.loads(data[place + 4 : place + 4 + length])
+        if record[0] == "k":
+            kept[record[1]] = tuple(record[2])
+        elif record[0] == "d":
+            kept.pop(record[1], None)
+        place += 4 + length
+    return kept
+
+
+DEAR = ("soft-reboot", "timer", "revert", "configure", "path", "demand")
 
 
 def elapsed(since: float) -> str:

@@ -12,7 +12,12 @@ DEADLINE_SECONDS = 60.0  # generous, for a slow and busy machine: a passing test
 _PAUSE_SECONDS = 0.01
 
 
-def wait_for(condition: Callable[[], T], what: str, seconds: float = DEADLINE_SECONDS) -> T:
+def wait_for(
+    condition: Callable[[], T],
+    what: str,
+    seconds: float = DEADLINE_SECONDS,
+    pause: float = _PAUSE_SECONDS,
+) -> T:
     """The first true value of ``condition()``. Fails the test, saying ``what`` never came."""
     deadline = time.monotonic() + seconds
     while True:
@@ -21,4 +26,4 @@ def wait_for(condition: Callable[[], T], what: str, seconds: float = DEADLINE_SE
             return value
         if time.monotonic() >= deadline:
             raise AssertionError(f"waited {seconds:g} s for {what}; last seen: {value!r}")
-        time.sleep(_PAUSE_SECONDS)
+        time.sleep(pause)
