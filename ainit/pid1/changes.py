@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from .init import Init
 
 _REVERT = "revert"  # journal: when to go back, and to what
-_CHANGE = "change"  # journal: what is being carried out
 _INVALID = f"{INTERFACE}.InvalidConfiguration"
 _LONGEST_SECONDS = 86400.0
 
@@ -50,8 +49,9 @@ class Changes:
 
     def resume(self) -> None:
         """Carry out what a former PID 1 was about to."""
-        pending = self._init.journal.values.get(_CHANGE)
+        pending = self._init.journal.values.get(configuration.CHANGE)
         if isinstance(pending, dict):
+            configuration.publish(self._plan)
             self._carry_out(pending)
 
     def table(self) -> dict[str, Callable[[Client, Call], Mapping[str, object] | None]]:
@@ -97,7 +97,7 @@ class Changes:
         if self._revert is None:
             raise VarlinkError(f"{INTERFACE}.Refused", {"reason": "nothing waits for confirmation"})
         self._store(configuration.copied())
-        self._forget_revert()
+        self._revert_by(None)
         return {}
 
     def _compile(
@@ -137,33 +137,27 @@ class Changes:
 
     def _apply(self, wanted: Files, seconds: float) -> Change:
         """Make the candidate the plan that is in force."""
-        facts, journal = self._init.facts, self._init.journal
+        facts = self._init.facts
         plan = configuration.read_plan(constants.CANDIDATE_PLAN)
         digest = configuration.digest(wanted)
         self._init.measurements.add(phases.measured(phases.MACHINE_CONFIG, "machine", digest))
         if seconds and self._revert is None:
             _copy(facts.plan, constants.PREVIOUS_PLAN)
             configuration.stage(configuration.copied(), constants.CONFIG_PREVIOUS)
-        if seconds:
-            self._revert = {"at": loop.now() + seconds}
-            journal.put(_REVERT, self._revert)
-        elif self._revert is not None:
-            self._forget_revert()
-        return self._take_over(plan, wanted)
+        return self._take_over(plan, wanted, {"at": loop.now() + seconds} if seconds else None)
 
-    def _take_over(self, plan: Plan, wanted: Files) -> Change:
+    def _take_over(self, plan: Plan, wanted: Files, revert: Record | None) -> Change:
+        """With the record in the journal it is done, whatever befalls this PID 1."""
         facts, journal = self._init.facts, self._init.journal
         found = change.difference(self._plan, plan, self._init.supervisor.wanted())
+        record = {**found.to_record(), _REVERT: revert}
         configuration.stage(wanted, constants.CONFIG_COPY)
-        journal.put(_CHANGE, found.to_record())
-        os.rename(constants.CANDIDATE_PLAN, constants.MACHINE_PLAN)
-        facts.plan = constants.MACHINE_PLAN
-        facts.configuration = constants.MACHINE if wanted else "default"
-        facts.remember(journal)
+        journal.put(configuration.CHANGE, record)
+        configuration.enforce(facts, journal)
         self._plan = plan
         configuration.publish(plan)
         self._init.run_by(plan, found)
-        self._carry_out(found.to_record())
+        self._carry_out(record)
         return found
 
     def _carry_out(self, found: Record) -> None:
@@ -174,7 +168,8 @@ class Changes:
             for name in names if isinstance(names, list) else ():
                 if name in supervisor.units:
                     supervisor.want(name, kind, why)
-        self._init.journal.put(_CHANGE, None)
+        self._revert_by(found.get(_REVERT))
+        self._init.journal.put(configuration.CHANGE, None)
 
     def _store(self, wanted: Files) -> None:
         try:
@@ -192,18 +187,17 @@ class Changes:
         if now < due or self._busy:
             return due
         kmsg.log("nobody confirmed the configuration: back to the one before", kmsg.WARNING)
-        self._forget_revert()
         _copy(constants.PREVIOUS_PLAN, constants.CANDIDATE_PLAN)
         plan = configuration.read_plan(constants.CANDIDATE_PLAN)
         wanted = configuration.gather(constants.CONFIG_PREVIOUS)
         digest = configuration.digest(wanted)
         self._init.measurements.add(phases.measured(phases.MACHINE_CONFIG, "machine", digest))
-        self._take_over(plan, wanted)
+        self._take_over(plan, wanted, None)
         return 0.0
 
-    def _forget_revert(self) -> None:
-        self._revert = None
-        self._init.journal.put(_REVERT, None)
+    def _revert_by(self, revert: object) -> None:
+        self._revert = revert if isinstance(revert, dict) else None
+        self._init.journal.put(_REVERT, self._revert)
 
 
 def _copy(source: str, target: str) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .facts import Facts
+    from .journal import Journal
     from .measure import Measurements
 
 COMPILE_SECONDS = 30.0
@@ -32,13 +33,27 @@ _FINDINGS_BYTES = 16384
 MACHINE_FILE = "machine.toml"
 _SUFFIX = ".toml"
 NAME = "machine"
+CHANGE = "change"  # journal: what is being carried out by the candidate
 
 Files = dict[str, bytes]  # "machine.toml" and "units/NAME.toml" → their bytes
 
 
-def running(facts: Facts) -> Plan:
-    """The plan that a former PID 1 ran by."""
+def running(facts: Facts, journal: Journal) -> Plan:
+    """The plan that a former PID 1 ran by, or that it had begun to run by."""
+    if journal.values.get(CHANGE):
+        enforce(facts, journal)
     return read_plan(facts.plan)
+
+
+def enforce(facts: Facts, journal: Journal) -> None:
+    """The candidate is the machine's plan from now on, and after a fault. Again is the same."""
+    try:
+        os.rename(constants.CANDIDATE_PLAN, constants.MACHINE_PLAN)
+    except FileNotFoundError:
+        pass  # done before
+    facts.plan = constants.MACHINE_PLAN
+    facts.configuration = constants.MACHINE if copied() else "default"
+    facts.remember(journal)
 
 
 def load(measurements: Measurements, facts: Facts) -> Plan:

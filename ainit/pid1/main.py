@@ -13,7 +13,7 @@ import os
 import sys
 
 from .. import __version__, constants
-from ..linux import kmsg, native, process
+from ..linux import kmsg, libc, native, process
 from ..linux.cgroup import Tree
 from ..linux.watchdog import Watchdog
 from . import configuration, loop
@@ -46,6 +46,7 @@ def _start(platform: Platform, journal: Journal, facts: Facts) -> Init:
     """Everything before the loop. Each step may have been done already."""
     if not facts.found:
         facts.started = facts.started or loop.now()
+        libc.raise_descriptors()
         platform.prepare()
         kmsg.log(f"ainit {__version__} is PID {os.getpid()}")
     measurements = platform.measurements(journal)
@@ -60,7 +61,7 @@ def _start(platform: Platform, journal: Journal, facts: Facts) -> Init:
             facts.problems.append(f"the kernel lacks cgroup controllers: {', '.join(lacking)}")
         facts.remember(journal)
     else:
-        plan = configuration.running(facts)
+        plan = configuration.running(facts, journal)
     return Init(plan, facts, journal, measurements)
 
 
@@ -81,6 +82,7 @@ def _watch(init: Init, journal: Journal) -> Watchdog:
 def _serve(platform: Platform) -> str:
     """Run the machine; returns how it goes down."""
     journal, facts = _take_up()
+    process.reserve()
     if facts.faults_in_a_row > constants.FAULTS_IN_A_ROW:
         kmsg.log(f"{facts.faults_in_a_row} faults in a row, rebooting: {facts.last_fault}", 2)
         return REBOOT
