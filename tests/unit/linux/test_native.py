@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[3]
 PROGRAM = f"""
 import json, os, signal, sys
 sys.path.insert(0, {str(ROOT)!r})
-from ainit.linux import native
+from ainit.linux import libc, native
 if sys.argv[-1].startswith("--fault="):
     child = int(os.environ["CHILD"])
     os.kill(child, 9)
@@ -180,7 +180,7 @@ def test_it_is_executed_anew_any_number_of_times(tmp_path: Path) -> None:
     program.write_text(f"""
 import os, sys
 sys.path.insert(0, {str(ROOT)!r})
-from ainit.linux import native
+from ainit.linux import libc, native
 lives = int(os.environ.get("LIVES", "0"))
 print(os.getpid(), *sys.argv[1:], flush=True)
 if lives == 20:
@@ -228,7 +228,7 @@ native.reexec(f"{first} {second}")
 FAILING = f"""
 import errno, os, signal, sys
 sys.path.insert(0, {str(ROOT)!r})
-from ainit.linux import native
+from ainit.linux import libc, native
 native.arm(["/nonexistent"], [])
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
 try:
@@ -271,7 +271,9 @@ def test_what_does_not_fit_is_refused(argv: list[str], environment: list[str], w
 def test_a_missing_library_says_what_makes_it(tmp_path: Path) -> None:
     package = tmp_path / "ainit" / "linux"
     package.mkdir(parents=True)
-    (package / "native.py").write_text(Path(native.__file__).read_text(encoding="utf-8"))
+    for name in ("native.py", "libc.py"):
+        text = Path(native.__file__).with_name(name).read_text(encoding="utf-8")
+        (package / name).write_text(text, encoding="utf-8")
     done = subprocess.run(
         ["/usr/bin/python3", "-I", "-S", "-c",
          f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import ainit.linux.native"],

@@ -182,9 +182,10 @@ class Life(RuleBasedStateMachine):
         self.now += seconds
         self.feed(Event(life.DEADLINE))
 
-    @rule()
-    def it_is_stopped_for_good(self) -> None:
-        """After a stop and the end of every process it is down."""
+    @rule(wish=st.sampled_from([life.START, life.RESTART, life.STOP]))
+    def it_is_stopped_for_good(self, wish: str) -> None:
+        """After a stop and the end of every process it is down, whatever was wanted before."""
+        self.feed(Event(wish))
         self.feed(Event(life.STOP))
         if self.state.pid:
             self.exit(-15)
