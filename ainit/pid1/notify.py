@@ -42,6 +42,7 @@ _DESCRIPTORS_MAX = 253  # SCM_MAX_FD of the kernel
 _ANCILLARY_BYTES = CMSG_SPACE(12) + CMSG_SPACE(4 * _DESCRIPTORS_MAX)
 _RECEIVE_BYTES = 4 << 20
 _LISTENER = ("notify",)
+_UNWATCHED = "unwatched"  # ends the role of a descriptor stored with FDPOLL=0
 
 
 class Notifications:
@@ -58,6 +59,7 @@ class Notifications:
         *,
         poisoned: bool = False,
     ) -> None:
+        self._loop = events
         self._journal = journal
         self._supervisor = supervisor
         kept = journal.of(*_LISTENER).get(_LISTENER)
@@ -67,6 +69,7 @@ class Notifications:
         self._stores: dict[str, dict[Role, int]] = {}
         for role, number in journal.of("store").items():
             self._stores.setdefault(role[1], {})[role] = number
+            self._watch(role, number)
         if poisoned:
             self._take()
         events.add(self._socket.fileno(), loop.READ, self._readable)
@@ -153,16 +156,29 @@ class Notifications:
             if any(libc.same_file(descriptor, number) for number in held.values()):
                 continue  # said twice, or heard twice over a fault
             copy = os.dup(descriptor)
-            role = ("store", unit.name, label, f"{following:06}")
+            role: Role = ("store", unit.name, label, f"{following:06}")
+            if said.get("FDPOLL") == "0":
+                role = (*role, _UNWATCHED)
             self._journal.keep(copy, role)
             held[role] = copy
             following += 1
+            self._watch(role, copy)
+
+    def _watch(self, role: Role, number: int) -> None:
+        """Remove a descriptor once its other end is gone, if it has one and nobody said not to."""
+        if _UNWATCHED in role[4:]:
+            return
+        try:
+            self._loop.add(number, 0, lambda _: self._remove(role))  # GONE is always told
+        except OSError:
+            pass  # a file, which has no other end, or no room to watch: it stays
 
     def _remove(self, role: Role) -> None:
         held = self._stores[role[1]]
         number = held.pop(role)
         if not held:
             del self._stores[role[1]]
+        self._loop.remove(number)
         self._journal.drop(number)
         os.close(number)
 

@@ -166,17 +166,125 @@ method Release(agent: string) -> ()
     Service(description, methods).serve()
 
 
+def puppet(path: str) -> None:
+    """Does what it is told: Python on a connection to ``path``, answered with ``answer`` as JSON."""
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    Path(path).unlink(missing_ok=True)
+    server.bind(path)
+    server.listen()
+    names = globals()
+    while True:
+        peer, _ = server.accept()
+        with peer:
+            source = b"".join(iter(lambda: peer.recv(65536), b""))  # noqa: B023
+            names["answer"] = None
+            exec(source, names)
+            peer.sendall(json.dumps(names["answer"]).encode())
+
+
+def ready_puppet(path: str) -> None:
+    notify(b"READY=1")
+    puppet(path)
+
+
+def store(name: str, *descriptors: int, more: str = "") -> None:
+    """Have PID 1 keep descriptors."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.connect(os.environ["NOTIFY_SOCKET"])
+        text = f"FDSTORE=1\nFDNAME={name}\n{more}"
+        socket.send_fds(channel, [text.encode()], list(descriptors))
+
+
+def memory(text: bytes) -> int:
+    """A descriptor of memory that holds ``text``."""
+    descriptor = os.memfd_create("text")
+    os.write(descriptor, text)
+    return descriptor
+
+
+def given() -> dict[str, str]:
+    """What was handed over: names, with the first bytes of what can be read there."""
+    count = int(os.environ.get("LISTEN_FDS", "0"))
+    names = os.environ.get("LISTEN_FDNAMES", "").split(":")
+    found = {}
+    for name, descriptor in zip(names, range(3, 3 + count), strict=False):
+        try:
+            found[name] = os.pread(descriptor, 64, 0).decode()
+        except OSError:
+            found[name] = ""
+    return found
+
+
+def child(path: str) -> None:
+    """Leave a puppet in a session of its own, which PID 1 adopts."""
+
+    def begin() -> None:
+        let_go()
+        puppet(path)
+
+    detached(begin)
+
+
+def let_go() -> None:
+    """Of a fork: close what its parent has open, so that nobody takes it for that."""
+    os.closerange(3, 256)
+
+
+def descriptors() -> dict[str, str]:
+    """What this process has open."""
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found[name] = os.readlink(f"/proc/self/fd/{name}")
+        except FileNotFoundError:
+            pass  # the listing's own
+    return found
+
+
+def identity(*arguments: str) -> None:
+    """Prints as JSON what the kernel says that this process is and may."""
+    import resource
+
+    umask = os.umask(0)
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    limits = {
+        name.removeprefix("RLIMIT_").lower(): resource.getrlimit(getattr(resource, name))
+        for name in dir(resource)
+        if name.startswith("RLIMIT_")
+    }
+    found = {
+        "uid": os.getresuid(),
+        "gid": os.getresgid(),
+        "groups": sorted(os.getgroups()),
+        "umask": umask,
+        "nice": os.getpriority(os.PRIO_PROCESS, 0),
+        "directory": os.getcwd(),
+        "environment": dict(os.environ),
+        "oom_score": int(Path("/proc/self/oom_score_adj").read_text()),
+        "status": {key: value.strip() for key, value in status.items()},
+        "limits": limits,
+        "descriptors": descriptors(),
+        "session": os.getsid(0) == os.getpid(),
+        "arguments": arguments,
+        "cgroup": Path("/proc/self/cgroup").read_text(),
+    }
+    say(json.dumps(found))
+
+
 VERBS: dict[str, Callable[..., None]] = {
     "crash": crash,
     "environment": environment,
     "flood": flood,
+    "identity": identity,
     "model": model,
     "ordered": ordered,
     "orphans": orphans,
     "pause": pause,
     "provide": provide,
+    "puppet": puppet,
     "ready": ready,
     "ready-from-grandchild": ready_from_grandchild,
+    "ready-puppet": ready_puppet,
     "speaker": speaker,
     "stubborn": stubborn,
 }
