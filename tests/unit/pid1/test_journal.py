@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 
-from ainit.errors import AinosError
+from ainit.errors import AinosError, JournalError
 from ainit.pid1.journal import Forgetful, Journal
 from ainit.policy.plan import Record
 from ainit.wire.codec import dumps
@@ -164,8 +165,7 @@ def test_a_compaction_that_fails_changes_nothing(
 
     with monkeypatch.context() as broken:
         broken.setattr(os, "pwrite", full)
-        with pytest.raises(OSError, match="No space"):
-            journal.compact([{"name": "a"}])
+        journal.compact([{"name": "a"}])
     assert bytes_of(journal) == before
     journal.put("after", 1)
     assert read_again(journal).values["after"] == 1
@@ -178,11 +178,35 @@ def test_a_record_that_is_not_written_as_a_whole_is_an_error(
     write = os.pwrite
     with monkeypatch.context() as broken:
         broken.setattr(os, "pwrite", lambda fd, data, at: write(fd, data[:-1], at))
-        with pytest.raises(OSError, match="as a whole"):
+        with pytest.raises(JournalError, match="as a whole"):
             journal.put("key", 2)
     assert read_again(journal).values == {"key": 1}
     journal.put("key", 3)
     assert read_again(journal).values == {"key": 3}
+
+
+def test_a_journal_that_cannot_be_read_now_is_not_taken_for_none(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> bytes:
+        raise OSError(12, "Cannot allocate memory")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "pread", fails)
+        with pytest.raises(OSError, match="allocate"):
+            read_again(journal)
+
+
+def test_a_journal_is_read_to_its_end_in_whatever_pieces(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(journal)
+    before = read_again(journal)
+    read = os.pread
+    with monkeypatch.context() as slow:
+        slow.setattr(os, "pread", lambda fd, count, at: read(fd, min(count, 16), at))
+        again = read_again(journal)
+    assert (again.units, again.values, again.kept) == (before.units, before.values, before.kept)
 
 
 def test_descriptors_are_kept_by_role_until_they_are_dropped(journal: Journal) -> None:
