@@ -36,6 +36,9 @@ _libc.mount.argtypes = [
 ]
 _libc.umount2.argtypes = [ctypes.c_char_p, ctypes.c_int]
 _libc.reboot.argtypes = [ctypes.c_uint]
+_libc.setrlimit.argtypes = [ctypes.c_int, ctypes.c_void_p]
+_RLIMIT_NOFILE = 7
+_DESCRIPTORS = 1 << 20
 _libc.malloc_trim.argtypes = [ctypes.c_size_t]
 _libc.prctl.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
 
@@ -151,3 +154,9 @@ def release(address: int, size: int) -> None:
 def trim() -> None:
     """Give memory that was freed back to the kernel (malloc_trim(3))."""
     _libc.malloc_trim(0)
+
+
+def raise_descriptors() -> None:
+    """Let this process have as many descriptors as the kernel gives to anybody (setrlimit(2))."""
+    limit = (ctypes.c_ulong * 2)(_DESCRIPTORS, _DESCRIPTORS)
+    _check(_libc.setrlimit(_RLIMIT_NOFILE, ctypes.addressof(limit)), "RLIMIT_NOFILE")

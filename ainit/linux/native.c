@@ -42,6 +42,7 @@ struct job {
     long shared;         /* share memory with the parent, which sleeps until execve */
     long cgroup;         /* descriptor of the cgroup's directory, or -1 */
     int *pid;            /* where the kernel writes the child's pid */
+    long share_files;    /* share the table of descriptors until the child takes one of its own */
 };
 
 /* The numbers that Python needs, in the order of native.py. */
@@ -206,6 +207,8 @@ EXPORT long ainit_spawn(const struct job *job)
         clone.stack = (unsigned long)child_stack;
         clone.stack_size = sizeof child_stack;
     }
+    if (job->share_files)
+        clone.flags |= CLONE_FILES;
     if (job->cgroup >= 0) {
         clone.flags |= CLONE_INTO_CGROUP;
         clone.cgroup = (unsigned long)job->cgroup;

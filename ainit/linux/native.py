@@ -58,7 +58,7 @@ FAULT = "--fault="  # how the last argument of a re-executed process begins; the
 
 # What a job points into. One is enough: it is free again once the child has executed its program.
 _ARENA_BYTES = 1 << 18
-_JOB_BYTES = 6 * 8
+_JOB_BYTES = 7 * 8
 _arena = bytearray(_ARENA_BYTES)
 _base = ctypes.addressof(ctypes.c_char.from_buffer(_arena))
 _PADDING = (0,) * 6  # to as many arguments as a system call can have
@@ -122,18 +122,23 @@ class Job:
             word = _words[what] = ctypes.addressof(text)
         self._longs += (number, *arguments, *_PADDING[len(arguments) :], flags, word)
 
-    def spawn(self, *, cgroup: int = -1, cell: int = 0, shared: bool = True) -> int:
+    def spawn(
+        self, *, cgroup: int = -1, cell: int = 0, shared: bool = True, share_files: bool = False
+    ) -> int:
         """Start the child; returns its pid once it has executed its program or failed to.
 
         ``cgroup`` is a descriptor of the cgroup's directory, -1 this process's own. The kernel
         writes the pid to the address ``cell`` before the child runs, unless that is 0. ``shared``
         says that the child uses this process's memory until it executes its program, rather than
-        a copy; then this process sleeps until it does. Raises OSError when there is no child.
+        a copy; then this process sleeps until it does. ``share_files`` says so of the table of
+        descriptors, until the child takes one of its own (CLOSE_RANGE_UNSHARE). Raises OSError
+        when there is no child.
         """
         operations = self.longs(self._longs)
         cell = cell or self.longs((0,))
         count = len(self._longs) // 9
-        pack_into("=6q", _arena, 0, operations, count, self._program, shared, cgroup, cell)
+        files = shared and share_files
+        pack_into("=7q", _arena, 0, operations, count, self._program, shared, cgroup, cell, files)
         result = int(_spawn(_base))
         if result < 0:
             raise OSError(-result, os.strerror(-result), "clone3")

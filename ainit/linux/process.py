@@ -12,8 +12,8 @@ from __future__ import annotations
 import os
 from struct import pack
 
-from ..policy.kernel_names import CAPABILITIES, LIMITS
-from . import native
+from ..policy.kernel_names import LIMITS
+from . import identity, native
 from .native import FIRST_IS_RESULT, MAY_FAIL
 
 TYPE_CHECKING = False
@@ -24,16 +24,12 @@ EXEC_FAILED = 203  # the exit status that systemd documents for a failed exec
 
 _AT_FDCWD = -100
 _EVERY_DESCRIPTOR = 0xFFFFFFFF
+_CLOSE_RANGE_UNSHARE = 2
 _SIG_SETMASK = 2
-# Options of prctl(2), and the version of capset(2) that has 64 capabilities.
-_PR_SET_KEEPCAPS = 8
-_PR_CAPBSET_DROP = 24
-_PR_SET_NO_NEW_PRIVS = 38
-_PR_CAP_AMBIENT = 47
-_PR_CAP_AMBIENT_RAISE = 2
-_CAPABILITY_VERSION = 0x20080522
+_PLACES = 32
+_NOFILE = pack("=qq", 1024, 524288)  # soft, hard: what programs that use select(2) can live with
 
-_last_capability = -1
+_places: list[int] = []
 
 
 class Child:
@@ -109,8 +105,33 @@ def spawn(child: Child) -> int:
     fast. Another user could stop it (SIGSTOP) at that very moment by the hand of a process of its
     own, and PID 1 would sleep for good; so its child has a copy of the memory instead.
     """
+    wanted = [child.output, *child.descriptors]
+    if child.user or len(wanted) > len(_places):
+        return _spawn(child, wanted, 0)
+    try:
+        for place, descriptor in zip(_places, wanted, strict=False):
+            os.dup2(descriptor, place, inheritable=False)
+        return _spawn(child, _places[: len(wanted)], _places[-1] + 1)
+    finally:
+        for place in _places[: len(wanted)]:
+            os.dup2(_places[-1], place, inheritable=False)
+
+
+def reserve() -> None:
+    """Keep low places free for what children of root are handed over. They then copy only what is
+    below of a table of descriptors that may be thousands long. Raises OSError.
+    """
+    while len(_places) < _PLACES:
+        _places.append(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
+
+
+def _spawn(child: Child, wanted: list[int], above: int) -> int:
+    """With the descriptors ``wanted``, all below ``above`` unless that is 0."""
     job = native.Job(child.argv[0])
-    _hand_over(job, child)
+    if above:
+        unshare = (above, _EVERY_DESCRIPTOR, _CLOSE_RANGE_UNSHARE)
+        job.add(native.CLOSE_RANGE, *unshare, what="close_range")
+    _hand_over(job, wanted)
     job.add(native.SETSID, what="setsid")
     if child.oom_score is not None:
         path = job.text("/proc/self/oom_score_adj")
@@ -118,12 +139,15 @@ def spawn(child: Child) -> int:
         score = str(child.oom_score).encode()
         written = (0, job.data(score), len(score))
         job.add(native.WRITE, *written, what="oom_score_adj", flags=FIRST_IS_RESULT)
+    if "nofile" not in child.limits:  # not PID 1's own
+        number, limit = LIMITS.index("nofile"), job.data(_NOFILE)
+        job.add(native.PRLIMIT, 0, number, limit, what="limit nofile", flags=MAY_FAIL)
     for name, limit in child.limits.items():
         value = pack("=qq", limit, limit)
         job.add(native.PRLIMIT, 0, LIMITS.index(name), job.data(value), what=f"limit {name}")
     if child.nice:
         job.add(native.SETPRIORITY, 0, 0, child.nice, what="nice")
-    _take_identity(job, child)
+    identity.take(job, child)
     job.add(native.UMASK, child.umask, what="umask")
     job.add(native.CHDIR, job.text(child.directory), what="the working directory")
     listen_pid = job.data(b"LISTEN_PID=" + bytes(20))
@@ -133,14 +157,15 @@ def spawn(child: Child) -> int:
     argv = job.vector(child.argv)
     job.add(native.SIGPROCMASK, _SIG_SETMASK, job.longs((0,)), 0, 8, what="signal mask")
     job.add(native.EXECVE, job.text(child.argv[0]), argv, environment, what="execve")
-    return job.spawn(cgroup=child.cgroup, cell=child.pid_cell, shared=not child.user)
+    shared = not child.user
+    return job.spawn(cgroup=child.cgroup, cell=child.pid_cell, shared=shared, share_files=above > 0)
 
 
-def _hand_over(job: native.Job, child: Child) -> None:
+def _hand_over(job: native.Job, wanted: list[int]) -> None:
     """Descriptors to their places. The table is the child's own, so that what lies where one is
     put is no loss, unless it is to be handed over itself: that is lifted out of the way first.
     """
-    wanted = [child.output, *child.descriptors]
+    wanted = [*wanted]
     end = 2 + len(wanted)
     free = (number for number in range(end, 2 * end) if number not in wanted)
     for index, descriptor in enumerate(wanted):
@@ -154,45 +179,6 @@ def _hand_over(job: native.Job, child: Child) -> None:
     job.add(native.CLOSE_RANGE, end, _EVERY_DESCRIPTOR, what="close_range")
     job.add(native.CLOSE, 0, what="close", flags=MAY_FAIL)  # so that the next one gets this place
     job.add(native.OPENAT, _AT_FDCWD, job.text("/dev/null"), os.O_RDONLY, what="/dev/null")
-
-
-def _take_identity(job: native.Job, child: Child) -> None:
-    """Groups, user and capabilities, in an order in which each is still allowed."""
-    kept = None if child.capabilities is None else [*map(CAPABILITIES.index, child.capabilities)]
-    if kept is not None:
-        for number in range(_capabilities()):
-            if number not in kept:
-                job.add(native.PRCTL, _PR_CAPBSET_DROP, number, what="capabilities")
-        if child.user:
-            job.add(native.PRCTL, _PR_SET_KEEPCAPS, 1, what="capabilities")
-    group = child.user if child.group is None else child.group
-    if child.user or group or child.groups:
-        groups = job.data(pack(f"={len(child.groups)}I", *child.groups))
-        job.add(native.SETGROUPS, len(child.groups), groups, what="groups")
-        job.add(native.SETRESGID, group, group, group, what="group")
-    if not child.user:
-        return
-    job.add(native.SETRESUID, child.user, child.user, child.user, what="user")
-    if kept is not None:
-        mask = sum(1 << number for number in kept)
-        low, high = mask & 0xFFFFFFFF, mask >> 32
-        header = job.data(pack("=Ii", _CAPABILITY_VERSION, 0))
-        sets = job.data(pack("=6I", low, low, low, high, high, high))
-        job.add(native.CAPSET, header, sets, what="capabilities")
-        for number in kept:
-            job.add(
-                native.PRCTL, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, number, what="capabilities"
-            )
-    job.add(native.PRCTL, _PR_SET_NO_NEW_PRIVS, 1, what="no_new_privs")
-
-
-def _capabilities() -> int:
-    """How many capabilities this kernel has. Raises OSError."""
-    global _last_capability
-    if _last_capability < 0:
-        with open("/proc/sys/kernel/cap_last_cap", "rb") as file:
-            _last_capability = int(file.read())
-    return _last_capability + 1
 
 
 def peek_death() -> tuple[int, int] | None:

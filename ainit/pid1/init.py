@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from .measure import Measurements
 
 _HANDLED = (_signal.SIGCHLD, _signal.SIGTERM, _signal.SIGINT, _signal.SIGPWR)
-_DEATHS_A_TURN = 256
+_DEATHS_A_TURN = 16
 _LOOK_AT_HEALTH_SECONDS = 0.25
 _ROUTINE = (life.STARTING, life.READY, life.STOPPING, life.DRAINING, life.INACTIVE)
 
@@ -106,7 +106,9 @@ class Init:
         self._announced = ""
         self._look_at = 0.0
         self._reexec = ""
+        self._dying = False  # more of the dead are left than one turn buries
         self._watch_signals()
+        self.loop.hook(self._bury_more)
         self.loop.hook(self.supervisor.tick)
         self.loop.hook(self._announce)
         self.loop.hook(self._tidy)
@@ -275,12 +277,24 @@ class Init:
             self.shutdown.begin(POWER_OFF)
 
     def _bury(self) -> None:
-        """Act upon each death, and only then take it off the kernel's list."""
-        while (death := process.peek_death()) is not None:
+        """Act upon each death, and only then take it off the kernel's list. Of many, some now and
+        the rest in the next turns.
+        """
+        for _ in range(_DEATHS_A_TURN):
+            death = process.peek_death()
+            if death is None:
+                self._dying = False
+                return
             pid, status = death
             if not self.health.probes.exited(pid, status) and not self.jobs.exited(pid, status):
                 self.supervisor.exited(pid, status)
             process.bury(pid)
+        self._dying = True
+
+    def _bury_more(self, now: float) -> float:
+        if self._dying:
+            self._bury()
+        return now if self._dying else 0.0
 
 
 def _send_signal(pid: int, number: int) -> None:

@@ -42,11 +42,18 @@ def _take_up() -> tuple[Journal, Facts]:
     return journal, facts
 
 
+def _raise_descriptors() -> None:
+    try:
+        libc.raise_descriptors()
+    except OSError as error:  # in a container, perhaps: then with what there is
+        kmsg.log(f"no more descriptors than by default: {error.strerror}", kmsg.WARNING)
+
+
 def _start(platform: Platform, journal: Journal, facts: Facts) -> Init:
     """Everything before the loop. Each step may have been done already."""
     if not facts.found:
         facts.started = facts.started or loop.now()
-        libc.raise_descriptors()
+        _raise_descriptors()
         platform.prepare()
         kmsg.log(f"ainit {__version__} is PID {os.getpid()}")
     measurements = platform.measurements(journal)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from ..policy import graph, health, plan
 from ..policy import state as life
 from ..policy.state import Event, State
-from .relations import Relations
+from .relations import Relations, waits_for
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -289,12 +289,11 @@ class Order:
         for name in self._relations.rivals.get(unit.name, ()):
             if self._states[name].state not in life.DOWN_STATES:
                 return f"waits for {name} to stop"
+        last = self.blocked.get(unit.name, "")
+        if last in self._states and (words := waits_for(unit, last, self._states[last])):
+            return words  # most often it is still the same
         for name in self.before.get(unit.name, ()):
-            state = self._states[name]
-            if state.state not in life.GOOD:
+            if words := waits_for(unit, name, self._states[name]):
                 self.blocked[unit.name] = name
-            if (name in unit.requires or name in unit.bound_to) and state.state not in life.GOOD:
-                return f"waits for {name}, which is {state.state}"
-            if state.state not in life.SETTLED:
-                return f"waits for {name}"
+                return words
         return ""

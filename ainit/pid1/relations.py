@@ -1,17 +1,19 @@
 """How the units of a plan hang together, worked out once for as long as the plan is in force.
 
-Leaves out states: see ``order``.
+Leaves out what follows from it: see ``order``.
 """
 
 from __future__ import annotations
 
 from ..policy import graph, plan
+from ..policy import state as life
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ..policy.plan import Unit
+    from ..policy.state import State
 
 
 class Relations:
@@ -48,3 +50,13 @@ class Relations:
             if unit.requires or unit.wants or unit.bound_to:
                 wanted.update(dict.fromkeys(graph.pulled_in(units, name)))
         return [name for name in units if name in wanted]
+
+
+def waits_for(unit: Unit, name: str, state: State) -> str:
+    """Why a unit may not start while ``name``, which it starts after, is in ``state``; empty when
+    it may.
+    """
+    demanded = name in unit.requires or name in unit.bound_to
+    if demanded:
+        return "" if state.state in life.GOOD else f"waits for {name}, which is {state.state}"
+    return "" if state.state in life.SETTLED else f"waits for {name}"

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .journal import Journal
 
 _SIGKILL = 9
-_SPAWNS_A_TURN = 8
+_SPAWNS_A_TURN = 2  # whoever asks PID 1 something meanwhile waits for no more
 
 
 class Supervisor:

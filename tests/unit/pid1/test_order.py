@@ -154,6 +154,7 @@ def test_a_start_pulls_in_what_it_needs_and_wants_and_nothing_else(make: Make) -
         *(make_unit(name, **down) for name in "bcde"),
     )
     world.ask("a", life.START)
+    world.settle()
     assert sorted(world.take()) == ["spawn a", "spawn b", "spawn c", "spawn d"]
     assert world.take() == []
     assert world.supervisor.states["b"].trigger == "for a"
