@@ -45,6 +45,10 @@ class ConfigError(AinosError):
         self.findings = tuple(findings)
 
 
+class JournalError(AinosError):
+    """PID 1 cannot write down what it is about to do: a fault of its own, expected nowhere."""
+
+
 class RefusedError(AinosError):
     """Policy says no; trying again changes nothing."""
 

@@ -44,6 +44,7 @@ _PRESSURES = (
     ("io_pressure", "io.pressure"),
 )
 _MISSING = (errno.ENOENT, errno.EOPNOTSUPP)
+_GONE = (errno.ENOENT, errno.ENODEV)
 _PAGE = 4096
 _PAGES = 16  # of io.stat, which has a line a disk
 
@@ -54,6 +55,16 @@ def text(path: str, directory: int | None = None) -> str | None:
         return _read(path, directory)
     except OSError:
         return None
+
+
+def unless_gone(path: str) -> str:
+    """The same, but empty only when the group is gone. Raises OSError when that is not known."""
+    try:
+        return _read(path, None)
+    except OSError as error:
+        if error.errno in _GONE:
+            return ""
+        raise
 
 
 def _read(path: str, directory: int | None) -> str:

@@ -28,6 +28,8 @@ _GROUP_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 _WRITE_FLAGS = os.O_WRONLY | os.O_CLOEXEC | os.O_NONBLOCK  # memory limits do not wait (Linux 6.16)
 _APPLY_SECONDS = 0.05  # how long a lower memory limit may reclaim before the kernel goes on alone
 _REMOVED_A_CALL = 256  # groups that a unit made below its own
+_GONE = (errno.ENOENT, errno.ENODEV)
+_OUR_OWN = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # it is PID 1 that lacks these
 
 
 class LimitError(OSError):
@@ -157,7 +159,8 @@ class Tree:
                     pass  # the device is gone
 
     def kill(self, name: str) -> None:
-        """SIGKILL for every process in the group, forks in flight included (cgroup.kill)."""
+        """SIGKILL for every process in the group, forks in flight included (cgroup.kill). Raises
+        OSError for want of descriptors or memory."""
         self._sound.discard(name)
         self._order(name, "cgroup.kill", "1")
 
@@ -172,21 +175,25 @@ class Tree:
     def _order(self, name: str, file: str, text: str) -> bool:
         try:
             _write(f"{self.path(name)}/{file}", text)
-        except OSError:
+        except OSError as error:
+            if error.errno in _OUR_OWN:
+                raise
             return False  # the group was never made, or it is gone
         return True
 
     def populated(self, name: str) -> bool:
-        """Whether a process is left in the group, or in one below it."""
-        return "populated 1" in (accounts.text(self.events_path(name)) or "")
+        """Whether a process is left in the group or below it. Raises OSError when nobody knows."""
+        return "populated 1" in accounts.unless_gone(self.events_path(name))
 
     def pids(self, name: str) -> list[int]:
-        """The processes in the group itself; empty when there is none."""
+        """The processes in the group itself; empty when there is none. Raises as ``populated``."""
         try:
             with open(f"{self.path(name)}/cgroup.procs", encoding="ascii") as file:
                 return [int(line) for line in file.read().split()]
-        except (OSError, ValueError):
-            return []
+        except OSError as error:
+            if error.errno in _GONE:
+                return []
+            raise
 
     def events_path(self, name: str) -> str:
         """The file that says whether the group is populated; inotify(7) announces its changes."""

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 
 def replace(path: str, data: bytes, mode: int = 0o644) -> None:
     """Replace ``path`` by ``data``: whoever reads finds the old or the new file, at any moment.
@@ -23,6 +27,17 @@ def replace(path: str, data: bytes, mode: int = 0o644) -> None:
         os.close(descriptor)
     os.rename(temporary, path)
     sync_directory(directory)
+
+
+def close(descriptors: Iterable[int]) -> None:
+    """Close each. Linux closes a descriptor even where close(2) reports an error, which would be
+    one of writing; so these are for descriptors that nothing was written through.
+    """
+    for descriptor in descriptors:
+        try:
+            os.close(descriptor)
+        except OSError:
+            pass
 
 
 def sync_directory(path: str) -> None:

@@ -177,6 +177,7 @@ class Changes:
         except OSError as error:
             problem = f"the configuration in force could not be stored: {error}"
             self._init.facts.problems.append(problem)
+            self._init.facts.remember(self._init.journal)
             kmsg.log(problem, kmsg.ERROR)
 
     def _revert_when_due(self, now: float) -> float:

@@ -32,7 +32,8 @@ _FLAGS = libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC
 _MNT_DETACH = 2
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a FIFO must not block us
 _WRITE = os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_CREAT | os.O_EXCL
-_OUR_OWN = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # it is PID 1 that lacks these
+# What PID 1 lacks, or a disk that errs: trying again may change that.
+_PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO)
 
 
 class Credentials:
@@ -108,7 +109,7 @@ def _read(source: str, what: str) -> bytes:
     try:
         descriptor = os.open(source, _READ)
     except OSError as error:
-        if error.errno in _OUR_OWN:
+        if error.errno in _PASSING:
             raise
         raise RefusedError(f"{what} cannot be opened: {error.strerror}") from error
     try:
@@ -121,6 +122,8 @@ def _read(source: str, what: str) -> bytes:
                 raise RefusedError(f"{what} is larger than {BYTES_MAX} bytes")
         return data
     except OSError as error:
+        if error.errno in _PASSING:
+            raise
         raise RefusedError(f"{what} cannot be read: {error.strerror}") from error
     finally:
         os.close(descriptor)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from ..linux import process
+from ..linux import files, process
 from ..policy.plan import SERVICE, Unit
 from . import loop
 
@@ -56,11 +56,10 @@ class Jobs:
             child = process.Child(argv, {"PATH": "/usr/bin"}, output=output, cgroup=group)
             pid = process.spawn(child)
         except BaseException:
-            os.close(output)
+            files.close([output])
             raise
         finally:
-            if group >= 0:
-                os.close(group)
+            files.close([group] if group >= 0 else [])
         self._jobs[pid] = Job(output, loop.now() + seconds, done)
 
     def exited(self, pid: int, status: int) -> bool:
@@ -71,7 +70,7 @@ class Jobs:
         try:
             text = os.pread(job.output, _OUTPUT_BYTES, 0).decode("utf-8", "replace").strip()
         finally:
-            os.close(job.output)
+            files.close([job.output])
         job.done(status, "it took too long" if job.late else text)
         return True
 

@@ -20,9 +20,10 @@ PID 1's next line nothing can be forgotten. Leaves out what the records mean.
 
 from __future__ import annotations
 
+import errno
 import os
 
-from ..errors import AinosError
+from ..errors import AinosError, JournalError
 from ..linux import libc
 from ..wire.codec import dumps, loads
 
@@ -76,8 +77,10 @@ class Journal:
         """
         try:
             header = os.pread(descriptor, _HEADER_BYTES, 0)
-        except OSError:
-            return None
+        except OSError as error:
+            if error.errno == errno.EBADF:
+                return None
+            raise  # there is one: nothing may be begun anew
         if header[:8] != _MAGIC:
             raise AinosError("the journal of the former PID 1 has an unknown form")
         journal = cls(descriptor)
@@ -104,7 +107,10 @@ class Journal:
 
     def keep(self, descriptor: int, role: Role) -> None:
         """Keep ``descriptor`` over exec, for ``role``. Forked children close it by themselves."""
-        os.set_inheritable(descriptor, True)
+        try:
+            os.set_inheritable(descriptor, True)
+        except OSError as error:
+            raise JournalError(f"a descriptor cannot be kept: {error}") from error
         self._append(["k", descriptor, role])
         self.kept[descriptor] = role
 
@@ -122,7 +128,15 @@ class Journal:
         return True
 
     def compact(self, units: Iterable[Record]) -> None:
-        """Replace the journal by one that says the same. Atomic: dup2(2) is the switch."""
+        """Replace the journal by one that says the same. Atomic: dup2(2) is the switch. Without
+        room for that, it goes on as it is.
+        """
+        try:
+            self._compact(units)
+        except (OSError, JournalError):
+            self._compact_at = 2 * self._end
+
+    def _compact(self, units: Iterable[Record]) -> None:
         new = _fresh(-1)
         try:
             fresh = Journal(new)
@@ -156,13 +170,12 @@ class Journal:
     def _append(self, record: object) -> None:
         text = dumps(record).encode()
         data = len(text).to_bytes(4, "little") + text
-        if os.pwrite(self._descriptor, data, self._end) != len(data):
-            raise OSError(28, "the journal could not be written as a whole")
+        _write(self._descriptor, data, self._end)
         self._end += len(data)
 
     def _read(self) -> None:
         size = os.fstat(self._descriptor).st_size
-        data = os.pread(self._descriptor, max(size - _HEADER_BYTES, 0), _HEADER_BYTES)
+        data = _content(self._descriptor, size)
         position = 0
         while position + 4 <= len(data):
             length = int.from_bytes(data[position : position + 4], "little")
@@ -194,13 +207,38 @@ class Journal:
 def _fresh(descriptor: int) -> int:
     """A memfd with a header and nothing else, at ``descriptor`` (-1: at any)."""
     new = os.memfd_create("ainit-journal", os.MFD_CLOEXEC)
-    os.ftruncate(new, _HEADER_BYTES)
-    os.pwrite(new, _MAGIC + SCHEMA.to_bytes(4, "little"), 0)
-    if descriptor >= 0:
+    try:
+        os.ftruncate(new, _HEADER_BYTES)
+        _write(new, _MAGIC + SCHEMA.to_bytes(4, "little"), 0)
+        if descriptor < 0:
+            return new
         os.dup2(new, descriptor, inheritable=True)
+    except BaseException:
         os.close(new)
-        return descriptor
-    return new
+        raise
+    os.close(new)
+    return descriptor
+
+
+def _write(descriptor: int, data: bytes, place: int) -> None:
+    """The whole of ``data``, or JournalError: what is not written down must not be done."""
+    try:
+        written = os.pwrite(descriptor, data, place)
+    except OSError as error:
+        raise JournalError(f"the journal cannot be written: {error}") from error
+    if written != len(data):
+        raise JournalError("the journal could not be written as a whole")
+
+
+def _content(descriptor: int, size: int) -> bytes:
+    """What is behind the header, to the last byte."""
+    data = bytearray()
+    while (place := _HEADER_BYTES + len(data)) < size:
+        part = os.pread(descriptor, size - place, place)
+        if not part:
+            break
+        data += part
+    return bytes(data)
 
 
 class Forgetful:

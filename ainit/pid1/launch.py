@@ -11,7 +11,7 @@ import os
 
 from ..constants import NOTIFY
 from ..errors import RefusedError
-from ..linux import process, users
+from ..linux import files, process, users
 from ..policy import plan
 from .artefacts import Artefacts
 
@@ -82,8 +82,7 @@ class Launcher:
             pid = process.spawn(child)
             return pid, process.start_time(pid)
         finally:
-            for descriptor in opened:
-                os.close(descriptor)
+            files.close(opened)
 
     def probe(self, unit: Unit, argv: Sequence[str]) -> int:
         """Start a probe of ``unit`` beside it: in its cgroup, as its user. Raises OSError."""
@@ -95,8 +94,7 @@ class Launcher:
             child.argv, child.cgroup, child.pid_cell = argv, group, 0
             return process.spawn(child)
         finally:
-            for descriptor in opened:
-                os.close(descriptor)
+            files.close(opened)
 
     def _child(
         self, unit: Unit, directory: str, environment: dict[str, str], output: int

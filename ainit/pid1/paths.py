@@ -130,7 +130,10 @@ class Paths:
                 watch.pending = known.get("pending") is True
                 watch.seen = known.get("seen")
             else:
-                watch.seen = watch.signature()
+                try:
+                    watch.seen = watch.signature()
+                except OSError:
+                    watch.seen = None  # what is there by the time that it can be told is a change
         return watch
 
     def _forget(self, name: str) -> None:
@@ -158,15 +161,28 @@ class Paths:
         for watch in watches:
             self._point(watch)
         for watch in watches:
-            if watch.kind == CHANGED:
-                watch.pending = watch.pending or watch.signature() != watch.seen
-                met = watch.pending
-            else:
-                met = watch.is_met()
+            try:
+                met, seen = self._is_met(watch)
+            except OSError as error:
+                self._cannot_watch(watch, error)
+                continue
             if met:
-                self._met(watch)
+                self._met(watch, seen)
 
-    def _met(self, watch: Watch) -> None:
+    def _is_met(self, watch: Watch) -> tuple[bool, list[int] | None]:
+        """Whether the unit is to be started, and the path's signature. Raises OSError."""
+        seen = watch.signature() if watch.kind == CHANGED else None
+        if watch.kind != CHANGED:
+            return watch.is_met(), seen
+        watch.pending = watch.pending or seen != watch.seen
+        return watch.pending, seen
+
+    def _cannot_watch(self, watch: Watch, error: OSError) -> None:
+        if watch not in self._unwatched:
+            self._unwatched.add(watch)
+            self._say(watch.name, f"{watch.path} is looked at now and then only: {error}")
+
+    def _met(self, watch: Watch, seen: list[int] | None) -> None:
         name = watch.name
         if self._running(name) or name in self._held:
             self._journal_unit(name)
@@ -176,7 +192,6 @@ class Paths:
             self._hold(name, self._limit.words(f"that {watch.path} {_WORDS[watch.kind]}"))
             return
         self._journal_unit(name)  # before the start, so that a fault loses no change
-        seen = watch.signature()
         self._start(name, f"{watch.path} {_WORDS[watch.kind]}")
         watch.pending, watch.seen = False, seen
         self._journal_unit(name)
@@ -198,9 +213,7 @@ class Paths:
             else:
                 raise OSError(11, "its directories come and go")
         except OSError as error:
-            if watch not in self._unwatched:
-                self._unwatched.add(watch)
-                self._say(watch.name, f"{watch.path} is looked at now and then only: {error}")
+            self._cannot_watch(watch, error)
             return
         self._unpoint(watch, watch.points.keys() - points.keys())
         for wd in points:

@@ -68,7 +68,10 @@ class Probe:
 
 
 def connect(events: loop.Loop, address: str, done: Done) -> Callable[[], None]:
-    """See whether somebody accepts connections there; returns what abandons that."""
+    """See whether somebody accepts connections there; returns what abandons that.
+
+    Raises OSError when PID 1 cannot ask.
+    """
     family, _, host, port = listen.address(address)
     channel = socket(_FAMILIES[family], SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK)
 
@@ -84,9 +87,15 @@ def connect(events: loop.Loop, address: str, done: Done) -> Callable[[], None]:
 
     number = channel.connect_ex(host if family == listen.UNIX else (host, port))
     if number == errno.EINPROGRESS:
-        events.add(channel.fileno(), loop.WRITE, connected)
+        try:
+            events.add(channel.fileno(), loop.WRITE, connected)
+        except OSError:
+            channel.close()
+            raise
         return end
     channel.close()
+    if number in (errno.ENOMEM, errno.ENOBUFS):
+        raise OSError(number, os.strerror(number))
     done(_words(address, number))
     return end
 

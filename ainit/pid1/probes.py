@@ -30,7 +30,16 @@ if TYPE_CHECKING:
     from .probe import Call
 
 _FIRST_SECONDS = 0.1  # between two attempts of one that starts, doubling up to its interval
-_OUR_OWN = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)  # it is PID 1 that lacks these
+# It is PID 1 that lacks these, or its own files that err: no word on the unit.
+_OUR_OWN = (
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+    errno.EAGAIN,
+    errno.ENOBUFS,
+    errno.ENOSPC,
+    errno.EIO,
+)
 _STALE = 64  # entries of the heap that may be without meaning
 
 

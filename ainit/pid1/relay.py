@@ -55,42 +55,53 @@ class Relay:
         if problem := self._why_not(unit):
             on_reply(None, problem)
             return lambda: None
-        channel = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK)
-        upstream = Upstream(channel, request, loop.now() + DEADLINE_SECONDS)
-        upstream.on_reply = on_reply
         try:
-            channel.connect(f"{self._sockets}/{unit}")
+            upstream = self._connect(unit, request)
         except OSError as error:
-            channel.close()
             on_reply(None, f"{unit} cannot be reached: {error.strerror}")
             return lambda: None
-        descriptor = channel.fileno()
-        self._calls[descriptor] = upstream
-        self._loop.add(
-            descriptor, loop.READ | loop.WRITE, lambda events: self._turn(upstream, events)
-        )
+        upstream.on_reply = on_reply
+        self._calls[upstream.socket.fileno()] = upstream
         return lambda: self._close(upstream)
 
-    def _turn(self, upstream: Upstream, events: int) -> None:
-        channel = upstream.socket
+    def _connect(self, unit: str, request: bytes) -> Upstream:
+        channel = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK)
+        upstream = Upstream(channel, request, loop.now() + DEADLINE_SECONDS)
         try:
-            if events & loop.GONE and (number := channel.getsockopt(SOL_SOCKET, SO_ERROR)):
-                raise OSError(number, "the service hung up")
-            if events & loop.WRITE and upstream.outbox:
-                del upstream.outbox[: channel.send(upstream.outbox)]
-            self._loop.modify(channel.fileno(), loop.READ | (loop.WRITE if upstream.outbox else 0))
-            if events & loop.READ:
-                data = channel.recv(_READ_BYTES)
-                if not data:
-                    raise WireError("the service closed the connection without an answer")
-                for message in upstream.inbox.feed(data):
-                    self._reply(upstream, message)
-            elif events & loop.GONE:
-                raise WireError("the service closed the connection without an answer")
+            channel.connect(f"{self._sockets}/{unit}")
+            wanted = loop.READ | loop.WRITE
+            self._loop.add(channel.fileno(), wanted, lambda events: self._turn(upstream, events))
+        except OSError:
+            channel.close()
+            raise
+        return upstream
+
+    def _turn(self, upstream: Upstream, events: int) -> None:
+        try:
+            messages = self._exchange(upstream, events)
         except BlockingIOError:
-            pass
+            return
         except (OSError, WireError) as error:
             self._fail(upstream, str(error))
+            return
+        for message in messages:  # what goes wrong from here on is not the service's fault
+            self._reply(upstream, message)
+
+    def _exchange(self, upstream: Upstream, events: int) -> list[Message]:
+        """Write what the socket takes, and read; returns the replies that are complete."""
+        channel = upstream.socket
+        if events & loop.GONE and (number := channel.getsockopt(SOL_SOCKET, SO_ERROR)):
+            raise OSError(number, "the service hung up")
+        if events & loop.WRITE and upstream.outbox:
+            del upstream.outbox[: channel.send(upstream.outbox)]
+        self._loop.modify(channel.fileno(), loop.READ | (loop.WRITE if upstream.outbox else 0))
+        if events & loop.READ:
+            data = channel.recv(_READ_BYTES)
+            if data:
+                return upstream.inbox.feed(data)
+        elif not events & loop.GONE:
+            return []
+        raise WireError("the service closed the connection without an answer")
 
     def _reply(self, upstream: Upstream, message: Message) -> None:
         if upstream.socket.fileno() not in self._calls:

@@ -165,9 +165,9 @@ class Sockets:
             self._close(unit.name, address)  # its name was taken away: nobody could connect
         backlog = _number(record, "backlog", _BACKLOG)
         descriptor = listener.open_listener(address, backlog=backlog, mode=mode, uid=uid, gid=gid)
-        os.set_blocking(descriptor, not relayed)  # ours are written for that, others for this
         role = (LISTENER, unit.name) if relayed else (SOCKET, unit.name, address)
         try:
+            os.set_blocking(descriptor, not relayed)  # ours are written for that, others for this
             self._keeper.keep(descriptor, role)
         except BaseException:
             os.close(descriptor)

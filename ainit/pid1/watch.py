@@ -7,6 +7,7 @@ Leaves out the kernel, and what follows: see ``paths``.
 
 from __future__ import annotations
 
+import errno
 import os
 
 from ..linux.inotify import (
@@ -35,6 +36,7 @@ _ITSELF = {
     CHANGED: _GONE | _ENTRIES | IN_CLOSE_WRITE | IN_ATTRIB,
     NOT_EMPTY: _GONE | IN_CREATE | IN_MOVED_TO,
 }
+_NONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES)  # nothing there for us
 _UNASKED = IN_IGNORED | IN_UNMOUNT
 _ITS = ""  # what counts in the path itself: everything
 _NOTHING = None  # in a directory far above, but that it stays where it is
@@ -86,21 +88,28 @@ class Watch:
         return concerns
 
     def is_met(self) -> bool:
-        """Whether it exists, or is not empty, now."""
+        """Whether it exists, or is not empty, now. Raises OSError when that is not known."""
         if self.kind == EXISTS:
-            return os.path.exists(self.path)
+            return self.signature() is not None
         try:
             with os.scandir(self.path) as entries:
                 return next(entries, None) is not None
-        except OSError:
-            return False
+        except OSError as error:
+            if error.errno in _NONE:
+                return False
+            raise
 
     def signature(self) -> list[int] | None:
-        """What tells one state of a file or directory from another; None when there is none."""
+        """What tells one state of a file or directory from another; None when there is none.
+
+        Raises OSError when that is not known.
+        """
         try:
             found = os.stat(self.path)
-        except OSError:
-            return None
+        except OSError as error:
+            if error.errno in _NONE:
+                return None
+            raise
         return [found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
 
 
