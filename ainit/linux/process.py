@@ -233,31 +233,37 @@ def describe(status: int) -> str:
 
 
 def start_time(pid: int) -> int:
-    """Start time of a process in clock ticks since boot (proc(5), stat, field 22); 0 if gone."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return int(file.read().rpartition(b")")[2].split()[19])
-    except (OSError, ValueError, IndexError):
-        return 0
+    """Start time of a process in clock ticks since boot (proc(5), stat, field 22); 0 if gone.
+
+    Raises OSError when that is not known.
+    """
+    return _stat(pid, 19)
 
 
 def parent(pid: int) -> int:
-    """The parent of a process (proc(5), stat, field 4); 0 if it is gone."""
+    """The parent of a process (proc(5), stat, field 4); 0 if it is gone. Raises OSError."""
+    return _stat(pid, 1)
+
+
+def _stat(pid: int, field: int) -> int:
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            return int(file.read().rpartition(b")")[2].split()[1])
-    except (OSError, ValueError, IndexError):
+            return int(file.read().rpartition(b")")[2].split()[field])
+    except (FileNotFoundError, ProcessLookupError, ValueError, IndexError):
         return 0
 
 
 def cgroup_of(pid: int) -> str:
-    """The cgroup v2 path of a process, such as ``/ainos/gpu``; empty if it is gone."""
+    """The cgroup v2 path of a process, such as ``/ainos/gpu``; empty if it is gone.
+
+    Raises OSError when that is not known.
+    """
     try:
         with open(f"/proc/{pid}/cgroup", encoding="ascii", errors="replace") as file:
             for line in file:
                 if line.startswith("0::"):
                     return line[3:].strip()
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):
         pass
     return ""
 
