@@ -140,14 +140,6 @@ class Init:
                 native.reexec(self._reexec)
         return self.shutdown.how
 
-    def kernel_is_loaded(self) -> bool:
-        """Whether kexec has a kernel to execute."""
-        try:
-            with open("/sys/kernel/kexec_loaded", encoding="ascii") as file:
-                return file.read().strip() == "1"
-        except OSError:
-            return False
-
     def run_by(self, plan_: Plan, change: Change) -> None:
         """Another plan is in force. Units that left it are stopped by ``change``."""
         self.supervisor.replace(plan_.units)

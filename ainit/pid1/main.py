@@ -13,6 +13,7 @@ import os
 import sys
 
 from .. import __version__, constants
+from ..errors import AinosError, JournalError
 from ..linux import kmsg, libc, native, process
 from ..linux.cgroup import Tree
 from ..linux.watchdog import Watchdog
@@ -88,7 +89,13 @@ def _watch(init: Init, journal: Journal) -> Watchdog:
 
 def _serve(platform: Platform) -> str:
     """Run the machine; returns how it goes down."""
-    journal, facts = _take_up()
+    try:
+        journal, facts = _take_up()
+    except JournalError:
+        raise  # it could not be written to just now
+    except AinosError as error:
+        kmsg.log(f"{error}, rebooting", 2)
+        return REBOOT
     process.reserve()
     if facts.faults_in_a_row > constants.FAULTS_IN_A_ROW:
         kmsg.log(f"{facts.faults_in_a_row} faults in a row, rebooting: {facts.last_fault}", 2)

@@ -184,7 +184,7 @@ class Methods:
         return self._want(call, life.RELOAD, "")
 
     def _go_down(self, how: str) -> Mapping[str, object]:
-        if how == shutdown.KEXEC and not self._init.kernel_is_loaded():
+        if how == shutdown.KEXEC and not _kernel_is_loaded():
             reason = "no kernel was loaded to execute: `kexec -l` or kexec_file_load(2) does that"
             raise VarlinkError(f"{INTERFACE}.Refused", {"reason": reason})
         self._init.shutdown.begin(how)
@@ -193,3 +193,12 @@ class Methods:
     def _reexec(self, client: Client, call: Call) -> Mapping[str, object]:
         self._init.reexec(f"{REQUESTED} by user {client.uid}")
         return {}
+
+
+def _kernel_is_loaded() -> bool:
+    """Whether kexec has a kernel to execute."""
+    try:
+        with open("/sys/kernel/kexec_loaded", encoding="ascii") as file:
+            return file.read().strip() == "1"
+    except OSError:
+        return False

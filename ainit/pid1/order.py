@@ -51,6 +51,7 @@ class Order:
 
     def _relate(self) -> None:
         self._relations = Relations(self._units)
+        self.blocked.clear()
         self.before, self.behind = self._relations.before, self._relations.behind
         self._wanting = {
             unit.name

@@ -26,6 +26,19 @@ _COMMANDS = {
 _DYING_SECONDS = 5.0
 
 
+# A queue of datagrams holds ten by default: one unit's flood would keep the others from being heard.
+_NOTIFICATIONS_QUEUED = ("/proc/sys/net/unix/max_dgram_qlen", "1024")
+
+
+def _set(setting: tuple[str, str]) -> None:
+    path, value = setting
+    try:
+        with open(path, "w", encoding="ascii") as file:
+            file.write(value)
+    except OSError as error:
+        kmsg.log(f"{path} cannot be set to {value}: {error.strerror}", kmsg.WARNING)
+
+
 class Platform:
     """A real machine."""
 
@@ -33,6 +46,7 @@ class Platform:
         """The early mounts."""
         for line in mounts.early():
             kmsg.log(f"not mounted: {line}", kmsg.WARNING)
+        _set(_NOTIFICATIONS_QUEUED)
         libc.reboot(libc.RB_DISABLE_CAD)  # the keys become a signal, and that an orderly reboot
 
     def measurements(self, journal: Journal) -> Measurements:

@@ -219,10 +219,8 @@ class Supervisor:
             self._arm(unit.name, state)
             return
         state.todo = actions or life.NOTHING
-        if life.SPAWN in actions:
-            self._journal.intend(state.to_record())
-        else:
-            self._journal.unit(state.to_record())
+        write = self._journal.intend if life.SPAWN in actions else self._journal.unit
+        write(state.to_record())
         if state.pid != pid:
             self._pids.pop(pid, None)
             if state.pid:
@@ -233,6 +231,9 @@ class Supervisor:
             self._entered(unit, state, before)
         for action in actions:
             self._perform(unit, state, action)
+        if life.TERMINATE in actions or life.SIGNAL_RELOAD in actions:
+            state.todo = life.NOTHING  # a second signal may mean something else
+            self._journal.unit(state.to_record())
 
     def _entered(self, unit: Unit, state: State, before: str) -> None:
         if state.state not in (life.WAITING, life.ALLOCATING):
