@@ -167,7 +167,7 @@ method Release(agent: string) -> ()
 
 
 def puppet(path: str) -> None:
-    """Does what it is told: Python on a connection to ``path``, answered with ``answer`` as JSON."""
+    """Executes Python that it is sent on connections to ``path``; replies with ``answer``."""
     server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     Path(path).unlink(missing_ok=True)
     server.bind(path)
@@ -221,6 +221,16 @@ def child(path: str) -> None:
     def begin() -> None:
         let_go()
         puppet(path)
+
+    detached(begin)
+
+
+def orphan() -> None:
+    """Leave a process that only waits, in a session of its own."""
+
+    def begin() -> None:
+        let_go()
+        forever_in_background()
 
     detached(begin)
 

@@ -1,4 +1,4 @@
-"""What the cases share: puppets, which do as they are told, and a few words for what cases often do.
+"""What the cases share: puppets, which do as they are told, and words for what cases often do.
 
 A puppet is a service that executes Python that a test sends it, so that a case says step by step
 what happens when, and nothing waits for a length of time. Leaves out the machine itself.
@@ -17,6 +17,8 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
+
 from ainit.child.client import VarlinkError
 from tests.pidns.machine import ACTOR, CONTROL, Machine, toml
 from tests.support.wait import wait_for
@@ -34,10 +36,11 @@ def shell(text: str) -> list[str]:
     return ["/bin/sh", "-c", text]
 
 
-def text(command: list[str], more: str = "", **keys: object) -> str:
+def text(command: list[str], **keys: object) -> str:
     """A unit file; ``backoff``, ``probe``, ``timer``, ``resources`` and ``logs`` are tables, and
     ``more`` is TOML that follows.
     """
+    more = str(keys.pop("more", ""))
     service: dict[str, object] = {"exec": command, "stop_timeout_s": 30, **keys}
     sections: dict[str, Mapping[str, object]] = {}
     for table in ("backoff", "probe", "timer", "resources", "logs", "activation"):
@@ -47,10 +50,10 @@ def text(command: list[str], more: str = "", **keys: object) -> str:
     return toml({"service": service, **sections}) + more
 
 
-def unit(machine: Machine, name: str, command: list[str], more: str = "", **keys: object) -> None:
+def unit(machine: Machine, name: str, command: list[str], **keys: object) -> None:
     """A unit of the image that runs ``command``. See ``text``."""
     path = machine.directory / f"units/{name}.toml"
-    path.write_text(text(command, more, **keys), encoding="utf-8")
+    path.write_text(text(command, **keys), encoding="utf-8")
 
 
 def target(machine: Machine, name: str, **keys: object) -> None:
@@ -64,7 +67,7 @@ def string(machine: Machine, name: str) -> str:
     return f"{machine.directory}/puppets/{name}"
 
 
-def puppet(machine: Machine, name: str, more: str = "", **keys: object) -> None:
+def puppet(machine: Machine, name: str, **keys: object) -> None:
     """A unit of the image that does what it is told; one of type notify is not ready until then,
     unless ``ready`` is given.
     """
@@ -74,7 +77,7 @@ def puppet(machine: Machine, name: str, more: str = "", **keys: object) -> None:
     verb = "ready-puppet" if keys.pop("ready", False) else "puppet"
     if verb == "ready-puppet":
         keys.setdefault("type", "notify")
-    unit(machine, name, [*ACTOR, verb, string(machine, name)], more, **keys)
+    unit(machine, name, [*ACTOR, verb, string(machine, name)], **keys)
 
 
 def tell(machine: Machine, name: str, code: str) -> object:
@@ -171,14 +174,11 @@ def configure(machine: Machine, **files: str) -> dict[str, list[str]]:
 def findings(machine: Machine, **files: str) -> list[str]:
     """What is wrong with a configuration that is refused."""
     given = {f"units/{name}.toml": content for name, content in files.items()}
-    try:
+    with pytest.raises(VarlinkError, match="InvalidConfiguration") as problem:
         machine.call("Configure", files=given)
-    except VarlinkError as problem:
-        assert problem.name.endswith("InvalidConfiguration")
-        found = problem.parameters["findings"]
-        assert isinstance(found, list)
-        return found
-    raise AssertionError("was not refused")
+    found = problem.value.parameters["findings"]
+    assert isinstance(found, list)
+    return found
 
 
 def lines(path: Path) -> list[str]:

@@ -84,7 +84,7 @@ def capabilities(machine: Machine, name: str, kind: str) -> int:
 
 
 def test_systemd_execute_exec_basic(machine: Machine) -> None:
-    """A program that ends well has exited; its session is its own, its group in the hierarchy too."""
+    """A program that ends well has exited; session and cgroup are its own."""
     plain = found(machine, "plain")
     assert plain["session"]
     assert plain["cgroup"].strip().endswith("/ainos/plain")

@@ -1,6 +1,6 @@
-"""What services say of themselves: ported from systemd's TEST-80-NOTIFYACCESS, TEST-16-EXTEND-TIMEOUT,
-TEST-59-RELOADING-RESTART and the subtests main-PID-change, reloading-signal and exec-deserialization
-of TEST-07-PID1.
+"""What services say of themselves: ported from systemd's TEST-80-NOTIFYACCESS,
+TEST-16-EXTEND-TIMEOUT, TEST-59-RELOADING-RESTART and the subtests main-PID-change, reloading-signal
+and exec-deserialization of TEST-07-PID1.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def test_systemd_80_notifyaccess_all(machine: Machine) -> None:
 
 
 def test_systemd_80_notifyaccess_unprivileged(machine: Machine) -> None:
-    """Rights do not matter: a main process of another user may speak, and does not need to be root."""
+    """Rights do not matter: a main process of any user may speak."""
     puppet(machine, "a", type="notify", user=4321, start_timeout_s=HOUR)
     machine.boot()
     tell(machine, "a", "notify(b'READY=1')")
@@ -76,7 +76,7 @@ def test_systemd_80_notifyaccess_of_another_unit(machine: Machine) -> None:
     puppet(machine, "a", type="notify", start_timeout_s=HOUR)
     puppet(machine, "b", type="notify", start_timeout_s=HOUR)
     machine.boot()
-    tell(machine, "b", "notify(b'READY=1\\nAINOS_UNIT=a\\nMAINPID=%d')" % machine.pid("a"))
+    tell(machine, "b", f"notify(b'READY=1\\nAINOS_UNIT=a\\nMAINPID={machine.pid('a')}')")
     status(machine, "b", "done")
     machine.wait_state("b", "ready")
     assert machine.state("a") == "starting"
