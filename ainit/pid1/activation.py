@@ -51,6 +51,7 @@ class Activation:
         self.timers = Timers(
             start=self._start,
             running=self._running,
+            wanted_at=self._wanted_at,
             say=init.logs.say,
             journal=self._keeper(_TIMER),
             stamps=Stamps(constants.TIMERS),
@@ -61,6 +62,7 @@ class Activation:
             start=self._start,
             hold=self._hold,
             running=self._running,
+            wanted_at=self._wanted_at,
             say=init.logs.say,
             journal=self._keeper(_PATH),
         )
@@ -120,6 +122,10 @@ class Activation:
     def _running(self, name: str) -> bool:
         state = self._supervisor.states.get(name)
         return state is not None and (state.is_alive or state.state in _ON_THE_WAY)
+
+    def _wanted_at(self, name: str) -> float:
+        state = self._supervisor.states.get(name)
+        return 0.0 if state is None else state.wanted_at
 
     def _start(self, name: str, why: str) -> None:
         if not self._init.shutdown.how and name in self._supervisor.units:

@@ -36,7 +36,8 @@ _TRIES = 5  # while directories come and go
 
 class Paths:
     """``start(name, why)`` when a path says so, unless ``running(name)`` (or on its way);
-    ``hold(name, reason)`` when it said so too often; ``say(name, text)`` what cannot be watched.
+    ``hold(name, reason)`` when it said so too often; ``say(name, text)`` what cannot be watched;
+    ``wanted_at(name)`` when it was last started, in seconds since boot.
 
     ``journal(name, record)`` keeps what ``resume`` takes.
     """
@@ -49,6 +50,7 @@ class Paths:
         hold: Callable[[str, str], None],
         running: Callable[[str], bool],
         say: Callable[[str, str], None],
+        wanted_at: Callable[[str], float] = lambda name: 0.0,
         journal: Callable[[str, Record], None] = lambda name, record: None,
         limit: TriggerLimit | None = None,
     ) -> None:
@@ -56,6 +58,7 @@ class Paths:
         self._start = start
         self._hold = hold
         self._running = running
+        self._wanted_at = wanted_at
         self._say = say
         self._journal = journal
         self._limit = limit or TriggerLimit()
@@ -129,6 +132,11 @@ class Paths:
             if isinstance(known, dict):
                 watch.pending = known.get("pending") is True
                 watch.seen = known.get("seen")
+                match known.get("starting"):
+                    case [float(at), list(told)]:
+                        watch.starting = at, told
+                    case [float(at), None]:
+                        watch.starting = at, None
             else:
                 try:
                     watch.seen = watch.signature()
@@ -171,9 +179,14 @@ class Paths:
 
     def _is_met(self, watch: Watch) -> tuple[bool, list[int] | None]:
         """Whether the unit is to be started, and the path's signature. Raises OSError."""
-        seen = watch.signature() if watch.kind == CHANGED else None
         if watch.kind != CHANGED:
-            return watch.is_met(), seen
+            return watch.is_met(), None
+        if watch.starting is not None:  # by a former PID 1, which may have done so
+            at, told = watch.starting
+            if self._wanted_at(watch.name) >= at:
+                watch.pending, watch.seen = False, told
+            watch.starting = None
+        seen = watch.signature()
         watch.pending = watch.pending or seen != watch.seen
         return watch.pending, seen
 
@@ -191,9 +204,10 @@ class Paths:
             self._held.add(name)
             self._hold(name, self._limit.words(f"that {watch.path} {_WORDS[watch.kind]}"))
             return
+        watch.starting = loop.now(), seen
         self._journal_unit(name)  # before the start, so that a fault loses no change
         self._start(name, f"{watch.path} {_WORDS[watch.kind]}")
-        watch.pending, watch.seen = False, seen
+        watch.pending, watch.seen, watch.starting = False, seen, None
         self._journal_unit(name)
 
     def _journal_unit(self, name: str) -> None:
@@ -251,7 +265,11 @@ class Paths:
 
 def _record(watches: list[Watch]) -> Record:
     return {
-        watch.path: {"pending": watch.pending, "seen": watch.seen}
+        watch.path: {
+            "pending": watch.pending,
+            "seen": watch.seen,
+            **({"starting": list(watch.starting)} if watch.starting else {}),
+        }
         for watch in watches
         if watch.kind == CHANGED
     }

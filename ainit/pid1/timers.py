@@ -34,17 +34,19 @@ _LOOKED_AHEAD = 64  # elapses within the jitter of one another
 
 class Timers:
     """The timers of all units. ``start(name, why)`` is called when one elapses, unless
-    ``running(name)``: then ``say(name, text)`` is.
+    ``running(name)``: then ``say(name, text)`` is. ``wanted_at(name)`` tells when a unit was last
+    started, in seconds since boot: whether a former PID 1 carried out what it was about to.
 
     ``journal(name, record)`` keeps what ``resume`` takes; the name "" is the clock's.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what PID 1 gives it
         self,
         *,
         start: Callable[[str, str], None],
         running: Callable[[str], bool],
         say: Callable[[str, str], None],
+        wanted_at: Callable[[str], float] = lambda name: 0.0,
         journal: Callable[[str, Record], None] = lambda name, record: None,
         stamps: Stamps | None = None,
         seed: str = "",
@@ -53,6 +55,7 @@ class Timers:
     ) -> None:
         self._start = start
         self._running = running
+        self._wanted_at = wanted_at
         self._say = say
         self._journal = journal
         self._stamps = stamps
@@ -237,7 +240,7 @@ class Timers:
         """Start what the PID 1 before was about to start, unless it did."""
         timer = self._timers.get(name)
         if timer is not None:
-            if not self._running(name):
+            if not self._running(name) and self._wanted_at(name) < timer.base:
                 self._start(name, timer.pending)
             timer.pending = ""
             self._journal(name, timer.to_record())

@@ -45,10 +45,11 @@ _NOTHING = None  # in a directory far above, but that it stays where it is
 class Watch:
     """``points`` maps each watch of the kernel to what counts there: everything in the path itself,
     one name in the directory before it, nothing further above. ``pending``, of changes: one is to
-    be told; ``seen`` is the signature when the last one was.
+    be told; ``seen`` is the signature when the last one was; ``starting`` when the unit was about
+    to be started, in seconds since boot, and the signature then.
     """
 
-    __slots__ = ("kind", "name", "path", "pending", "points", "seen")
+    __slots__ = ("kind", "name", "path", "pending", "points", "seen", "starting")
 
     def __init__(self, name: str, kind: str, path: str) -> None:
         self.name = name
@@ -57,6 +58,7 @@ class Watch:
         self.points: dict[int, str | None] = {}
         self.pending = False
         self.seen: list[int] | None = None
+        self.starting: tuple[float, list[int] | None] | None = None
 
     def places(self, there: list[str]) -> Iterator[tuple[str, int, str | None]]:
         """What to watch when this much of the path is there: place, mask, and what counts in it."""
