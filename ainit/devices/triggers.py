@@ -53,6 +53,7 @@ class Triggers:
         self._told: set[tuple[str, str]] = set()  # unit and device
         self._waiting: dict[tuple[str, str], str] = {}
         self._inotify = Inotify()
+        os.makedirs(os.path.dirname(matches), exist_ok=True)
         self._inotify.add(os.path.dirname(matches), IN_MOVED_TO)
         known = _json(told)
         for pair in known if isinstance(known, list) else []:

@@ -26,7 +26,7 @@ _COMMANDS = {
 _DYING_SECONDS = 5.0
 
 
-# A queue of datagrams holds ten by default: one unit's flood would keep the others from being heard.
+# A queue of datagrams holds ten by default: one unit's flood would keep the others unheard.
 _NOTIFICATIONS_QUEUED = ("/proc/sys/net/unix/max_dgram_qlen", "1024")
 
 
