@@ -26,7 +26,6 @@ from .platform import Platform
 from .shutdown import REBOOT, SOFT_REBOOT
 
 _FORGIVEN_SECONDS = 60.0
-_TRIES = 3
 _WATCHDOG = ("watchdog",)
 
 
@@ -131,13 +130,14 @@ def main(platform: Platform | None = None) -> None:
 
 
 def _start_anew(error: BaseException) -> None:
-    """Execute PID 1 again. Returns only when that is impossible."""
-    reason = type(error).__name__
-    for _ in range(_TRIES):
-        try:
-            reason = loop.describe(error)
-            native.reexec(reason)
-        except MemoryError:
-            native.reexec(reason)
-        except OSError as problem:
-            kmsg.log(f"ainit cannot be executed anew: {problem}", 2)
+    """Execute PID 1 again. Returns only when that is impossible, twice. Takes no memory by itself."""
+    try:
+        native.reexec(loop.describe(error))
+    except MemoryError:
+        native.reexec("MemoryError")
+    except OSError as problem:
+        kmsg.log(f"ainit cannot be executed anew: {problem}", 2)
+    try:
+        native.reexec("again")
+    except OSError as problem:
+        kmsg.log(f"ainit cannot go on, rebooting: {problem}", 2)

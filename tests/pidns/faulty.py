@@ -56,12 +56,16 @@ def strike(frame, event, argument):  # type: ignore[no-untyped-def]
     here = frame.f_lineno == armed_line and frame.f_code.co_filename == armed_file
     if event != "line" or not here or board.head >= board.count:
         return strike
-    what = orders.AT_LINE[take().what]
+    order = take()
     arm()
+    if order.kind == orders.NO_MEMORY:
+        starvation.begin(order)
+        return None
+    what = orders.AT_LINE[order.what]
     if what in orders.SIGNALS:
         os.kill(os.getpid(), orders.signal_of(what))  # does not return, once PID 1 looks out for it
         return strike
-    raise orders.EXCEPTIONS[what]()
+    raise orders.EXCEPTIONS[what]()  # noqa: RSE102 - some are functions
 
 
 def enter_recording(frame, event, argument):  # type: ignore[no-untyped-def]
@@ -85,7 +89,7 @@ def arm():  # type: ignore[no-untyped-def]
     armed_file, armed_line = "", 0
     if board.mode == orders.RECORD:
         follow(enter_recording)
-    elif board.head < board.count and board.orders[board.head].kind == orders.RAISE:
+    elif board.head < board.count:
         order = board.orders[board.head]
         armed_file, armed_line = package + order.file.decode(), order.line
         follow(enter)
@@ -109,7 +113,7 @@ class Starvation:
     order = None
 
     def begin(self, order) -> None:  # type: ignore[no-untyped-def]
-        self.turns, self.order = order.line, order
+        self.turns, self.order = order.turns, order
         _testcapi.set_nomemory(order.what, order.what + 1 if order.flags & orders.ONCE else 0)
 
     def turn(self) -> None:
@@ -149,9 +153,7 @@ class Epoll:
         found = self._poll(timeout, most)
         if board.mode == orders.DUMP:
             dump()
-        if board.head < board.count and board.orders[board.head].kind == orders.NO_MEMORY:
-            starvation.begin(take())
-        elif board.head < board.count or board.mode or armed_line:
+        if board.head < board.count or board.mode or armed_line:
             arm()
         return found
 
@@ -190,12 +192,21 @@ select.epoll = Epoll  # type: ignore[assignment, misc]
 path = os.path.join(here, "guest.py")
 with open(path, encoding="utf-8") as source:
     code = compile(source.read(), path, "exec")
+
+
+def run() -> None:
+    """As /usr/sbin/init does it. Short, for in a long function an exception without memory hangs
+    the interpreter (it has to remember a place that is no small integer).
+    """
+    try:
+        exec(code, {"__name__": "__main__", "__file__": path})
+    finally:
+        argv = [text for text in sys.orig_argv if not text.startswith("--fault=")]
+        os.execv(argv[0], [*argv, "--fault=import 1"])
+
+
 arm()
-try:
-    if os.path.exists(f"{directory}/mutant"):
-        with open(f"{directory}/mutant") as file:
-            MUTANTS[file.read()]()
-    exec(code, {"__name__": "__main__", "__file__": path})
-finally:  # as /usr/sbin/init does it
-    argv = [text for text in sys.orig_argv if not text.startswith("--fault=")]
-    os.execv(argv[0], [*argv, "--fault=import 1"])
+if os.path.exists(f"{directory}/mutant"):
+    with open(f"{directory}/mutant") as file:
+        MUTANTS[file.read()]()
+run()

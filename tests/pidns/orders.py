@@ -21,18 +21,18 @@ AT_RESUME = 1  # flag: only while PID 1 takes up from its journal, before its lo
 ONCE = 2  # flag: one allocation fails, and none after it
 
 EXCEPTIONS = {
-    "MemoryError": lambda: MemoryError(),
+    "MemoryError": MemoryError,
     "EMFILE": lambda: OSError(errno.EMFILE, "too many open files"),
     "ENOMEM": lambda: OSError(errno.ENOMEM, "out of memory"),
     "RuntimeError": lambda: RuntimeError("injected"),
-    "KeyboardInterrupt": lambda: KeyboardInterrupt(),
+    "KeyboardInterrupt": KeyboardInterrupt,
     "SystemExit": lambda: SystemExit(3),
     "RecursionError": lambda: RecursionError("injected"),
     "KeyError": lambda: KeyError("injected"),
     "ValueError": lambda: ValueError("injected"),
     "EIO": lambda: OSError(errno.EIO, "input/output error"),
     "UnicodeError": lambda: UnicodeError("injected"),
-    "GeneratorExit": lambda: GeneratorExit(),
+    "GeneratorExit": GeneratorExit,
 }
 SIGNALS = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL", "SIGFPE")
 # What may happen at a line: an order's ``what`` is an index of this.
@@ -40,9 +40,8 @@ AT_LINE = (*EXCEPTIONS, *SIGNALS)
 
 
 class Order(ctypes.Structure):
-    """``what`` is an index of AT_LINE, or how many allocations succeed; ``line`` is a line's
-    number, or for how many turns of the loop allocations are counted. ``incarnation`` is the one
-    that it happened in.
+    """``what`` is an index of AT_LINE, or how many allocations succeed, counted from the line on
+    until the loop has waited ``turns`` times. ``incarnation`` is the one that it happened in.
     """
 
     _fields_ = (
@@ -52,7 +51,8 @@ class Order(ctypes.Structure):
         ("flags", ctypes.c_int32),
         ("status", ctypes.c_int32),
         ("incarnation", ctypes.c_int32),
-        ("file", ctypes.c_char * 40),
+        ("turns", ctypes.c_int32),
+        ("file", ctypes.c_char * 36),
     )
 
 

@@ -30,7 +30,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from ainit.child.client import Client
 from ainit.errors import AinosError
@@ -65,23 +65,26 @@ while True:
 class Fault:
     """One fault: what, where, and the stimulus that gets there.
 
-    ``kind`` is one of AT_LINE; ``SIGNAL@`` and its name for one that comes from outside at some
-    moment; ``allocation`` and ``allocations`` for the ``line``-th allocation of a turn, and all
-    from that on; ``descriptors`` for ``line`` descriptors that are left.
+    ``kind`` is one of AT_LINE, or a signal and ``@moment`` for one that comes from outside at some
+    moment. ``allocation`` is one allocation that fails after the line, ``count`` behind it, until
+    the loop waits; ``allocations`` are all from that one on. ``descriptors`` leaves ``count``.
     """
 
     kind: str
     file: str
     line: int
     stimulus: str
+    count: int = 0
 
     def __str__(self) -> str:
-        return f"{self.kind} at {self.file}:{self.line} by {self.stimulus}"
+        place = f"{self.file}:{self.line} " if self.file else ""
+        return f"{self.kind} {self.count or ''} at {place}by {self.stimulus}"
 
     @property
     def key(self) -> str:
-        """The same, without how it was got to."""
-        return f"{self.kind} {self.file}:{self.line}"
+        """The same for the same fault, however it was got to."""
+        place = f"{self.file}:{self.line}" if self.file else self.stimulus
+        return f"{self.kind} {self.count} {place}"
 
     @property
     def at_resume(self) -> bool:
@@ -136,7 +139,7 @@ class World:
         if mutant:
             (self.directory / "mutant").write_text(mutant)
 
-    def __enter__(self) -> World:
+    def __enter__(self) -> Self:
         self.stimuli.units()
         try:
             self.machine.boot()
@@ -159,7 +162,8 @@ class World:
         self.machine.destroy()
         self.stimuli.close()
         if self._killer is not None:
-            assert self._killer.stdin and self._killer.stdout
+            assert self._killer.stdin
+            assert self._killer.stdout
             self._killer.wait(60)
             self._killer.stdin.close()
             self._killer.stdout.close()
@@ -199,7 +203,7 @@ class World:
             host_pid = self.machine.init_host_pid
             cleared = threading.Timer(moment, os.kill, (host_pid, number))
         elif fault.kind == "descriptors":
-            before = self._limit_descriptors(fault.line)
+            before = self._limit_descriptors(fault.count)
             cleared = threading.Timer(_STARVED_SECONDS, self._restore_descriptors, (before,))
         else:
             given.append(fault)
@@ -235,11 +239,11 @@ class World:
             order.status = orders.PENDING
             order.file = fault.file.encode()
             order.flags = orders.AT_RESUME if fault.at_resume else 0
+            order.line, order.turns = fault.line, 1
             if fault.kind in orders.AT_LINE:
                 order.kind, order.what = orders.RAISE, orders.AT_LINE.index(fault.kind)
-                order.line = fault.line
             else:
-                order.kind, order.what, order.line = orders.NO_MEMORY, fault.line, 4
+                order.kind, order.what = orders.NO_MEMORY, fault.count
                 order.flags = orders.ONCE if fault.kind == "allocation" else 0
         board.count = len(faults)
 
@@ -261,7 +265,7 @@ class World:
             ]
             if order.incarnation == (later[0] if later else board.incarnation):
                 self.tally.handled += 1
-                if fault.kind not in ("EMFILE", "ENOMEM", "EIO") and "SIG" not in fault.kind:
+                if fault.kind not in ("EMFILE", "ENOMEM", "EIO", "allocation"):
                     self.tally.swallowed.append(str(fault))
         return fired
 
@@ -302,6 +306,8 @@ class World:
         missing = self._missing_lines()
         tally.log_bytes_lost += sum(len(line) + 1 for line in missing)
         gained = self._gained()
+        for _ in range(5):  # what is going on just now has descriptors, too
+            gained = gained and self._gained()
         tally.descriptors_gained += gained.total()
         self._descriptors += gained  # told once
         if not self._lives():
@@ -449,7 +455,8 @@ class World:
 
     def describe(self, name: str) -> Record:
         """The state of a unit, however often it takes to be told."""
-        return self.until(lambda: self.peek(name), f"the state of {name}")
+        found: Record = self.until(lambda: self.peek(name), f"the state of {name}")
+        return found
 
     def pid(self, name: str) -> int:
         """The pid of a unit that is ready."""
@@ -472,7 +479,9 @@ class World:
 
     def kill(self, pid: int, number: int = signal.SIGKILL) -> None:
         """Send a signal to a process of the machine."""
-        assert self._killer and self._killer.stdin and self._killer.stdout
+        assert self._killer
+        assert self._killer.stdin
+        assert self._killer.stdout
         self._killer.stdin.write(f"{pid} {number}\n")
         self._killer.stdin.flush()
         self._killer.stdout.readline()
@@ -511,11 +520,9 @@ class World:
         return all(states[name] == "ready" for name in (*self.names, *SURVIVORS, *OTHERS))
 
 
-def pairs(
-    lines: dict[str, set[Line]], kinds: Sequence[str] = tuple(orders.EXCEPTIONS)
-) -> Iterator[Fault]:
-    """Every (line, kind) pair, each with one of the stimuli that get to the line, the cheapest of
-    which come first in ``lines``.
+def pairs(lines: dict[str, set[Line]]) -> Iterator[Fault]:
+    """Every (line, exception) pair, and for every line one signal; each with one of the stimuli
+    that get to the line, the cheapest of which come first in ``lines``.
     """
     getting: dict[Line, list[str]] = {}
     for stimulus, found in lines.items():
@@ -523,6 +530,7 @@ def pairs(
             getting.setdefault(line, []).append(stimulus)
     for (file, number), stimuli in sorted(getting.items()):
         cheap = [name for name in stimuli if name not in DEAR] or stimuli
+        kinds = (*orders.EXCEPTIONS, orders.SIGNALS[number % len(orders.SIGNALS)])
         for index, kind in enumerate(kinds):
             yield Fault(kind, file, number, cheap[index % min(len(cheap), 3)])
 
