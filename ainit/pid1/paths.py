@@ -21,7 +21,7 @@ import os
 from ..linux.inotify import IN_MASK_ADD, IN_Q_OVERFLOW, Inotify
 from . import loop
 from .limit import TriggerLimit
-from .watch import CHANGED, EXISTS, NOT_EMPTY, Watch, standing
+from .watch import CHANGED, EXISTS, NOT_EMPTY, UNKNOWN, Watch, standing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class Paths:
                 try:
                     watch.seen = watch.signature()
                 except OSError:
-                    watch.seen = None  # what is there by the time that it can be told is a change
+                    watch.seen = UNKNOWN
         return watch
 
     def _forget(self, name: str) -> None:
@@ -187,6 +187,8 @@ class Paths:
                 watch.pending, watch.seen = False, told
             watch.starting = None
         seen = watch.signature()
+        if watch.seen == UNKNOWN:
+            watch.seen = seen
         watch.pending = watch.pending or seen != watch.seen
         return watch.pending, seen
 

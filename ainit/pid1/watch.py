@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 EXISTS, CHANGED, NOT_EMPTY = "exists", "changed", "not-empty"  # the plan's words
 
+UNKNOWN: list[int] = []  # a signature that could not be told: the first that can is no change
+
 _GONE = IN_DELETE_SELF | IN_MOVE_SELF
 _ENTRIES = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO
 _ITSELF = {
