@@ -24,7 +24,7 @@ import errno
 import os
 
 from ..errors import AinosError, JournalError
-from ..linux import libc
+from ..linux import files, libc
 from ..wire.codec import dumps, loads
 
 TYPE_CHECKING = False
@@ -84,11 +84,19 @@ class Journal:
         if header[:8] != _MAGIC:
             raise AinosError("the journal of the former PID 1 has an unknown form")
         journal = cls(descriptor)
-        journal._read()
+        try:
+            journal._read()
+        except (KeyError, ValueError) as error:
+            raise AinosError(f"the journal of the former PID 1 is damaged: {error}") from error
         cell = journal.of(*_CELL).get(_CELL)
         if cell is None:
             return None  # its writer failed before it had begun
-        journal.cell = libc.SharedInteger(cell)
+        try:
+            journal.cell = libc.SharedInteger(cell)
+        except OSError as error:
+            if error.errno not in (errno.EBADF, errno.EACCES, errno.ENODEV):
+                raise
+            raise AinosError(f"the journal of the former PID 1 has no cell: {error}") from error
         return journal
 
     def unit(self, record: Record) -> None:
@@ -148,7 +156,7 @@ class Journal:
                 fresh._append(["k", descriptor, role])
             os.dup2(new, self._descriptor, inheritable=True)
         finally:
-            os.close(new)
+            files.close([new])  # which must not look as if the journal were still the old one
         self._end = fresh._end
         self._compact_at = max(_COMPACT_BYTES, 4 * fresh._end)
 
