@@ -55,5 +55,6 @@ CLIENTS = 64
 CLIENTS_RESERVED = 16  # of these, for the superuser
 SHUTDOWN_SECONDS = 20.0
 WATCHDOG_SECONDS = 60
+STUCK_SECONDS = 30  # of processor time that one turn of PID 1's loop may take
 FAULTS_IN_A_ROW = 20  # of PID 1, each less than a minute after the one before: then reboot
 LISTEN_FD = 3

@@ -7,7 +7,8 @@
  * thread-local storage are PID 1's. Hence the plain system calls.
  *
  * Faults: a handler on a stack of its own executes PID 1 anew, with the same pid and children. All
- * that it needs was copied to static memory before. It leaves out what state the new image finds:
+ * that it needs was copied to static memory before. A loop without end is a fault, too: Python
+ * itself has one when it cannot even make an integer. Leaves out what state the new image finds:
  * that is the journal's.
  */
 #define _GNU_SOURCE
@@ -17,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #define EXPORT __attribute__((visibility("default")))
@@ -227,13 +229,19 @@ static char fault[sizeof FAULT + 512];
 static char handler_stack[64 << 10] __attribute__((aligned(16)));
 static long armed; /* the pid that is to be executed anew; 0: none */
 
+/* Seconds of processor time since the loop last turned, and how many it may be. */
+EXPORT volatile int ainit_spent;
+static int spent_most;
+
 /* Execute this process anew; returns minus errno when that fails, twice. NULL: no memory. */
 EXPORT long ainit_reexec(const char *reason)
 {
+    static const struct itimerval never; /* a timer outlives execve, its handler does not */
     unsigned long before;
     long result = 0;
     if (armed == 0)
         return -EINVAL;
+    CALL(SYS_setitimer, ITIMER_PROF, (long)&never, 0);
     char *to = append(fault, fault + sizeof fault - 1, FAULT);
     *append(to, fault + sizeof fault - 1, reason ? reason : "MemoryError") = '\0';
     set_mask(&NONE, &before);
@@ -255,6 +263,27 @@ static void on_fault(int number)
         ainit_reexec(reason);
     CALL(SYS_kill, self, number); /* the namespace's init does not die of this, but of that: */
     __builtin_trap();
+}
+
+static void on_second_spent(int number)
+{
+    (void)number;
+    if (CALL(SYS_getpid, 0) == armed && ++ainit_spent > spent_most)
+        ainit_reexec("stuck");
+}
+
+/* From now on, more than so many seconds of processor time without setting ainit_spent to 0 are a
+   fault, too: what is armed is executed anew. Returns 0, or minus errno. */
+EXPORT int ainit_limit(int seconds)
+{
+    const struct sigaction action = {.sa_handler = on_second_spent,
+                                     .sa_flags = SA_ONSTACK | SA_RESTART};
+    const struct itimerval each = {{1, 0}, {1, 0}};
+    spent_most = seconds;
+    ainit_spent = 0;
+    if (sigaction(SIGPROF, &action, NULL) != 0 || setitimer(ITIMER_PROF, &each, NULL) != 0)
+        return -errno;
+    return 0;
 }
 
 static void on_exit_of_process(void)

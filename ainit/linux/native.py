@@ -41,6 +41,7 @@ _reexec.restype = ctypes.c_long
 _arm = _library.ainit_arm
 _arm.argtypes = (ctypes.POINTER(ctypes.c_char_p), ctypes.POINTER(ctypes.c_char_p))
 _library.ainit_disarm.restype = None
+_spent = ctypes.c_int.in_dll(_library, "ainit_spent")
 
 # Numbers of system calls on this processor, in the order of native.c.
 (OPENAT, WRITE, CLOSE, DUP3, CLOSE_RANGE, SETSID, UMASK, CHDIR, EXECVE, PRCTL, CAPSET, SETGROUPS,
@@ -157,6 +158,20 @@ def arm(argv: Sequence[str], environment: Sequence[str]) -> None:
     result = int(_arm(_vector(arguments), _vector(environment)))
     if result < 0:
         raise OSError(-result, os.strerror(-result), "arm")
+
+
+def limit(seconds: int) -> None:
+    """From now on, also more than so many seconds of processor time without `turned` execute this
+    process anew; the reason is ``stuck``. Raises OSError.
+    """
+    result = int(_library.ainit_limit(seconds))
+    if result < 0:
+        raise OSError(-result, os.strerror(-result), "setitimer")
+
+
+def turned() -> None:
+    """This process is not stuck: its time counts from now."""
+    _spent.value = 0
 
 
 def disarm() -> None:

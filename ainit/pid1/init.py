@@ -136,6 +136,7 @@ class Init:
         """Turn until the machine is to go down; returns how."""
         while not self.shutdown.is_due:
             self.loop.turn()
+            native.turned()
             if self._reexec:
                 native.reexec(self._reexec)
         return self.shutdown.how

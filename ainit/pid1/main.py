@@ -117,6 +117,7 @@ def main(platform: Platform | None = None) -> None:
     """
     platform = platform or Platform()
     native.arm(sys.orig_argv, [f"{name}={value}" for name, value in os.environ.items()])
+    native.limit(constants.STUCK_SECONDS)
     how = REBOOT
     try:
         how = _serve(platform)
@@ -130,7 +131,7 @@ def main(platform: Platform | None = None) -> None:
 
 
 def _start_anew(error: BaseException) -> None:
-    """Execute PID 1 again. Returns only when that is impossible, twice. Takes no memory by itself."""
+    """Execute PID 1 again. Returns only when that is impossible; needs no memory."""
     try:
         native.reexec(loop.describe(error))
     except MemoryError:

@@ -92,7 +92,9 @@ signal.pause()
 """
 UNBLOCKED = "signal.pthread_sigmask(signal.SIG_SETMASK, []); "
 
+STUCK = "native.limit(1)\nwhile True: pass"
 FAULTS = {
+    "a loop without end": (STUCK, "stuck"),
     "a null pointer": ("import ctypes; ctypes.string_at(0)", "signal 11"),
     "a null pointer, unblocked": (UNBLOCKED + "import ctypes; ctypes.string_at(0)", "signal 11"),
     "a stack overflow": (UNBLOCKED + STACK_OVERFLOW, "signal 11"),
