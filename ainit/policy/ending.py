@@ -41,15 +41,14 @@ def exited(unit: Unit, state: State, event: Event, now: float) -> list[str]:
     if not state.pid or event.pid != state.pid:
         return []
     state.pid, state.started, state.status = 0, 0, event.status
-    if (
-        unit.type == plan.FORKING
-        and state.state == life.STARTING
-        and event.status == 0
-        and event.left
-    ):
-        state.pid, state.started = event.main, event.started
-        become_ready(state, now)
-        return []
+    if unit.type == plan.FORKING and event.status == 0 and event.left:
+        if state.state == life.STARTING:
+            state.pid, state.started = event.main, event.started
+            become_ready(state, now)
+            return []
+        if state.state == life.READY and event.main and now < state.ready_at + unit.start_timeout:
+            state.pid, state.started = event.main, event.started  # a further step of its forking
+            return []
     state.ended = event.reason
     state.was = state.state
     if event.left:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 
 import pytest
@@ -14,14 +13,10 @@ from ainit.errors import ConfigError
 from tests.pidns.cases.kit import (
     FALSE,
     FAST,
-    NEVER,
     PAUSE,
-    TRUE,
     alone,
     booted,
     configure,
-    error,
-    findings,
     lines,
     puppet,
     replaced,
@@ -267,9 +262,7 @@ def test_dinit_igr_before_after(machine: Machine) -> None:
     ordered(machine, "service1", before=["service2"], autostart=False)
     ordered(machine, "service2", autostart=False)
     ordered(machine, "service3", after=["service2"], autostart=False)
-    target(
-        machine, "parent", wants=["service3", "service2", "service1"], autostart=False
-    )
+    target(machine, "parent", wants=["service3", "service2", "service1"], autostart=False)
     machine.boot()
     machine.call("Start", name="parent")
     machine.wait_state("parent", "ready")

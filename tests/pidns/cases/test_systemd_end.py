@@ -67,9 +67,7 @@ def stubborn(machine: Machine, name: str) -> None:
         ("SoftReboot", "Shutdown", "power-off"),
     ],
 )
-def test_systemd_52_honorfirstshutdown(
-    machine: Machine, first: str, second: str, how: str
-) -> None:
+def test_systemd_52_honorfirstshutdown(machine: Machine, first: str, second: str, how: str) -> None:
     """The first word counts; only a soft reboot gives way to one of the others."""
     puppet(machine, "a", ready=True)
     booted(machine, "a")

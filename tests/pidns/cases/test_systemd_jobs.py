@@ -168,9 +168,7 @@ def test_systemd_07_pid1_start_limit(machine: Machine, kind: str) -> None:
     unit(machine, "a", shell(code), backoff={**FAST, "limit": 2})
     machine.boot()
     word = {"status": "exited with status 3", "signal": "killed by signal 9"}
-    held(
-        machine, "a", f"{word.get(kind, 'exited with status 0')}; held after 3 failures in a row"
-    )
+    held(machine, "a", f"{word.get(kind, 'exited with status 0')}; held after 3 failures in a row")
     machine.call("Start", name="a")
     wait_for(lambda: machine.log("a").count("starting") == 6, "three more")
     machine.wait_state("a", "failed")
@@ -382,9 +380,7 @@ def test_systemd_18_failureaction_hold(machine: Machine) -> None:
         ("never", "os.kill(os.getpid(), 11)", "failed"),
     ],
 )
-def test_systemd_23_unit_file_restart(
-    machine: Machine, restart: str, end: str, state: str
-) -> None:
+def test_systemd_23_unit_file_restart(machine: Machine, restart: str, end: str, state: str) -> None:
     """What follows from an end depends on the policy and on what counts as success."""
     puppet(machine, "a", ready=True, restart=restart, success_status=[0, 7], backoff=NEVER)
     booted(machine, "a")

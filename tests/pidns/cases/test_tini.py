@@ -117,7 +117,9 @@ def test_tini_reaping_restart(machine: Machine) -> None:
     assert (after["state"], after["since"]) == ("ready", before["since"])
 
 
-@pytest.mark.parametrize(("number", "how"), [(signal.SIGTERM, "power-off"), (signal.SIGINT, "reboot")])
+@pytest.mark.parametrize(
+    ("number", "how"), [(signal.SIGTERM, "power-off"), (signal.SIGINT, "reboot")]
+)
 def test_tini_signals(machine: Machine, number: int, how: str) -> None:
     """SIGTERM and SIGINT to PID 1 end the machine, by way of its services."""
     puppet(machine, "a")
