@@ -101,15 +101,17 @@ def prctl(option: int, argument: int) -> None:
 
 
 class SharedInteger:
-    """The first four bytes of a file, as shared memory at ``address``. Never unmapped."""
+    """Four bytes of a file's first page, from ``place`` on, as shared memory at ``address``. Never
+    unmapped.
+    """
 
     __slots__ = ("_integer", "address")
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, place: int = 0) -> None:
         address = _libc.mmap(None, _PAGE_BYTES, _PROT_READ_WRITE, _MAP_SHARED, descriptor, 0)
         if address is None or address == ctypes.c_void_p(-1).value:
             _check(-1, "mmap")
-        self.address = int(address or 0)
+        self.address = int(address or 0) + place
         self._integer = ctypes.c_int32.from_address(self.address)
 
     @property

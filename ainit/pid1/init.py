@@ -83,13 +83,7 @@ class Init:
         self.population = Population(self.loop, self.cgroups, self.supervisor.emptied)
         self.health = Health(self)
         self.shutdown = Shutdown(self.loop, journal, self.supervisor)
-        self.notifications = Notifications(
-            self.loop,
-            journal,
-            self.supervisor,
-            constants.NOTIFY,
-            poisoned=facts.faults_in_a_row > 1,
-        )
+        self.notifications = Notifications(self.loop, journal, self.supervisor, constants.NOTIFY)
         self.activation = Activation(self, plan_)
         self.launcher.inherited = (self.activation.inherited, self._stored)
         self.credentials = Credentials(owner=owner_of, directory=constants.CREDENTIALS)

@@ -12,7 +12,8 @@ a length and a JSON array::
 
 Beside it lies the *cell*: four bytes of shared memory, into which the kernel itself writes the pid
 of a new process (clone3(2), CLONE_PARENT_SETTID), before that process runs. So between the fork and
-PID 1's next line nothing can be forgotten. Leaves out what the records mean.
+PID 1's next line nothing can be forgotten. Four bytes more, ``hearing``, count how often PID 1
+began to act upon the message that it acts upon. Leaves out what the records mean.
 
 >>> journal = Journal.create()                                       # doctest: +SKIP
 >>> journal.put("facts", {"started": 1.5})
@@ -38,6 +39,7 @@ SCHEMA = 1
 _MAGIC = b"AINITJ01"
 _HEADER_BYTES = 16
 _CELL = ("cell",)
+_CELL_BYTES = 8
 _COMPACT_BYTES = 1 << 20
 
 Role = tuple[str, ...]
@@ -53,6 +55,7 @@ class Journal:
         self._end = _HEADER_BYTES
         self._compact_at = _COMPACT_BYTES
         self.cell: libc.SharedInteger
+        self.hearing: libc.SharedInteger
         self.units: dict[str, Record] = {}
         self.values: dict[str, object] = {}
         self.kept: dict[int, Role] = {}
@@ -64,9 +67,9 @@ class Journal:
         _fresh(descriptor)
         journal = cls(descriptor)
         cell = os.memfd_create("ainit-cell", os.MFD_CLOEXEC)
-        os.ftruncate(cell, 4)
+        os.ftruncate(cell, _CELL_BYTES)
         journal.keep(cell, _CELL)
-        journal.cell = libc.SharedInteger(cell)
+        journal._share(cell)
         return journal
 
     @classmethod
@@ -92,12 +95,16 @@ class Journal:
         if cell is None:
             return None  # its writer failed before it had begun
         try:
-            journal.cell = libc.SharedInteger(cell)
+            journal._share(cell)
         except OSError as error:
             if error.errno not in (errno.EBADF, errno.EACCES, errno.ENODEV):
                 raise
             raise AinosError(f"the journal of the former PID 1 has no cell: {error}") from error
         return journal
+
+    def _share(self, cell: int) -> None:
+        self.cell = libc.SharedInteger(cell)
+        self.hearing = libc.SharedInteger(cell, 4)
 
     def unit(self, record: Record) -> None:
         """The state of a unit has changed to this."""

@@ -40,15 +40,14 @@ _DATAGRAMS_A_TURN = 64
 _DATAGRAM_BYTES = 4096
 _DESCRIPTORS_MAX = 253  # SCM_MAX_FD of the kernel
 _ANCILLARY_BYTES = CMSG_SPACE(12) + CMSG_SPACE(4 * _DESCRIPTORS_MAX)
+_TRIES = 2
 _RECEIVE_BYTES = 4 << 20
 _LISTENER = ("notify",)
 _UNWATCHED = "unwatched"  # ends the role of a descriptor stored with FDPOLL=0
 
 
 class Notifications:
-    """Listens at ``path``. ``resumed`` counts faults in a row: the second one throws the first
-    datagram away, for it may be what PID 1 fails at.
-    """
+    """Listens at ``path``. A datagram that PID 1 failed at twice is thrown away."""
 
     def __init__(
         self,
@@ -56,8 +55,6 @@ class Notifications:
         journal: Journal,
         supervisor: Supervisor,
         path: str,
-        *,
-        poisoned: bool = False,
     ) -> None:
         self._loop = events
         self._journal = journal
@@ -70,7 +67,7 @@ class Notifications:
         for role, number in journal.of("store").items():
             self._stores.setdefault(role[1], {})[role] = number
             self._watch(role, number)
-        if poisoned:
+        if journal.hearing.value >= _TRIES:
             self._take()
         events.add(self._socket.fileno(), loop.READ, self._readable)
 
@@ -101,6 +98,7 @@ class Notifications:
                         int.from_bytes(content[at : at + 4], "little")
                         for at in range(0, len(content) - 3, 4)
                     ]
+            self._journal.hearing.value += 1
             try:
                 self._heard(sender, notification.parse(data), received)
             finally:
@@ -113,6 +111,7 @@ class Notifications:
             self._socket.recv(1)  # without room for descriptors, they are closed by the kernel
         except BlockingIOError:
             pass
+        self._journal.hearing.value = 0
 
     def _heard(self, sender: int, said: dict[str, str], received: list[int]) -> None:
         name = self._supervisor.unit_of(sender)

@@ -27,7 +27,7 @@ class Notebook(Journal):
 
     def __init__(self, hook: Callable[[], None] = lambda: None) -> None:
         super().__init__(-1)
-        self.cell = Cell()
+        self.cell, self.hearing = Cell(), Cell()
         self.records: list[str] = []
         self._hook = hook
 
@@ -48,7 +48,7 @@ class Notebook(Journal):
     def reopened(self, count: int | None = None) -> Notebook:
         """What a PID 1 that takes over finds: the first ``count`` records, or all of them."""
         again = Notebook(self._hook)
-        again.cell = self.cell
+        again.cell, again.hearing = self.cell, self.hearing
         again.records = self.records[:count]
         for text in again.records:
             again._take(loads(text))
