@@ -1,7 +1,7 @@
 # What people run. Every target calls one script of scripts/; `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-image image extension shell bench-boot bench-image bench-supervisor lint
+.PHONY: help run test test-image image extension shell bench-boot bench-image bench-supervisor soak-supervisor lint
 .PHONY: relock buildroot buildroot-check buildroot-licences buildroot-cve clean
 
 # Make hands what is set on its command line on in the environment: scripts/test reads BUILDROOT there.
@@ -41,6 +41,9 @@ bench-image: ## measure the images and write build/bench/bench-image.json (ONLY=
 
 bench-supervisor: ## measure ainit beside systemd, s6, runit, finit and supervisord (ROUNDS=9, ONLY=ainit,systemd)
 	@scripts/bench-supervisor $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(ONLY),--only '$(ONLY)')
+
+soak-supervisor: ## long tests of PID 1: faults at every line (MINUTES=60, FAULTS=10000, RESUME=1; STAGES="faults syscalls endurance mutants hostile")
+	@scripts/soak-supervisor $(if $(MINUTES),--minutes '$(MINUTES)') $(if $(FAULTS),--faults '$(FAULTS)') $(if $(RESUME),--resume) $(STAGES)
 
 lint: ## ruff, shellcheck and mypy
 	@scripts/lint
