@@ -126,7 +126,11 @@ class Journal:
             os.set_inheritable(descriptor, True)
         except OSError as error:
             raise JournalError(f"a descriptor cannot be kept: {error}") from error
-        self._append(["k", descriptor, role])
+        try:
+            self._append(["k", descriptor, role])
+        except BaseException:
+            os.set_inheritable(descriptor, False)  # nobody would know of it
+            raise
         self.kept[descriptor] = role
 
     def drop(self, descriptor: int) -> None:
