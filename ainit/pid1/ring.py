@@ -44,6 +44,7 @@ _CHUNK_MAGIC = 0xA17C
 _LENGTH_AT = 8
 _HINT_AT = 8
 _HINT_EVERY = 14  # as a power of two: how many bytes of chunks ``load`` may have to walk
+_SEQ_MAX = (1 << 62) - 1
 _UNKNOWN = -1
 
 FIRST = _FILE.size
@@ -111,10 +112,19 @@ class Ring:
         return os.lseek(self.descriptor, 0, os.SEEK_END)
 
     def load(self) -> None:
-        """Find the end of the file, and finish what a fault interrupted."""
+        """Find the end of the file, and finish what a fault interrupted. Whatever is damaged, some
+        of what was written may be lost, and it can be written to again.
+        """
         descriptor, size = self.descriptor, self.size
         last, seq = 0, 0
-        place = _FILE.unpack(os.pread(descriptor, FIRST, 0))[1]
+        header = os.pread(descriptor, FIRST, 0)
+        if len(header) < FIRST:
+            _write(descriptor, _FILE.pack(_FILE_MAGIC, FIRST), 0)
+            header, size = b"", FIRST
+        place = _FILE.unpack(header)[1] if header else FIRST
+        if not FIRST <= place <= size:
+            place = FIRST
+            _write(descriptor, _HINT.pack(FIRST), _HINT_AT)
         while place < size:
             raw = os.pread(descriptor, OVERHEAD, place)
             if len(raw) < OVERHEAD:
@@ -128,7 +138,7 @@ class Ring:
             if not 0 < length <= room:
                 length = room
                 os.pwrite(descriptor, _LENGTH.pack(length), place + _LENGTH_AT)
-            last, seq = place, start + length
+            last, seq = place, start + length & _SEQ_MAX
             place += OVERHEAD + length
         self._seq = seq
         self._last = last
@@ -193,10 +203,10 @@ class Ring:
         """Every chunk, from the last to the first."""
         if self._last < 0:
             self.load()
-        place = self._last
+        place, size = self._last, self.size
         while place:
             flags, stream, length, back, time, seq = self._header(place)
-            data = os.pread(self.descriptor, length, place + OVERHEAD)
+            data = os.pread(self.descriptor, min(length, size), place + OVERHEAD)
             yield stream, flags, time, seq, data
             place = place - back if back else 0
 
@@ -215,8 +225,11 @@ class Ring:
         return place, start + (newline if start + newline < end else 0), head
 
     def _header(self, place: int) -> tuple[int, ...]:
-        """Flags, stream, length, bytes to the chunk before, time, seq."""
-        return _CHUNK.unpack(os.pread(self.descriptor, OVERHEAD, place))[1:]
+        """Flags, stream, length, bytes to the chunk before, time, seq; nothing of what is none."""
+        magic, *head = _CHUNK.unpack(os.pread(self.descriptor, OVERHEAD, place))
+        if magic != _CHUNK_MAGIC or head[3] > place - FIRST:
+            return 0, 0, 0, 0, 0, 0
+        return tuple(head)
 
     def _pack(self, flags: int, stream: int, length: int, back: int, now: int) -> bytes:
         return _CHUNK.pack(_CHUNK_MAGIC, flags, stream, length, back, now, self._seq)
