@@ -27,6 +27,7 @@ from .shutdown import REBOOT, SOFT_REBOOT
 
 _FORGIVEN_SECONDS = 60.0
 _WATCHDOG = ("watchdog",)
+_ONCE_MORE = "reads its journal once more"
 
 
 def _take_up() -> tuple[Journal, Facts]:
@@ -93,6 +94,8 @@ def _serve(platform: Platform) -> str:
     except JournalError:
         raise  # it could not be written to just now
     except AinosError as error:
+        if not sys.argv[-1].startswith(native.FAULT + _ONCE_MORE):
+            native.reexec(f"{_ONCE_MORE}: {error}")
         kmsg.log(f"{error}, rebooting", 2)
         return REBOOT
     process.reserve()
