@@ -1,0 +1,212 @@
+"""Every system call of PID 1 fails, in every way that it can, in whatever befalls the machine.
+
+PID 1 runs on a simulated kernel (``tests.support.lives``), so that a fault and all that follows
+from it take milliseconds. In pass 0 one call fails for each stimulus, call and error; in the passes
+after it another call fails besides while PID 1 takes up from its journal, and each pass takes the
+stimuli in another order. What a task found is kept in ``build/soak/syscalls.json`` with the tree
+that it measured, so that a later run goes on. Leaves out real system calls.
+
+    entries = soak_syscalls.main(minutes=30)
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import asdict, dataclass, field
+
+from lib import bench
+from lib.bench import Goal
+from lib.host import BUILD, REPOSITORY, published, run
+from lib.progress import step
+from tests.support.kernel import Hang
+from tests.support.lives import Death, InconsistentError, World
+from tests.support.seam import PLAUSIBLE, Seam
+
+WANTED = 200_000
+RESULT = BUILD / "soak/syscalls.json"
+WORKERS = 2
+NICE = 5
+TASKS_A_CHILD = 4
+CALLS_OF_A_TAKE_UP = 230
+_TROUBLES_KEPT = 20
+
+Task = tuple[int, str]  # pass, stimulus
+
+
+@dataclass
+class Found:
+    """What came of a task. ``handled`` are the faults that PID 1 expected and went on from."""
+
+    number: int
+    stimulus: str
+    faults: int = 0
+    handled: int = 0
+    deaths: int = 0
+    hangs: int = 0
+    inconsistent: int = 0
+    seconds: float = 0.0
+    sites: list[str] = field(default_factory=list)
+    trouble: list[str] = field(default_factory=list)
+
+
+class Sweep:
+    """One task: every call of one stimulus."""
+
+    def __init__(self, task: Task) -> None:
+        self.found = Found(*task)
+        self._chance = random.Random(f"{task}")
+        self._sites: set[str] = set()
+        self._world: World | None = None
+
+    def run(self, most: int = sys.maxsize) -> Found:
+        """Inject ``most`` faults at most."""
+        begun = time.monotonic()
+        at, choice = 1, 0
+        while self.found.faults < most:
+            goes_on, exhausted = self._one(at, choice)
+            if not goes_on:
+                break
+            at, choice = (at + 1, 0) if exhausted else (at, choice + 1)
+        self._end()
+        self.found.sites = sorted(self._sites)
+        self.found.seconds = round(time.monotonic() - begun, 1)
+        return self.found
+
+    def _one(self, at: int, choice: int) -> tuple[bool, bool]:
+        """Whether there is such a call, and whether it has no such way to fail."""
+        if self._world is None:
+            self._world = World().__enter__()
+        world, found = self._world, self.found
+        second = (0, 0)
+        if found.number:
+            second = self._chance.randrange(1, CALLS_OF_A_TAKE_UP), self._chance.randrange(3)
+        handled = world.handled
+        try:
+            fired = world.inject(found.stimulus, at, choice, second)
+        except Death as error:
+            found.deaths += 1
+            fired = self._trouble(world.seam, f"death: {error}")
+        except Hang as error:
+            found.hangs += 1
+            fired = self._trouble(world.seam, f"hang: {error}")
+        except (InconsistentError, AssertionError, OSError) as error:
+            found.inconsistent += 1
+            fired = self._trouble(world.seam, f"inconsistent: {error!r}")
+        else:
+            found.handled += world.handled - handled
+        found.faults += len(world.seam.fired)
+        self._sites.update(f"{one.call} at {one.site}" for one in world.seam.fired)
+        return fired or world.seam.exhausted, world.seam.exhausted
+
+    def _trouble(self, seam: Seam, text: str) -> bool:
+        """What went wrong; the machine is not used any more."""
+        faults = ", then ".join(map(str, seam.fired))
+        self.found.trouble.append(f"{self.found.stimulus}: {faults}: {text}"[:600])
+        del self.found.trouble[_TROUBLES_KEPT:]
+        self._end()
+        return True
+
+    def _end(self) -> None:
+        if self._world is not None:
+            world, self._world = self._world, None
+            world.__exit__()
+
+
+def sweep(task: Task) -> Found:
+    """A task, in a process of its own."""
+    os.nice(max(NICE - os.nice(0), 0))
+    return Sweep(task).run()
+
+
+def tasks(done: set[Task]) -> Iterator[Task]:
+    """What is left, without end: pass by pass, each in an order of its own."""
+    with World() as world:
+        names = list(world.stirs.table)
+    number = 0
+    while True:
+        order = list(names)
+        random.Random(number).shuffle(order)
+        yield from ((number, name) for name in order if (number, name) not in done)
+        number += 1
+
+
+def tree() -> str:
+    """What is measured."""
+    return run(["git", "-C", str(REPOSITORY), "rev-parse", "HEAD:ainit"]).strip()
+
+
+def kept() -> list[Found]:
+    """What earlier runs found of this tree."""
+    try:
+        record = json.loads(RESULT.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return []
+    return [Found(**one) for one in record["found"]] if record["tree"] == tree() else []
+
+
+def keep(found: Sequence[Found]) -> None:
+    """Write down what was found so far."""
+    record = {"tree": tree(), "found": [asdict(one) for one in found]}
+    with published(RESULT) as file:
+        file.write_text(json.dumps(record) + "\n", encoding="utf-8")
+
+
+def goals(found: Sequence[Found]) -> list[Goal]:
+    """The four figures."""
+    total: Counter[str] = Counter()
+    for one in found:
+        for name in ("faults", "handled", "deaths", "hangs", "inconsistent"):
+            total[name] += getattr(one, name)
+    sites = {site for one in found for site in one.sites}
+    peers = {
+        "handled": float(total["handled"]),
+        "sites": float(len(sites)),
+        "kinds": float(len({site.partition(" at ")[0] for site in sites})),
+        "kinds_plausible": float(len(PLAUSIBLE)),
+        "passes": float(max((one.number for one in found), default=-1) + 1),
+    }
+    faults = bench.goal("pid1.syscall_faults", [total["faults"]], "faults", peers=peers)
+    enough = total["faults"] >= WANTED
+    return [
+        Goal(**{**asdict(faults), "bound": float(WANTED), "met": enough}),
+        *(
+            bench.goal(f"pid1.syscall_{name}", [total[name]], "", 0.0)
+            for name in ("deaths", "hangs", "inconsistent")
+        ),
+    ]
+
+
+def main(minutes: float) -> list[Goal]:
+    """Go on with what is missing for so many minutes, and judge all there is."""
+    found = kept()
+    until = time.monotonic() + minutes * 60
+    left = tasks({(one.number, one.stimulus) for one in found})
+    context = multiprocessing.get_context("spawn")
+    with (
+        step("faults of system calls") as progress,
+        ProcessPoolExecutor(WORKERS, context, max_tasks_per_child=TASKS_A_CHILD) as pool,
+    ):
+        running: set[Future[Found]] = set()
+        while True:
+            count = sum(one.faults for one in found)
+            progress.update(count, WANTED, f"{count} faults")
+            while len(running) < WORKERS and count < WANTED and time.monotonic() < until:
+                running.add(pool.submit(sweep, next(left)))
+            if not running:
+                break
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for one in done:
+                found.append(one.result())
+                for text in found[-1].trouble:
+                    print(text, file=sys.stderr, flush=True)
+            keep(found)
+        progress.note(f"{sum(one.faults for one in found)} faults")
+    return goals(found)
