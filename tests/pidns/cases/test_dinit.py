@@ -1,9 +1,10 @@
-"""Services and what hangs on them: ported from dinit's integration tests (src/igr-tests) and unit tests
-(src/tests: tests, proctests), each by its name there.
+"""Services and what hangs on them: ported from dinit's integration tests (src/igr-tests) and unit
+tests (src/tests), each by its name there.
 """
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from ainit.errors import ConfigError
 from tests.pidns.cases.kit import (
     FALSE,
     FAST,
+    NEVER,
     PAUSE,
     alone,
     booted,
@@ -516,3 +518,148 @@ def test_dinit_test_release_from_failed(machine: Machine) -> None:
     flag.touch()
     machine.call("Start", name="s1")
     machine.wait_state("s1", "exited")
+
+
+# src/tests/proctests.cc
+
+
+def test_dinit_test_proc_unexpected_term(machine: Machine) -> None:
+    """An unexpected end is a failure with its reason, and takes nobody along who only wants it."""
+    puppet(machine, "p", ready=True, restart="never")
+    puppet(machine, "soft", ready=True, wants=["p"])
+    booted(machine, "soft")
+    tell(machine, "p", "os._exit(2)")
+    assert machine.wait_state("p", "failed")["reason"] == "exited with status 2"
+    assert machine.state("soft") == "ready"
+
+
+def test_dinit_test_proc_term_start(machine: Machine) -> None:
+    """After its restarts are used up, a service can be started by hand, and counts anew."""
+    puppet(machine, "p", ready=True, backoff={**FAST, "limit": 1})
+    booted(machine, "p")
+    for _ in range(2):
+        for _ in range(2):
+            pid = machine.wait_state("p", "ready")["pid"]
+            tell(machine, "p", "os._exit(1)")
+            wait_for(lambda: machine.describe("p")["pid"] != pid, "its end")  # noqa: B023
+        machine.wait_state("p", "failed")
+        machine.call("Start", name="p")
+        machine.wait_state("p", "ready")
+
+
+def test_dinit_test_proc_term_restart4(machine: Machine) -> None:
+    """A restart that does not get ready in time is a failure like the first."""
+    flag = machine.directory / "flag"
+    code = (
+        "import os, signal, socket, sys\n"
+        "if not os.path.exists(sys.argv[1]):\n"
+        "    open(sys.argv[1], 'w').close()\n"
+        "    channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n"
+        "    channel.sendto(b'READY=1', os.environ['NOTIFY_SOCKET'])\n"
+        "    os._exit(1)\n"
+        "signal.pause()\n"
+    )
+    command = ["/usr/bin/python3", "-I", "-c", code, str(flag)]
+    backoff = {**FAST, "limit": 1}
+    unit(machine, "p", command, type="notify", start_timeout_s=2, backoff=backoff)
+    machine.boot()
+    found = machine.wait_state("p", "failed")
+    assert found["reason"] == "not ready in 2 s; held after 2 failures in a row"
+
+
+def test_dinit_test_term_via_stop3(machine: Machine) -> None:
+    """Two stops are one: the process is asked once."""
+    puppet(machine, "p", ready=True)
+    booted(machine, "p")
+    tell(machine, "p", "signal.signal(signal.SIGTERM, lambda *_: say('asked'))")
+    machine.call("Stop", name="p")
+    machine.wait_log("p", "asked")
+    machine.call("Stop", name="p")
+    tell(machine, "p", "answer = 1")
+    assert machine.log("p").count("asked") == 1
+    tell(machine, "p", "os._exit(0)")
+    assert machine.wait_state("p", "inactive")["reason"] == ""
+
+
+def test_dinit_test_proc_start_timeout2(machine: Machine) -> None:
+    """Who only wants a service that is not ready in time starts after that."""
+    unit(machine, "p", PAUSE, type="notify", start_timeout_s=0.2, restart="never")
+    puppet(machine, "soft", ready=True, wants=["p"])
+    booted(machine, "soft")
+    assert machine.describe("p")["reason"] == "not ready in 0.2 s"
+
+
+def test_dinit_test_proc_notify_fail(machine: Machine) -> None:
+    """A service that ends before it said that it is ready has failed to start."""
+    puppet(machine, "p", type="notify", restart="never", start_timeout_s=HOUR)
+    puppet(machine, "hard", ready=True, requires=["p"])
+    machine.boot()
+    tell(machine, "p", "os._exit(1)")
+    machine.wait_state("p", "failed")
+    assert machine.state("hard") == "waiting"
+
+
+def test_dinit_test_proc_smooth_recovery(machine: Machine) -> None:
+    """A service that crashes and recovers leaves those that require it running."""
+    puppet(machine, "p", ready=True, backoff=FAST)
+    puppet(machine, "hard", ready=True, requires=["p"])
+    booted(machine, "hard")
+    pid, other = machine.pid("p"), machine.pid("hard")
+    machine.kill(pid)
+    replaced(machine, "p", pid)
+    assert machine.pid("hard") == other
+
+
+def test_dinit_test_proc_smooth_recovery4(machine: Machine) -> None:
+    """A stop while it waits for the next try ends the recovery."""
+    puppet(machine, "p", ready=True, backoff=NEVER)
+    booted(machine, "p")
+    machine.kill(machine.pid("p"))
+    machine.wait_state("p", "backoff")
+    machine.call("Stop", name="p")
+    assert machine.state("p") == "inactive"
+
+
+def test_dinit_test_bgproc_unexpected_term(machine: Machine) -> None:
+    """The end of a background process is seen, although it was adopted."""
+    unit(machine, "b", shell("sleep inf &"), type="forking", restart="never")
+    booted(machine, "b")
+    machine.kill(machine.pid("b"), signal.SIGTERM)
+    assert machine.wait_state("b", "failed")["reason"] == "killed by signal 15"
+
+
+def test_dinit_test_bgproc_several(machine: Machine) -> None:
+    """With several of them none is the main one: the unit is up until the last has ended."""
+    unit(machine, "b", shell("sleep inf & sleep inf &"), type="forking", restart="never")
+    booted(machine, "b")
+    assert machine.describe("b")["pid"] is None
+    sleeps = [one.pid for one in machine.processes() if one.command.startswith("sleep")]
+    machine.kill(sleeps[0])
+    wait_for(lambda: len(machine.processes()) == 2, "its end")
+    assert machine.state("b") == "ready"
+    machine.kill(sleeps[1])
+    machine.wait_state("b", "exited")
+
+
+def test_dinit_test_bgproc_stop(machine: Machine) -> None:
+    """All of them are stopped together."""
+    unit(machine, "b", shell("sleep inf & sleep inf &"), type="forking")
+    booted(machine, "b")
+    machine.call("Stop", name="b")
+    machine.wait_state("b", "inactive")
+    alone(machine)
+
+
+def test_dinit_test_waitsfor_restart(machine: Machine) -> None:
+    """Starting what wants a service that is just stopping has that come back first."""
+    puppet(machine, "p", ready=True)
+    puppet(machine, "soft", ready=True, wants=["p"], autostart=False)
+    booted(machine, "p")
+    pid = machine.pid("p")
+    tell(machine, "p", "signal.signal(signal.SIGTERM, lambda *_: say('asked'))")
+    machine.call("Stop", name="p")
+    machine.wait_log("p", "asked")
+    machine.call("Start", name="soft")
+    tell(machine, "p", "os._exit(0)")
+    replaced(machine, "p", pid)
+    machine.wait_state("soft", "ready")

@@ -1,5 +1,5 @@
-"""Daemons, tasks and a machine whose configuration changes: ported from the scripts in finit's test/,
-each by its name there.
+"""Daemons, tasks and a machine whose configuration changes: ported from the scripts in finit's
+test/, each by its name there.
 """
 
 from __future__ import annotations

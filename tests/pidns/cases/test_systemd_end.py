@@ -1,6 +1,6 @@
 """The machine's end, user space begun anew, and PID 1 executed anew: ported from systemd's
-TEST-52-HONORFIRSTSHUTDOWN, TEST-69-SHUTDOWN, TEST-82-SOFTREBOOT, the re-execution of TEST-03-JOBS and
-exec-deserialization of TEST-07-PID1, and what systemd's crash handler cannot do.
+TEST-52-HONORFIRSTSHUTDOWN, TEST-69-SHUTDOWN, TEST-82-SOFTREBOOT, the re-execution of TEST-03-JOBS
+and exec-deserialization of TEST-07-PID1, and what systemd's crash handler cannot do.
 """
 
 from __future__ import annotations
@@ -344,7 +344,7 @@ def test_systemd_reexec_while_draining(machine: Machine) -> None:
     os.kill(next(one.host_pid for one in machine.processes() if one.pid == pid), signal.SIGKILL)
     machine.kill(1, signal.SIGSEGV)
     machine.kill(1, signal.SIGCONT)
-    wait_for(lambda: machine._answers(), "PID 1")
+    wait_for(machine._answers, "PID 1")
     replaced(machine, "a", pid)
     assert len(machine.processes()) == 2
 
@@ -419,7 +419,7 @@ def test_systemd_reexec_many(machine: Machine) -> None:
     assert (machine.pid("a"), header(machine)["faults"]) == (pid, 5)
 
 
-# Configuration for a while: no upstream has it, dinit's reload and systemd's daemon-reload come near
+# Configuration for a while, which no upstream has: systemd's daemon-reload comes nearest
 
 
 def test_systemd_reload_revert(machine: Machine) -> None:

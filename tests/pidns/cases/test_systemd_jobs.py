@@ -295,7 +295,7 @@ def test_systemd_07_pid1_defer_reactivation(machine: Machine) -> None:
 
 
 def test_systemd_07_pid1_issue_14566(machine: Machine) -> None:
-    """A child that escaped into a session of its own is killed with its unit, double fork or not."""
+    """A process that escaped into a session of its own is killed with its unit."""
     puppet(machine, "a", ready=True, stop_signal="KILL")
     booted(machine, "a")
     tell(machine, "a", "detached(orphan)")

@@ -1,5 +1,5 @@
-"""What starts a unit: ported from systemd's test-path, TEST-63-PATH, the tests of sockets (poll-limit,
-socket-on-failure and issue-… of TEST-07-PID1) and of timers, and probes beside them.
+"""What starts a unit: ported from systemd's test-path, TEST-63-PATH, the tests of sockets
+(poll-limit, socket-on-failure and issue-… of TEST-07-PID1) and of timers, and probes beside them.
 """
 
 from __future__ import annotations

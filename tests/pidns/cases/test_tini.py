@@ -1,5 +1,5 @@
-"""What any PID 1 owes its processes: ported from tini's test/run_inner_tests.py (exit codes, reaping,
-signals, process groups, signal configuration, parent death signal).
+"""What any PID 1 owes its processes: ported from tini's test/run_inner_tests.py (exit codes,
+reaping, signals, process groups, signal configuration, parent death signal).
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def test_tini_reaping_subreaper(machine: Machine) -> None:
 
 
 def test_tini_reaping_restart(machine: Machine) -> None:
-    """A child of PID 1 that is no unit's main process means nothing when it ends, whatever its pid."""
+    """An orphan that ends, in whatever way, means nothing to the unit that it came from."""
     puppet(machine, "a")
     booted(machine, "a")
     before = machine.describe("a")
@@ -131,7 +131,8 @@ def test_tini_signals(machine: Machine, number: int, how: str) -> None:
 @pytest.mark.parametrize(
     "number",
     [signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGPIPE,
-     signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGWINCH, signal.SIGURG, signal.SIGXCPU],
+     signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGWINCH, signal.SIGURG,
+     signal.SIGXCPU],
     ids=lambda number: signal.Signals(number).name,
 )  # fmt: skip
 def test_tini_signals_ignored(machine: Machine, number: int) -> None:
@@ -167,7 +168,7 @@ def test_tini_signals_kill(machine: Machine) -> None:
 
 
 def test_tini_pgroup(machine: Machine) -> None:
-    """A stop reaches every process of the service in the end, whatever group or session it is in."""
+    """A stop reaches every process of the service, whatever group or session it is in."""
     puppet(machine, "a")
     booted(machine, "a")
     code = """
@@ -195,7 +196,7 @@ def test_tini_sigconf(machine: Machine) -> None:
 
 
 def test_tini_pdeathsignal(machine: Machine) -> None:
-    """A service that wants a signal when its parent dies gets none while PID 1 only executes anew."""
+    """A service that wants a signal when its parent dies gets none from a re-execution."""
     puppet(machine, "a")
     booted(machine, "a")
     code = "import ctypes; ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)"
