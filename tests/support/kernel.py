@@ -14,10 +14,12 @@ import fcntl
 import io
 import json
 import os
+import queue
 import shutil
 import socket
 import struct
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -96,6 +98,10 @@ class Kernel:
         self.behaviours: dict[str, Behaviour] = {}
         self.files: dict[int, GroupFile] = {}
         self.mounted: set[str] = set()
+        self.inotifies: set[int] = set()  # closing one takes long: nobody waits for it
+        self._closing: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._closer = threading.Thread(target=self._close_slowly, daemon=True)
+        self._closer.start()
         self.wakeup = -1
         self.idling = False
         self.deadline = 0.0  # until when PID 1 would wait; 0: for ever
@@ -111,6 +117,8 @@ class Kernel:
         """Everything ends."""
         for one in list(self.processes.values()):
             self._let_go(one)
+        self._closing.put(-1)
+        self._closer.join()
         shutil.rmtree(self.directory)
 
     # Descriptors.
@@ -131,8 +139,15 @@ class Kernel:
 
     def close_descriptors(self, which: Callable[[int], bool]) -> None:
         for descriptor in self.descriptors():
-            if which(descriptor):
+            if which(descriptor) and descriptor in self.inotifies:
+                self._closing.put(lift(descriptor))
+            elif which(descriptor):
                 os.close(descriptor)
+        self.inotifies.clear()
+
+    def _close_slowly(self) -> None:
+        while (descriptor := self._closing.get()) >= 0:
+            os.close(descriptor)
 
     # Time.
 

@@ -515,6 +515,8 @@ class CLibrary:
             result = real(*arguments)
             if name == "mmap":
                 seam.mapped.append((result, arguments[1]))
+            if name == "inotify_init1":
+                kernel.inotifies.add(result)
             return int(result)
 
         return call
