@@ -236,6 +236,8 @@ def _assigned(node: ast.Assign) -> Iterator[ast.AST]:
 
 
 def _call(node: ast.Call) -> Iterator[ast.AST]:
+    if _names(node.func, "max", "min"):
+        return  # whose order means nothing
     for index in range(len(node.args) - 1):
         pair = node.args[index : index + 2]
         if not any(isinstance(one, ast.Starred) for one in pair):

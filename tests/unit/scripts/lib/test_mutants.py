@@ -30,6 +30,7 @@ def made(source: str) -> list[str]:
         ("x += a", ["x -= a", "pass"]),
         ("x.y = a", ["pass"]),
         ("f(a, b)", ["pass", "f(b, a)"]),
+        ("x = max(a, b)", []),
         ("raise a", ["pass"]),
         ("del a", ["pass"]),
         ("while a:\n    break", ["while not a:\n    break", "while a:\n    pass"]),
