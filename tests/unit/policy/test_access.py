@@ -46,3 +46,7 @@ def test_others_and_units(interface: str, member: str, allowed: bool) -> None:
 
 def test_the_superuser_is_never_locked_out() -> None:
     assert access.connections(0) > access.connections(1000) > 0
+
+
+def test_only_the_superuser_may_send_what_takes_much_memory() -> None:
+    assert access.message_bytes(0) > access.message_bytes(1) == access.message_bytes(1000)

@@ -137,3 +137,22 @@ def test_the_first_of_several() -> None:
     )
     assert next_of([{"year": [1970]}], 1 << 31) is None
     assert next_of([], 0) is None
+
+
+def test_after_december_comes_january() -> None:
+    second = day_number(2023, 12, 2) * 86400
+    assert next_elapse({"day": [1]}, second) == day_number(2024, 1, 1) * 86400
+
+
+def test_the_last_second_of_a_year_is_of_that_year() -> None:
+    last = day_number(2024, 1, 1) * 86400 - 1
+    assert next_elapse({}, last - 1) == last
+    assert next_elapse({}, last) == last + 1
+    assert next_elapse({"year": [2023]}, last - 1) == last
+    assert next_elapse({"year": [2023]}, last) is None
+
+
+def test_the_last_second_of_a_minute_and_of_an_hour_count() -> None:
+    assert next_elapse({"second": [59]}, 58) == 59
+    assert next_elapse({"minute": [59], "second": [59]}, 3598) == 3599
+    assert next_elapse({"minute": [0], "second": [0]}, 3599) == 3600
