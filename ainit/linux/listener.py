@@ -85,10 +85,10 @@ def own(path: str, mode: int, uid: int, gid: int) -> None:
 
 
 def is_socket(path: str) -> bool:
-    """Whether there is a Unix socket of this name."""
+    """Whether there is a Unix socket of this name. Raises OSError when that is not known."""
     try:
         return stat.S_ISSOCK(os.lstat(path).st_mode)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
 
 
