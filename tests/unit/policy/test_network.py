@@ -147,6 +147,22 @@ def entry(text: str, name: str = 'name = "eth0"') -> str:
             + entry("addresses=['10.0.0.3/8']\ngateway4='10.0.0.1'", "name = 'eth1'"),
             "m.toml:8: a second gateway4: one interface leads to the world",
         ),
+        (entry("addresses = [5]"), "m.toml:3: addresses"),
+        (entry("", "name = 5"), "m.toml:2: name"),
+        (
+            entry("kind='bond'\nbond={mode='802.3ad', members=['eth0']}", "name = 'b'")
+            + entry("kind='bond'\nbond={mode='802.3ad', members=['eth0']}", "name = 'c'"),
+            "m.toml:8: eth0 is a member of b already",
+        ),
+        (
+            entry("kind='bond'\nbond={mode='802.3ad', members=['b']}", "name = 'a'")
+            + entry("kind='bond'\nbond={mode='802.3ad', members=['eth0']}", "name = 'b'"),
+            "m.toml:4: member b is no ethernet interface",
+        ),
+        (
+            entry("kind='loopback'\ndhcp4=true", "name = 'lo'"),
+            "m.toml:4: nobody answers DHCP on the loopback",
+        ),
     ],
 )
 def test_what_is_wrong_is_named_with_its_line(text: str, finding: str) -> None:

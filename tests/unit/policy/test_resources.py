@@ -26,6 +26,16 @@ def test_share_of_a_processor(percent: int, text: str) -> None:
     assert resources.limits(make_unit(cpu_max=percent)) == [("cpu_max", "cpu.max", text)]
 
 
+def test_a_weight_of_disks_is_that_of_all_disks() -> None:
+    assert resources.limits(make_unit(io_weight=50)) == [("io_weight", "io.weight", "default 50")]
+
+
+def test_bytes_of_disks_are_of_all_disks() -> None:
+    text = "8:0 rbytes=10 wbytes=2 rios=1\n8:16 rbytes=5 wbytes=x dbytes=3 rios=1\n"
+    assert resources.io_bytes(text) == (15, 2)
+    assert resources.io_bytes("") == (0, 0)
+
+
 def test_every_limit_of_a_unit_has_a_file() -> None:
     keys = {
         name
