@@ -28,6 +28,8 @@ SERVICES = 12
 SLEEP = ["/bin/sleep", "1000000"]
 LATEST_CALL = 12  # of its kind: a stimulus makes a few of each
 SETTLED_SECONDS = 20.0
+_WORDS = 300
+_ENOUGH = 10
 ERRORS = {
     "openat": ("EMFILE", "ENFILE", "ENOMEM", "EIO"),
     "read": ("EIO", "ENOMEM"),
@@ -119,13 +121,15 @@ class Box:
         when = self._chance.randrange(1, LATEST_CALL)
         name = self._chance.choice(self._names)
         trace = Trace(self.machine, call, error, when)
-        with trace:
-            self._insist(lambda: self._stir(name))
-            self._wait()
-        found.injected += trace.fired
-        found.missed += not trace.fired
-        if problem := self._problem():
-            found.trouble.append(f"{call} {error} at its call {when}: {problem}")
+        try:
+            with trace:
+                self._insist(lambda: self._stir(name))
+                self._wait()
+        except AssertionError as problem:
+            raise AssertionError(f"{call} {error} at its call {when}: {problem}") from problem
+        finally:
+            found.injected += trace.fired
+            found.missed += not trace.fired
 
     def _stir(self, name: str) -> None:
         machine = self.machine
@@ -176,11 +180,12 @@ def sample(count: int, seconds: float, seed: int = 1) -> Traced:
     found = Traced()
     until = time.monotonic() + seconds
     while found.injected < count and time.monotonic() < until:
-        try:
-            with Box(seed + found.injected + found.missed) as box:
+        with Box(seed + found.injected + found.missed) as box:
+            try:
                 while found.injected < count and time.monotonic() < until:
                     box.one(found)
-        except AssertionError as error:
-            found.trouble.append(str(error))
-            found.injected += 1
+            except AssertionError as error:
+                found.trouble.append(str(error)[:_WORDS])
+                if len(found.trouble) >= _ENOUGH:
+                    break
     return found

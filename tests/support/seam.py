@@ -30,6 +30,10 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from tests.support.kernel import Kernel
 
+_FOREIGN = (
+    "mount", "umount2", "malloc_trim", "mmap", "renameat2", "inotify_init1", "inotify_add_watch",
+    "inotify_rm_watch", "timerfd_create", "timerfd_settime",
+)  # fmt: skip
 SHORT = -1  # it does half of what it was asked for
 E = errno
 _NEW = (E.EMFILE, E.ENFILE, E.ENOMEM)  # whatever makes a descriptor
@@ -219,9 +223,17 @@ class Seam:
                 if module.__dict__.get(key) is real:
                     self.put(module, key, fake)
             self.put(module, "open", opening)
-        self.put(libc, "_libc", CLibrary(self, libc._libc))
-        self.put(inotify, "_libc", CLibrary(self, inotify._libc))
-        self.put(timerfd, "_libc", CLibrary(self, timerfd._libc))
+        for library in (libc, inotify, timerfd):
+            whole = library.__dict__.get("_libc")
+            if whole is not None:
+                stand_in = SimpleNamespace(
+                    **{name: _foreign(self, name, getattr(whole, name)) for name in _FOREIGN}
+                )
+                stand_in.syscall = whole.syscall
+                self.put(library, "_libc", stand_in)
+            for name in _FOREIGN:
+                if (function := library.__dict__.get(f"_{name}")) is not None:
+                    self.put(library, f"_{name}", _foreign(self, name, function))
         for name in ("user", "group"):
             self.put(users, name, self._plain("getpwnam", getattr(users, name)))
 
@@ -491,35 +503,27 @@ def _sockets(seam: Seam) -> type:  # noqa: C901 - one stand-in after the other
     return Socket
 
 
-class CLibrary:
-    """What ctypes calls; a failure sets errno and gives -1."""
+def _foreign(seam: Seam, name: str, real: Callable[..., Any]) -> Callable[..., int]:
+    """A function of the C library; a failure sets errno and gives -1."""
+    kernel = seam.kernel
 
-    def __init__(self, seam: Seam, real: Any) -> None:
-        self._seam = seam
-        self._real = real
+    def call(*arguments: Any) -> int:
+        if name in PLAUSIBLE and seam.fails(name):
+            return _MAP_FAILED if name == "mmap" else -1
+        if name == "mount":
+            return kernel.mount(arguments[1].decode())
+        if name == "umount2":
+            return kernel.unmount(arguments[0].decode())
+        if name == "malloc_trim":
+            return 0
+        result = int(real(*arguments))
+        if name == "mmap":
+            seam.mapped.append((result, arguments[1]))
+        if name == "inotify_init1":
+            kernel.inotifies.add(result)
+        return result
 
-    def __getattr__(self, name: str) -> Callable[..., int]:
-        real = getattr(self._real, name, None)
-        kernel, seam = self._seam.kernel, self._seam
-
-        def call(*arguments: Any) -> int:
-            if name in PLAUSIBLE and seam.fails(name):
-                return _MAP_FAILED if name == "mmap" else -1
-            if name == "mount":
-                return kernel.mount(arguments[1].decode())
-            if name == "umount2":
-                return kernel.unmount(arguments[0].decode())
-            if name == "malloc_trim":
-                return 0
-            assert real is not None
-            result = real(*arguments)
-            if name == "mmap":
-                seam.mapped.append((result, arguments[1]))
-            if name == "inotify_init1":
-                kernel.inotifies.add(result)
-            return int(result)
-
-        return call
+    return call
 
 
 _MAP_FAILED = ctypes.c_void_p(-1).value or 0
