@@ -9,9 +9,10 @@ Leaves out recursion. cgroup v2 announces a change of ``cgroup.events`` as IN_MO
 
 from __future__ import annotations
 
-import ctypes
 import os
 import struct
+
+from .foreign import Int, Text, Unsigned, function, get_errno
 
 # What happened, inotify(7).
 IN_MODIFY = 0x002
@@ -37,13 +38,14 @@ OVERFLOW_WD = -1
 _HEADER = struct.Struct("iIII")
 _READ_BYTES = 16384  # at most some 1,000 events a read, whatever waits
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.inotify_add_watch.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_uint32]
+_inotify_init1 = function("inotify_init1", (Int,))
+_inotify_add_watch = function("inotify_add_watch", (Int, Text, Unsigned))
+_inotify_rm_watch = function("inotify_rm_watch", (Int, Int))
 
 
 def _check(result: int, what: str) -> int:
     if result < 0:
-        number = ctypes.get_errno()
+        number = get_errno()
         raise OSError(number, os.strerror(number), what)
     return result
 
@@ -55,7 +57,7 @@ class Inotify:
 
     def __init__(self) -> None:
         flags = os.O_NONBLOCK | os.O_CLOEXEC
-        self._descriptor = _check(_libc.inotify_init1(flags), "inotify")
+        self._descriptor = _check(_inotify_init1(flags), "inotify")
 
     def fileno(self) -> int:
         """The descriptor, readable when something happened."""
@@ -65,11 +67,11 @@ class Inotify:
         """Watch ``path`` for ``mask``; returns the watch. The same file has one watch only, so that
         its mask is replaced. Raises OSError that names the path.
         """
-        return _check(_libc.inotify_add_watch(self._descriptor, os.fsencode(path), mask), path)
+        return _check(_inotify_add_watch(self._descriptor, os.fsencode(path), mask), path)
 
     def remove(self, wd: int) -> None:
         """Stop watching; a watch that is gone is no error. What was said of it may still come."""
-        _libc.inotify_rm_watch(self._descriptor, wd)
+        _inotify_rm_watch(self._descriptor, wd)
 
     def read(self) -> list[tuple[int, int, str]]:
         """What happened: watch, mask, and the name within a watched directory (else empty).

@@ -12,12 +12,23 @@ the builders of images put it there.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 from struct import pack_into
 
 from . import libc
+from .foreign import (
+    Char,
+    Int,
+    Long,
+    Pointer,
+    Text,
+    address_of,
+    addressof,
+    held,
+    numbers,
+    open_library,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,26 +38,22 @@ if TYPE_CHECKING:
 LIBRARY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "libainit.so")
 
 try:
-    # PyDLL keeps the interpreter lock: nothing else may run over these calls.
-    _library = ctypes.PyDLL(LIBRARY)
+    _library = open_library(LIBRARY)
 except OSError as error:
     raise ImportError(f"{error}; `scripts/native` makes it for this host") from error
 
-_spawn = _library.ainit_spawn
-_spawn.argtypes = (ctypes.c_void_p,)
-_spawn.restype = ctypes.c_long
-_reexec = _library.ainit_reexec
-_reexec.argtypes = (ctypes.c_char_p,)
-_reexec.restype = ctypes.c_long
-_arm = _library.ainit_arm
-_arm.argtypes = (ctypes.POINTER(ctypes.c_char_p), ctypes.POINTER(ctypes.c_char_p))
-_library.ainit_disarm.restype = None
-_spent = ctypes.c_int.in_dll(_library, "ainit_spent")
+# They keep the interpreter lock: nothing else may run over these calls.
+_spawn = held(_library, "ainit_spawn", (Pointer,), Long)
+_reexec = held(_library, "ainit_reexec", (Text,), Long)
+_arm = held(_library, "ainit_arm", (Pointer, Pointer))
+_limit = held(_library, "ainit_limit", (Int,))
+_disarm = held(_library, "ainit_disarm", (), None)
+_spent = Int.from_address(address_of(_library, "ainit_spent"))
 
 # Numbers of system calls on this processor, in the order of native.c.
 (OPENAT, WRITE, CLOSE, DUP3, CLOSE_RANGE, SETSID, UMASK, CHDIR, EXECVE, PRCTL, CAPSET, SETGROUPS,
  SETRESGID, SETRESUID, SETPRIORITY, PRLIMIT, SIGPROCMASK) = (
-    (ctypes.c_long * 17).in_dll(_library, "ainit_calls")
+    numbers(_library, "ainit_calls", 17)
 )  # fmt: skip
 PID_TEXT = -1  # no system call: write the child's pid in decimal to the address, at most 20 digits
 
@@ -61,10 +68,10 @@ FAULT = "--fault="  # how the last argument of a re-executed process begins; the
 _ARENA_BYTES = 1 << 18
 _JOB_BYTES = 7 * 8
 _arena = bytearray(_ARENA_BYTES)
-_base = ctypes.addressof(ctypes.c_char.from_buffer(_arena))
+_base = addressof(Char.from_buffer(_arena))
 _PADDING = (0,) * 6  # to as many arguments as a system call can have
 _words: dict[str, int] = {}  # constants that jobs use, by their addresses, and what keeps them
-_kept: list[ctypes.Array[ctypes.c_char]] = []
+_kept: list[Char] = []
 
 # Given up when PID 1 executes itself, which needs a little memory.
 _RESERVE_BYTES = 1 << 21
@@ -118,9 +125,9 @@ class Job:
         """One more system call. ``what`` is a constant that says what failed."""
         word = _words.get(what)
         if word is None:
-            text = ctypes.create_string_buffer(what.encode())
+            text = Char.from_buffer(bytearray(what.encode() + b"\0"))
             _kept.append(text)
-            word = _words[what] = ctypes.addressof(text)
+            word = _words[what] = addressof(text)
         self._longs += (number, *arguments, *_PADDING[len(arguments) :], flags, word)
 
     def spawn(
@@ -155,7 +162,8 @@ def arm(argv: Sequence[str], environment: Sequence[str]) -> None:
     are longer than 64 arguments, 256 variables, or 64 KiB.
     """
     arguments = [text for text in argv if not text.startswith(FAULT)]
-    result = int(_arm(_vector(arguments), _vector(environment)))
+    texts = Job("arm")
+    result = int(_arm(texts.vector(arguments), texts.vector(environment)))
     if result < 0:
         raise OSError(-result, os.strerror(-result), "arm")
 
@@ -164,7 +172,7 @@ def limit(seconds: int) -> None:
     """From now on, also more than so many seconds of processor time without `turned` execute this
     process anew; the reason is ``stuck``. Raises OSError.
     """
-    result = int(_library.ainit_limit(seconds))
+    result = int(_limit(seconds))
     if result < 0:
         raise OSError(-result, os.strerror(-result), "setitimer")
 
@@ -176,7 +184,7 @@ def turned() -> None:
 
 def disarm() -> None:
     """Faults and exits end this process again."""
-    _library.ainit_disarm()
+    _disarm()
 
 
 def reexec(reason: str) -> NoReturn:
@@ -199,7 +207,3 @@ def _reexec_without_memory() -> int:
         return int(_reexec(None))
     except MemoryError:
         os.abort()
-
-
-def _vector(texts: Sequence[str]) -> ctypes.Array[ctypes.c_char_p]:
-    return (ctypes.c_char_p * (len(texts) + 1))(*map(os.fsencode, texts), None)

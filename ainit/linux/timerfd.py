@@ -12,9 +12,11 @@ False
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
+import struct
+
+from .foreign import Int, Pointer, function, get_errno
 
 # <linux/time.h> and <linux/timerfd.h>.
 _CLOCK_REALTIME = 0
@@ -22,15 +24,10 @@ _TFD_TIMER_ABSTIME = 1
 _TFD_TIMER_CANCEL_ON_SET = 2
 _NEVER = (1 << 62) // 10**9  # seconds: what is left of the kernel's 64 bits of nanoseconds
 
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-class _Timespec(ctypes.Structure):
-    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
-
-
-class _Itimerspec(ctypes.Structure):
-    _fields_ = (("interval", _Timespec), ("value", _Timespec))
+_timerfd_create = function("timerfd_create", (Int, Int))
+_timerfd_settime = function("timerfd_settime", (Int, Int, Pointer, Pointer))
+# struct itimerspec: interval and value, each in seconds and nanoseconds.
+_NEVER_ELAPSES = struct.pack("4q", 0, 0, _NEVER, 0)
 
 
 class ClockWatch:
@@ -39,7 +36,7 @@ class ClockWatch:
 
     def __init__(self) -> None:
         flags = os.O_CLOEXEC | os.O_NONBLOCK
-        self._descriptor = _checked(_libc.timerfd_create(_CLOCK_REALTIME, flags), "timerfd_create")
+        self._descriptor = _checked(_timerfd_create(_CLOCK_REALTIME, flags), "timerfd_create")
         try:
             self._arm()
         except OSError:
@@ -67,16 +64,15 @@ class ClockWatch:
         return True
 
     def _arm(self) -> None:
-        never = _Itimerspec(_Timespec(0, 0), _Timespec(_NEVER, 0))
         flags = _TFD_TIMER_ABSTIME | _TFD_TIMER_CANCEL_ON_SET
-        result = _libc.timerfd_settime(self._descriptor, flags, ctypes.byref(never), None)
-        if result < 0 and ctypes.get_errno() == errno.ECANCELED:
+        result = _timerfd_settime(self._descriptor, flags, _NEVER_ELAPSES, None)
+        if result < 0 and get_errno() == errno.ECANCELED:
             return  # set once more between the two calls: the timer is armed all the same
         _checked(result, "timerfd_settime")
 
 
 def _checked(result: int, what: str) -> int:
     if result < 0:
-        number = ctypes.get_errno()
+        number = get_errno()
         raise OSError(number, os.strerror(number), what)
     return result

@@ -62,11 +62,12 @@ AGENTS_MAY_USE = ("ainit.child", "ainit.errors", "ainit.wire")
 # machine: add one only with a measurement of what it costs.
 PID1_STDLIB = {
     "__future__", "_collections", "_collections_abc", "_ctypes", "_heapq", "_json", "_sha256",
-    "_socket", "_stat", "_struct", "binascii", "ctypes", "ctypes._endian", "errno", "fcntl",
-    "gc", "genericpath", "os", "os.path", "posixpath", "select", "stat", "struct", "types",
+    "_socket", "_stat", "_struct", "binascii", "errno", "fcntl", "gc", "genericpath", "os",
+    "os.path", "posixpath", "select", "stat", "struct",
 }  # fmt: skip
 PID1_NEVER = {
-    "argparse", "asyncio", "dataclasses", "enum", "json", "logging", "re", "subprocess", "typing",
+    "argparse", "asyncio", "ctypes", "dataclasses", "enum", "json", "logging", "re", "subprocess",
+    "typing",
 }  # fmt: skip
 
 

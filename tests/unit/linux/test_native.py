@@ -273,7 +273,7 @@ def test_what_does_not_fit_is_refused(argv: list[str], environment: list[str], w
 def test_a_missing_library_says_what_makes_it(tmp_path: Path) -> None:
     package = tmp_path / "ainit" / "linux"
     package.mkdir(parents=True)
-    for name in ("native.py", "libc.py"):
+    for name in ("foreign.py", "libc.py", "native.py"):
         text = Path(native.__file__).with_name(name).read_text(encoding="utf-8")
         (package / name).write_text(text, encoding="utf-8")
     done = subprocess.run(
