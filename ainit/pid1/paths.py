@@ -186,6 +186,7 @@ class Paths:
             if self._wanted_at(watch.name) >= at:
                 watch.pending, watch.seen = False, told
             watch.starting = None
+            self._journal_unit(watch.name)
         seen = watch.signature()
         if watch.seen == UNKNOWN:
             watch.seen = seen

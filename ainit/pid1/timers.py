@@ -105,7 +105,7 @@ class Timers:
         """A unit was started, by whatever, so many seconds after boot."""
         timer = self._timers.get(name)
         if timer is not None and timer.unit.timer_every:
-            timer.base = at
+            timer.base, timer.pending = at, ""
             self._journal(name, timer.to_record())
             self._push(timer)
 

@@ -34,6 +34,7 @@ _CONTENT = {
     "cpu.stat": "usage_usec 15\n",
     "pids.current": "1\n",
 }
+_TICK_SECONDS = 1e-5
 _SIGCHLD, _SIGHUP, _SIGTERM, _SIGKILL = 17, 1, 15, 9
 _SCM_CREDENTIALS = 2
 
@@ -158,7 +159,12 @@ class Kernel:
 
     def clock(self) -> SimpleNamespace:
         """The module ``time``."""
-        return SimpleNamespace(clock_gettime=lambda which: self.now, CLOCK_BOOTTIME=7)
+
+        def clock_gettime(which: int) -> float:
+            self.now += _TICK_SECONDS  # no two moments are the same
+            return self.now
+
+        return SimpleNamespace(clock_gettime=clock_gettime, CLOCK_BOOTTIME=7)
 
     def wall(self) -> float:
         return self.now + 1_700_000_000.0

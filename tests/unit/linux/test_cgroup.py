@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -346,3 +347,22 @@ def test_a_real_group_remembers_what_was_told(real: Tree, monkeypatch: pytest.Mo
     assert real.remove("a")
     os.mkdir(real.path("a"))
     assert real.new_oom_kills("a") == 4
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOMEM])
+def test_who_cannot_look_does_not_say_that_nobody_is_there(
+    groups: FakeGroups, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    prepare(groups)
+
+    def fails(*_: object, **__: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "open", fails)
+    monkeypatch.setattr("ainit.linux.cgroup.open", fails, raising=False)
+    with pytest.raises(OSError, match=os.strerror(number)):
+        groups.tree.populated("u")
+    with pytest.raises(OSError, match=os.strerror(number)):
+        groups.tree.pids("u")
+    with pytest.raises(OSError, match=os.strerror(number)):
+        groups.tree.kill("u")

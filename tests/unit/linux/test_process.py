@@ -361,3 +361,15 @@ def test_what_proc_says_of_a_process() -> None:
     wait_for(lambda: not process.start_time(child.pid), "the process to be gone")
     assert process.cgroup_of(child.pid) == ""
     assert process.peak_memory() > 1 << 20
+
+
+def test_who_cannot_look_does_not_say_that_a_process_is_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr("ainit.linux.process.open", fails, raising=False)
+    for look in (process.start_time, process.parent, process.cgroup_of):
+        with pytest.raises(OSError, match="Too many"):
+            look(1)

@@ -12,7 +12,7 @@ import pytest
 
 from ainit.linux import inotify
 from ainit.pid1.limit import TriggerLimit
-from ainit.pid1.loop import Loop
+from ainit.pid1.loop import Loop, now
 from ainit.pid1.paths import Paths
 from ainit.policy.plan import Record, Unit
 
@@ -41,12 +41,14 @@ class Bench:
         self.journal: Record = journal if journal is not None else {}
         self.now = 0.0
         self.dies_at_start = False
+        self.wanted: dict[str, float] = {}
         self.paths = Paths(
             self.loop,
             start=self._start,
             hold=lambda name, reason: self.holds.append((name, reason)),
             running=self.running.__contains__,
             say=lambda name, text: self.said.append((name, text)),
+            wanted_at=lambda name: self.wanted.get(name, 0.0),
             journal=self.journal.__setitem__,
             limit=TriggerLimit(starts=3, seconds=10.0, now=lambda: self.now),
         )
@@ -380,3 +382,38 @@ def test_nothing_to_watch_opens_nothing() -> None:
     opened = len(os.listdir("/proc/self/fd"))
     bench.paths.configure([Unit("a", "service")])
     assert len(os.listdir("/proc/self/fd")) == opened > before
+
+
+def test_a_change_that_a_former_pid1_did_tell_is_not_told_again(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("1")
+    bench = Bench().watch("changed", path)
+    path.write_text("12")
+    bench.dies_at_start = True
+    with pytest.raises(MemoryError):
+        bench.turn()
+    again = Bench(bench.journal)
+    again.wanted["a"] = now() + 1.0
+    again.watch("changed", path)
+    assert again.starts == []
+    lost = Bench(bench.journal).watch("changed", path)
+    assert [name for name, _ in lost.starts] == []  # it was journaled again by the one before
+    path.write_text("123")
+    assert again.turn() == 1
+
+
+def test_a_path_that_cannot_be_looked_at_is_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench().watch("not-empty", tmp_path)
+
+    def fails(*_: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "scandir", fails)
+        (tmp_path / "new").touch()
+        assert bench.turn() == 0
+    assert "Too many" in bench.said[0][1]
+    bench.paths.hook(20.0)
+    assert len(bench.starts) == 1

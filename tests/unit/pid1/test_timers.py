@@ -35,7 +35,8 @@ class World:
         self.journal: Record = {}
         self.stamps = stamps
         self.units = list(units)
-        self.dies_at_start = False
+        self.wanted: dict[str, float] = {}
+        self.dies_at_start = self.dies_after_start = False
         self.timers = self.boot()
 
     def boot(self) -> Timers:
@@ -43,6 +44,7 @@ class World:
             start=self._start,
             running=self.running.__contains__,
             say=lambda name, text: self.said.append((name, text)),
+            wanted_at=lambda name: self.wanted.get(name, 0.0),
             journal=self.journal.__setitem__,
             stamps=self.stamps,
             now=lambda: self.now,
@@ -62,6 +64,10 @@ class World:
             raise MemoryError
         self.starts.append((name, self.now))
         self.why.append(why)
+        self.wanted[name] = self.now
+        if self.dies_after_start:
+            self.dies_after_start = False
+            raise MemoryError
         self.timers.started(name, self.now)
 
     def run(self, seconds: float) -> list[float]:
@@ -352,3 +358,24 @@ def test_the_loop_wakes_for_a_timer() -> None:
     events.hook(timers.hook)
     while not started:
         events.turn()
+
+
+def test_what_a_former_pid1_did_start_is_not_started_again() -> None:
+    """Not even when it is over by then: a fault came between the start and its record."""
+    world = World(unit("a", timer_boot=160.0))
+    world.dies_after_start = True
+    with pytest.raises(MemoryError):
+        world.run(100)
+    world.boot()
+    assert world.run(100) == []
+    assert world.starts == [("a", 160.0)]
+
+
+def test_what_became_a_start_is_not_about_to_be_one() -> None:
+    world = World(unit("a", timer_boot=160.0, timer_every=600.0))
+    world.dies_after_start = True
+    with pytest.raises(MemoryError):
+        world.run(100)
+    world.timers.started("a", 160.5)  # a moment after it was wanted
+    world.boot()
+    assert world.run(100) == []
