@@ -164,6 +164,21 @@ def test_finit_start_stop_sysv(machine: Machine) -> None:
     machine.wait_state("sysv", "ready")
 
 
+def test_finit_start_stop_sysv_slowly(machine: Machine) -> None:
+    """A daemon may take its time between its two forks: the process that stays is the main one."""
+    flag = machine.directory / "flag"
+    gate = f"import time\nwhile not os.path.exists({str(flag)!r}): time.sleep(0.01)\n"
+    code = DAEMON.replace("os.setsid()\n", f"os.setsid()\n{gate}")
+    unit(machine, "sysv", ["/usr/bin/python3", "-I", "-c", code], type="forking", restart="never")
+    booted(machine, "sysv")
+    between = machine.pid("sysv")
+    flag.touch()
+    replaced(machine, "sysv", between)
+    machine.wait_log("sysv", f"daemon {machine.pid('sysv')}")
+    machine.kill(machine.pid("sysv"))
+    machine.wait_state("sysv", "failed")
+
+
 def test_finit_forking_without_daemon(machine: Machine) -> None:
     """A program of type forking that leaves nobody behind has failed, successful or not."""
     unit(machine, "nobody", TRUE, type="forking", restart="on-failure", backoff=NEVER)

@@ -417,23 +417,24 @@ def test_systemd_38_freezer_stop(machine: Machine) -> None:
     alone(machine)
 
 
-def freeze(machine: Machine, name: str) -> None:
+def freeze(machine: Machine, name: str, code: str = "") -> None:
+    """Freeze a puppet, which does this just before."""
     folder = group(machine, name)
+    tell(machine, name, code)
     (folder / "cgroup.freeze").write_text("1")
     wait_for(lambda: "frozen 1" in (folder / "cgroup.events").read_text(), "it to be frozen")
 
 
 def test_systemd_38_freezer_watchdog(machine: Machine) -> None:
     """A frozen unit does not ping: its watchdog kills it, and the next one is not frozen."""
-    puppet(machine, "a", ready=True, watchdog_s=0.5, backoff=NEVER)
-    machine.boot()
-    pid = machine.wait_state("a", "ready")["pid"]
-    freeze(machine, "a")
+    puppet(machine, "a", ready=True, watchdog_s=HOUR, backoff=NEVER)
+    booted(machine, "a")
+    pid = machine.pid("a")
+    freeze(machine, "a", "notify(b'WATCHDOG_USEC=500000')")
     machine.wait_state("a", "backoff")
     machine.call("Start", name="a")
     assert machine.wait_state("a", "ready")["pid"] != pid
-    alone_with = {one.pid for one in machine.processes()}
-    assert pid not in alone_with
+    assert pid not in {one.pid for one in machine.processes()}
 
 
 def test_systemd_38_freezer_thaw(machine: Machine) -> None:
