@@ -193,14 +193,18 @@ class Machine:
         self._process = spawn(arguments, log, piped=True)
         assert self._process.stdout is not None  # it is a pipe
         self.console = Console(self._process.stdout, self.directory / "console.log", self._echo)
-        try:
-            wait_until(
-                lambda: self._files.socket("qmp").exists() or not self.is_running, UP_DEADLINE_S
-            )
-            self._qmp = Qmp(self._files.socket("qmp"))
-        except QmpError as error:
+        wait_until(lambda: self._is_attached() or not self.is_running, UP_DEADLINE_S)
+        if self._qmp is None:
             self.kill()
-            raise MachineError(f"QEMU did not start: {log.read_text().strip()}") from error
+            raise MachineError(f"QEMU did not start: {log.read_text().strip()}")
+
+    def _is_attached(self) -> bool:
+        """Whether QEMU answers: its socket has a name a moment before it listens there."""
+        try:
+            self._qmp = Qmp(self._files.socket("qmp"))
+        except QmpError:
+            return False
+        return True
 
     @property
     def is_stuck(self) -> bool:
