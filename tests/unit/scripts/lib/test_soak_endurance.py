@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lib import bench, soak_endurance
@@ -66,7 +67,7 @@ def test_with_a_million_of_each_every_goal_is_met() -> None:
         ({"faults": 1}, "pid1.endurance_events"),
     ],
 )
-def test_the_worst_leg_counts(changes: dict[str, float], missed: str) -> None:
+def test_the_worst_leg_counts(changes: dict[str, Any], missed: str) -> None:
     bad = dataclasses.replace(LEG, **changes)
     found = soak_endurance.goals([bad, CONTROL])
     assert [one.goal for one in found if not one.met] == [missed]
