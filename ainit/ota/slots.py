@@ -21,10 +21,7 @@ def rearmed(name: str) -> str:
     >>> rearmed("ainos_0.1.0+2-1.efi")
     'ainos_0.1.0+3.efi'
     """
-    found = _COUNTED.match(name)
-    if found is None or "/" in name or "\\" in name:
-        raise RefusedError(f"{name} is no boot-counted entry")
-    return f"{found['stem']}+{TRIES}.efi"
+    return f"{_stem(name)}+{TRIES}.efi"
 
 
 def condemned(name: str) -> str:
@@ -33,10 +30,14 @@ def condemned(name: str) -> str:
     >>> condemned("ainos_0.1.0+2-1.efi")
     'ainos_0.1.0+0-3.efi'
     """
+    return f"{_stem(name)}+0-{TRIES}.efi"
+
+
+def _stem(name: str) -> str:
     found = _COUNTED.match(name)
     if found is None or "/" in name or "\\" in name:
         raise RefusedError(f"{name} is no boot-counted entry")
-    return f"{found['stem']}+0-{TRIES}.efi"
+    return found["stem"]
 
 
 def split(path: str) -> tuple[str, str]:
