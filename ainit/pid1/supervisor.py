@@ -119,20 +119,23 @@ class Supervisor:
         self.order.look_again(self._later)
         self._later.clear()
         try:
-            while True:
-                while self._queue:
-                    name, event = self._queue.popleft()
-                    unit = self.units.get(name)
-                    if event.kind == life.GO and self._spawns >= _SPAWNS_A_TURN:
-                        self._later.append(name)
-                    elif unit is not None:
-                        self._step(unit, self.states[name], event)
-                posted = self.order.advance()
-                self._queue.extend(posted)
-                if not posted:
-                    return
+            self._execute()
         finally:
             self._running = False
+
+    def _execute(self) -> None:
+        while True:
+            while self._queue:
+                name, event = self._queue.popleft()
+                unit = self.units.get(name)
+                if event.kind == life.GO and self._spawns >= _SPAWNS_A_TURN:
+                    self._later.append(name)
+                elif unit is not None:
+                    self._step(unit, self.states[name], event)
+            posted = self.order.advance()
+            self._queue.extend(posted)
+            if not posted:
+                return
 
     def tick(self, now: float) -> float:
         """Post what is due; returns the next deadline (0: none)."""

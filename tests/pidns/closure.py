@@ -6,6 +6,7 @@ True
 
 from __future__ import annotations
 
+import ast
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -46,6 +47,10 @@ def lines(file: str) -> dict[int, str]:
         for _, _, line in code.co_lines():
             if line and line != first:
                 found[line] = code.co_qualname
+    for node in ast.parse((PACKAGE / file).read_bytes()).body:  # what only a checker of types sees
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            for line in range(node.lineno + 1, (node.end_lineno or 0) + 1):
+                found.pop(line, None)
     return found
 
 

@@ -6,7 +6,6 @@ given before what makes PID 1 get there. ``DIRECTORY/mutant`` names a fault of P
 which a sweep must find. See ``orders.py`` for the page that both sides share.
 """
 
-import marshal
 import mmap
 import os
 import select
@@ -46,8 +45,15 @@ def take():  # type: ignore[no-untyped-def]
 
 
 def record(frame, event, argument):  # type: ignore[no-untyped-def]
+    """Write a line down when it is reached first, for an exec may follow; and strike there."""
     if event == "line" and board.mode == orders.RECORD:
-        seen.add((frame.f_code.co_filename[len(package) :], frame.f_lineno))
+        line = (frame.f_code.co_filename, frame.f_lineno)
+        if line not in seen:
+            seen.add(line)
+            file = os.open(f"{directory}/lines", os.O_WRONLY | os.O_APPEND)  # PID 1 closes others'
+            os.write(file, f"{line[0][len(package) :]}:{line[1]}\n".encode())
+            os.close(file)
+    strike(frame, event, argument)
     return record
 
 
@@ -87,11 +93,12 @@ def arm():  # type: ignore[no-untyped-def]
     """See that the next order, or a recording, is carried out."""
     global armed_file, armed_line
     armed_file, armed_line = "", 0
-    if board.mode == orders.RECORD:
-        follow(enter_recording)
-    elif board.head < board.count:
+    if board.head < board.count:
         order = board.orders[board.head]
         armed_file, armed_line = package + order.file.decode(), order.line
+    if board.mode == orders.RECORD:
+        follow(enter_recording)
+    elif armed_line:
         follow(enter)
     elif sys.gettrace() is not None:
         sys.settrace(None)
@@ -151,8 +158,6 @@ class Epoll:
         if starvation.turns:
             starvation.turn()
         found = self._poll(timeout, most)
-        if board.mode == orders.DUMP:
-            dump()
         if board.head < board.count or board.mode or armed_line:
             arm()
         return found
@@ -164,16 +169,6 @@ def skip() -> None:
         board.orders[board.head].status = orders.MISSED
         board.head += 1
     arm()
-
-
-def dump() -> None:
-    """Write down the lines that were recorded."""
-    board.mode = orders.IDLE
-    arm()
-    with open(f"{directory}/lines.new", "wb") as file:
-        marshal.dump(sorted(seen), file)
-    os.rename(f"{directory}/lines.new", f"{directory}/lines")
-    seen.clear()
 
 
 def journal_after_spawn() -> None:

@@ -38,7 +38,7 @@ constants.CONFIG_PREVIOUS = f"{directory}/run/config.previous"
 constants.PREVIOUS_PLAN = f"{directory}/run/plan.previous.json"
 constants.CGROUP_ROOT = f"{directory}/cgroup/{os.path.basename(directory)}"
 constants.SHUTDOWN_SECONDS = 10.0
-constants.STUCK_SECONDS = 5
+constants.STUCK_SECONDS = 2
 constants.FAULTS_IN_A_ROW = 1_000_000
 
 from ainit.errors import TpmError  # noqa: E402

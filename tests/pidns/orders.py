@@ -11,7 +11,7 @@ import signal
 PAGE = 4096
 ORDERS = 60
 # What the board as a whole is for.
-IDLE, RECORD, DUMP = range(3)
+IDLE, RECORD = range(2)
 # What an order is: raise something at a line, or let allocations fail from the n-th on.
 RAISE, NO_MEMORY = range(2)
 # What came of it.

@@ -41,6 +41,7 @@ STARVED = (
     ("pid1/logs.py", "Logs._drain", "log"),
 )
 LEFT = 16  # descriptors, at most
+RECORDED = 20  # services of the world in which lines are recorded: they are no others with more
 
 
 class Starving:
@@ -119,6 +120,10 @@ class Worker:
     def run(self, faults: int, seconds: float) -> None:
         """Until so many faults have come to pass, or time is up."""
         until = time.monotonic() + seconds
+        with World(RECORDED, seed=SEED, recording=True) as world:
+            self._lines = world.record()
+        known = {name: sorted(lines) for name, lines in self._lines.items()}
+        self._path.with_suffix(".lines").write_text(json.dumps(known))
         while self.faults < faults and time.monotonic() < until:
             with World(self._services, seed=self._rng.randrange(1 << 30)) as world:
                 try:
@@ -130,11 +135,7 @@ class Worker:
                     self._write([], [], world.tally, suspects=suspects)
 
     def _in_world(self, world: World, faults: int, until: float) -> None:
-        if not self._lines:
-            self._lines = world.record()
-            known = {name: sorted(lines) for name, lines in self._lines.items()}
-            self._path.with_suffix(".lines").write_text(json.dumps(known))
-            world.check()
+        world.warm_up()
         pending = [fault for fault in pairs(self._lines) if self._is_mine(fault)]
         self._rng.shuffle(pending)
         at_resume = [fault for fault in pending if fault.at_resume]

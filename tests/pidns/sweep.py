@@ -16,7 +16,6 @@ line nobody gets to is known, not skipped.
 from __future__ import annotations
 
 import json
-import marshal
 import mmap
 import os
 import random
@@ -34,7 +33,7 @@ from typing import Any, Self
 
 from ainit.child.client import Client
 from ainit.errors import AinosError
-from tests.pidns import orders
+from tests.pidns import closure, orders
 from tests.pidns.machine import CONTROL, Machine, Process
 from tests.pidns.stimuli import OTHERS, SURVIVORS, Stimuli
 from tests.support.wait import wait_for
@@ -44,7 +43,9 @@ _PAUSE_SECONDS = 0.001
 _STARVED_SECONDS = 0.05  # for which no descriptor is left
 _MOMENT_SECONDS = 0.03  # within which a signal comes, after a stimulus has begun
 _JOURNAL_FD = 9
+_SUPERVISOR = "pid1/supervisor.py"
 REEXEC = "reexec"
+BOOT = "boot"  # nothing leads there again
 
 Line = tuple[str, int]
 Record = dict[str, Any]
@@ -91,6 +92,11 @@ class Fault:
         """Whether it comes while PID 1 takes up from its journal."""
         return self.stimulus == REEXEC and self.kind in orders.AT_LINE
 
+    @property
+    def once_resumed(self) -> bool:
+        """The same, but only after a fault of the stimulus's own."""
+        return self.stimulus in ("unspawned", "spawned") and self.kind in orders.AT_LINE
+
 
 @dataclass
 class Tally:
@@ -115,7 +121,9 @@ class Tally:
 class World:
     """A machine with ``count`` services. Use as a context manager."""
 
-    def __init__(self, count: int, *, mutant: str = "", seed: int = 1) -> None:
+    def __init__(
+        self, count: int, *, mutant: str = "", seed: int = 1, recording: bool = False
+    ) -> None:
         self.tally = Tally()
         self.machine = Machine()
         self.machine.guest = "faulty.py"
@@ -131,11 +139,25 @@ class World:
         self._killer: subprocess.Popen[str] | None = None
         self._counted = (0, 0)  # the cursor in counter's log, and its last number
         self._descriptors: Counter[str] = Counter()
+        (self.directory / "lines").touch()
         inject = self.directory / "inject"
         inject.write_bytes(bytes(orders.PAGE))
         with inject.open("r+b") as file:
             self._page = mmap.mmap(file.fileno(), orders.PAGE)
         self.board = orders.Board.from_buffer(self._page)
+        self.board.mode = orders.RECORD if recording else orders.IDLE
+        # Stimuli with a fault of their own, after which PID 1 takes up in the middle of something.
+        spawn = sorted(
+            line
+            for line, function in closure.lines(_SUPERVISOR).items()
+            if function == "Supervisor._spawn"
+        )
+        self.prefix = {
+            "unspawned": Fault("RuntimeError", _SUPERVISOR, spawn[0], "crash"),
+            "spawned": Fault("RuntimeError", _SUPERVISOR, spawn[-1], "crash"),
+        }
+        for name in self.prefix:
+            self.stimuli.table[name] = self.stimuli.crash
         if mutant:
             (self.directory / "mutant").write_text(mutant)
 
@@ -171,23 +193,39 @@ class World:
     # Faults.
 
     def record(self) -> dict[str, set[Line]]:
-        """The lines of PID 1 that each stimulus gets to."""
-        found: dict[str, set[Line]] = {}
+        """The lines of PID 1 that each stimulus gets to, and the first boot."""
+        found = {BOOT: self._recorded()} if self.board.mode == orders.RECORD else {}
         for name, stimulus in self.stimuli.table.items():
-            lines: set[Line] = set()
-            for _ in range(1 if name == "soft-reboot" else 2):
-                self.board.mode = orders.RECORD
-                self.describe("chatter")
+            self._recorded()
+            self.board.mode = orders.RECORD
+            for _ in range(1 if name in DEAR else 2):
+                self._arm([self.prefix[name]] if name in self.prefix else [])
+                self._settle()
                 stimulus()
                 self._settle()
-                self.board.mode = orders.DUMP
-                path = self.directory / "lines"
-                self.until(lambda path=path: self.peek("chatter") and path.exists(), "lines")  # type: ignore[misc]
-                lines.update(marshal.loads(path.read_bytes()))
-                path.unlink()
-            found[name] = lines
-        self._descriptors = self._open_descriptors()
+            found[name] = self._recorded()
+        self.settle_descriptors()
         return found
+
+    def _recorded(self) -> set[Line]:
+        """What was recorded up to now, which ends it."""
+        self.board.mode = orders.IDLE
+        self._settle()
+        path = self.directory / "lines"
+        text = path.read_text()
+        os.truncate(path, 0)
+        places = (line.rpartition(":") for line in text.splitlines())
+        return {(file, int(number)) for file, _, number in places}
+
+    def warm_up(self) -> None:
+        """Each stimulus once, for worlds that record nothing."""
+        for stimulus in self.stimuli.table.values():
+            stimulus()
+        self.settle_descriptors()
+
+    def settle_descriptors(self) -> None:
+        """From now on, PID 1 is to have no more descriptors than it has now."""
+        self._descriptors = self._open_descriptors()
 
     def inject(self, fault: Fault, *resume: Fault) -> list[Fault]:
         """One fault, and those of ``resume`` while PID 1 takes up after it. Returns those that came
@@ -206,6 +244,7 @@ class World:
             before = self._limit_descriptors(fault.count)
             cleared = threading.Timer(_STARVED_SECONDS, self._restore_descriptors, (before,))
         else:
+            given += [self.prefix[fault.stimulus]] if fault.once_resumed else []
             given.append(fault)
         given += resume
         before_taken = self.board.incarnation
@@ -225,7 +264,7 @@ class World:
             fired.append(fault)
             self.tally.handled += self.board.incarnation == before_taken
         self.tally.faults += len(fired)
-        self.tally.missed += 1 + len(resume) - len(fired)
+        self.tally.missed += max(1 + len(resume) - len(fired), 0)
         self.tally.slow.append((time.monotonic() - begun, str(fault)))
         self.tally.slow.sort(reverse=True)
         del self.tally.slow[10:]
@@ -238,7 +277,7 @@ class World:
             order = board.orders[index]
             order.status = orders.PENDING
             order.file = fault.file.encode()
-            order.flags = orders.AT_RESUME if fault.at_resume else 0
+            order.flags = orders.AT_RESUME if fault.at_resume or fault.once_resumed else 0
             order.line, order.turns = fault.line, 1
             if fault.kind in orders.AT_LINE:
                 order.kind, order.what = orders.RAISE, orders.AT_LINE.index(fault.kind)
@@ -526,7 +565,7 @@ def pairs(lines: dict[str, set[Line]]) -> Iterator[Fault]:
     """
     getting: dict[Line, list[str]] = {}
     for stimulus, found in lines.items():
-        for line in found:
+        for line in found if stimulus != BOOT else ():
             getting.setdefault(line, []).append(stimulus)
     for (file, number), stimuli in sorted(getting.items()):
         cheap = [name for name in stimuli if name not in DEAR] or stimuli
