@@ -40,7 +40,8 @@ bench-image: ## measure the images and write build/bench/bench-image.json (ONLY=
 	@scripts/bench-image $(if $(ONLY),--only '$(ONLY)') $(if $(BUILDROOT_IMAGE),--buildroot '$(BUILDROOT_IMAGE)')
 
 bench-supervisor: ## measure ainit beside systemd, s6, runit, finit and supervisord (ROUNDS=9, ONLY=ainit,systemd)
-	@scripts/bench-supervisor $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(ONLY),--only '$(ONLY)')
+	@scripts/bench-supervisor $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(ONLY),--only '$(ONLY)'); \
+	status=$$?; $(if $(ONLY),,scripts/bench-boot --peers &&) exit $$status
 
 soak-supervisor: ## long tests of PID 1: faults at every line (MINUTES=60, FAULTS=10000, RESUME=1; STAGES="faults syscalls endurance mutants hostile")
 	@scripts/soak-supervisor $(if $(MINUTES),--minutes '$(MINUTES)') $(if $(FAULTS),--faults '$(FAULTS)') $(if $(RESUME),--resume) $(STAGES)

@@ -121,10 +121,26 @@ def table(goals: Sequence[Goal]) -> str:
     return "\n".join(lines)
 
 
-def publish(result: Path, goals: Sequence[Goal]) -> int:
-    """Write the file, print the table; the exit status is 0 only when every goal is met."""
+def merge(result: Path, records: Sequence[Data]) -> None:
+    """Write entries into a file of them: each takes its goal's place, the others stay."""
+    own = {record["goal"]: record for record in records}
+    kept = json.loads(result.read_text()) if result.exists() else []
+    merged = [own.pop(record["goal"], record) for record in kept]
     with published(result) as file:
-        file.write_text(json.dumps([asdict(each) for each in goals], indent=1) + "\n")
+        file.write_text(json.dumps([*merged, *own.values()], indent=1) + "\n")
+
+
+def publish(result: Path, goals: Sequence[Goal], *, merged: bool = False) -> int:
+    """Write the file, or with ``merged`` its part of it; print the table.
+
+    The exit status is 0 only when every goal is met.
+    """
+    records = [asdict(each) for each in goals]
+    if merged:
+        merge(result, records)
+    else:
+        with published(result) as file:
+            file.write_text(json.dumps(records, indent=1) + "\n")
     print(table(goals))
     print(result)
     return 0 if all(each.met for each in goals) else 1

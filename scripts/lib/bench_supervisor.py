@@ -2,7 +2,8 @@
 
 Rounds are interleaved: each runs every supervisor once, in another order, and ratios are those of
 one round; a goal's value is their median. Raw figures of every round stay in
-``build/bench/bench-supervisor-rounds.json``.
+``build/bench/bench-supervisor-rounds.json``. Boots are for `lib.bench_boot_peers`, whose entries stay
+in the same file.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from lib import bench, bench_boot
+from lib import bench
 from lib.bench import Goal
 from lib.host import REPOSITORY, HostError, published
 from lib.progress import step
@@ -165,9 +166,7 @@ def verdict(one: goals.Judged) -> str:
 
 def publish(rounds: Sequence[Round]) -> int:
     """Write the files and print the tables; 0 only when every goal is met."""
-    loaded, bare = bench_boot.start_times()
-    start = [round(one / other, 3) for one, other in zip(loaded, bare, strict=True)]
-    judged = goals.judged(rounds, start)
+    judged = goals.judged(rounds)
     records = []
     for one in judged:
         peers, samples = dict(one.peers or {}), list(one.samples)
@@ -175,8 +174,7 @@ def publish(rounds: Sequence[Round]) -> int:
             one.goal, one.value, one.bound, one.unit, one.met, samples, bench.commit(), peers
         )
         records.append(asdict(goal))
-    with published(RESULT) as file:
-        file.write_text(json.dumps(records, indent=1) + "\n")
+    bench.merge(RESULT, records)
     with published(PICTURE) as file:
         file.write_text(picture(rounds))
     for part in (table(rounds), *failures(rounds), *map(verdict, judged), str(RESULT)):

@@ -152,8 +152,8 @@ def _calls(rounds: Sequence[Round]) -> dict[str, float]:
     return found
 
 
-def judged(rounds: Sequence[Round], start: Sequence[float]) -> list[Judged]:
-    """Every goal. ``start`` are the ratios of PID 1's start to that of a bare Python."""
+def judged(rounds: Sequence[Round]) -> list[Judged]:
+    """Every goal."""
     rates = medians(rounds, rate)
     recovery = {f"{name}, re-exec": value for name, value in medians(rounds, reexec).items()}
     recovery |= {f"{name}, fault": value for name, value in medians(rounds, fault).items()}
@@ -182,5 +182,4 @@ def judged(rounds: Sequence[Round], start: Sequence[float]) -> list[Judged]:
         Judged("pid1.recovery_vs_systemd", recovered, "ratio", 1, AT_MOST, recovery),
         Judged("pid1.recovery_restarted", restarted, "services", 0),
         Judged("pid1.state_saving_share", saving, "share of CPU", 0.05, AT_MOST, cpu),
-        Judged("boot.pid1_start_vs_python", start, "ratio", 1.5),
     ]

@@ -80,3 +80,18 @@ def test_the_file_has_missed_goals_too_and_the_status_tells(
         ["a.absent", "no", "value", "MISSED"],
     ]
     assert bench.publish(path, [met]) == 0
+
+
+def test_merged_entries_take_their_places(tmp_path: Path) -> None:
+    result = tmp_path / "goals.json"
+    bench.merge(result, [{"goal": "a", "value": 1}, {"goal": "b", "value": 1}])
+    bench.merge(result, [{"goal": "c", "value": 2}, {"goal": "a", "value": 2}])
+    found = [(each["goal"], each["value"]) for each in json.loads(result.read_text())]
+    assert found == [("a", 2), ("b", 1), ("c", 2)]
+
+
+def test_merged_goals_are_published_beside_the_others(tmp_path: Path) -> None:
+    result = tmp_path / "goals.json"
+    bench.publish(result, [goal("a", [1.0], "s")])
+    assert bench.publish(result, [goal("b", [2.0], "s", 1.0)], merged=True) == 1
+    assert [each["goal"] for each in json.loads(result.read_text())] == ["a", "b"]

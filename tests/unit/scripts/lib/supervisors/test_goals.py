@@ -64,7 +64,7 @@ def test_responsiveness_compares_the_slowest_calls_in_the_storm_with_those_befor
 
 def test_every_goal_is_there_even_when_nothing_was_measured() -> None:
     nothing = [{"ainit": figures("ainit", failure="it ended")}]
-    found = {one.goal: one for one in goals.judged(nothing, [])}
+    found = {one.goal: one for one in goals.judged(nothing)}
     assert found["pid1.start_rate_vs_systemd"].bound == 2
     assert found["pid1.storm_vs_systemd"].value is None
     assert not any(one.met for one in found.values() if not one.samples)
