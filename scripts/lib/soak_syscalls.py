@@ -209,15 +209,21 @@ def _at_least(goal: Goal, bound: int) -> Goal:
 def main(minutes: float) -> list[Goal]:
     """Go on with what is missing for so many minutes, and judge all there is."""
     found, traced = kept()
-    until = time.monotonic() + minutes * 60
-    if traced.injected < TRACED:
+    share = TRACED_SHARE if traced.injected < TRACED else 0.0
+    _go_on(found, traced, time.monotonic() + minutes * 60 * (1 - share))
+    if share:
         with step("faults of real system calls") as progress:
-            more = sample(TRACED - traced.injected, minutes * 60 * TRACED_SHARE)
+            more = sample(TRACED - traced.injected, minutes * 60 * share)
             traced.injected += more.injected
             traced.missed += more.missed
             traced.trouble += more.trouble
             keep(found, traced)
             progress.note(f"{traced.injected} faults")
+    return goals(found, traced)
+
+
+def _go_on(found: list[Found], traced: Traced, until: float) -> None:
+    """Do tasks until there are enough faults, or a moment; each is written down."""
     left = tasks({(one.number, one.stimulus) for one in found})
     context = multiprocessing.get_context("spawn")
     with (
@@ -239,4 +245,3 @@ def main(minutes: float) -> list[Goal]:
                     print(text, file=sys.stderr, flush=True)
             keep(found, traced)
         progress.note(f"{sum(one.faults for one in found)} faults")
-    return goals(found, traced)
