@@ -12,7 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from lib import bench
+from lib import bench, supervisor_cases
 from lib.bench import Goal
 from lib.host import REPOSITORY, HostError, published
 from lib.progress import step
@@ -164,9 +164,20 @@ def verdict(one: goals.Judged) -> str:
     return "\n".join(lines)
 
 
+def _cases() -> list[goals.Judged]:
+    """The ported cases, which are run for it."""
+    with step("ported cases"):
+        found = supervisor_cases.run()
+    least = supervisor_cases.LEAST
+    return [
+        goals.Judged("pid1.cases", [float(found.cases)], "cases", least, goals.AT_LEAST),
+        goals.Judged("pid1.cases_failed", [float(found.failed)], "cases", 0),
+    ]
+
+
 def publish(rounds: Sequence[Round]) -> int:
     """Write the files and print the tables; 0 only when every goal is met."""
-    judged = goals.judged(rounds)
+    judged = [*goals.judged(rounds), *_cases()]
     records = []
     for one in judged:
         peers, samples = dict(one.peers or {}), list(one.samples)
