@@ -2,8 +2,8 @@
 
 Rounds are interleaved: each runs every supervisor once, in another order, and ratios are those of
 one round; a goal's value is their median. Raw figures of every round stay in
-``build/bench/bench-supervisor-rounds.json``. Boots are for `lib.bench_boot_peers`, whose entries stay
-in the same file.
+``build/bench/bench-supervisor-rounds.json``. Boots are for `lib.bench_boot_peers`, whose entries
+stay in the same file.
 """
 
 from __future__ import annotations
