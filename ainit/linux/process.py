@@ -109,12 +109,16 @@ def spawn(child: Child) -> int:
     if child.user or len(wanted) > len(_places):
         return _spawn(child, wanted, 0)
     try:
-        for place, descriptor in zip(_places, wanted, strict=False):
-            os.dup2(descriptor, place, inheritable=False)
-        return _spawn(child, _places[: len(wanted)], _places[-1] + 1)
+        return _spawn_from_places(child, wanted)
     finally:
         for place in _places[: len(wanted)]:
             os.dup2(_places[-1], place, inheritable=False)
+
+
+def _spawn_from_places(child: Child, wanted: list[int]) -> int:
+    for place, descriptor in zip(_places, wanted, strict=False):
+        os.dup2(descriptor, place, inheritable=False)
+    return _spawn(child, _places[: len(wanted)], _places[-1] + 1)
 
 
 def reserve() -> None:

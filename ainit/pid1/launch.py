@@ -65,24 +65,27 @@ class Launcher:
         """
         self._demand_tpm(unit)
         opened: list[int] = []  # by this call, and closed by it
-        descriptors: list[int] = []
         try:
-            environment = self._environment(unit, gpu)
-            self._inherit(unit, descriptors, environment)
-            self._artefacts.models(unit, descriptors, opened, environment)
-            self._artefacts.extensions(unit, environment)
-            directory = self._artefacts.bundle(unit) if unit.bundle else ""
-            for prepare in self.prepare:
-                prepare(unit, environment)
-            self._demand_tpm(unit)  # it may have been lost over these very measurements
-            opened.append(group := self._cgroups.prepare_unit(unit))
-            opened.append(output := self._logs.pipe(unit.name))
-            child = self._child(unit, directory, environment, output)
-            child.cgroup, child.descriptors = group, descriptors
-            pid = process.spawn(child)
-            return pid, process.start_time(pid)
+            return self._spawn(unit, gpu, opened)
         finally:
             files.close(opened)
+
+    def _spawn(self, unit: Unit, gpu: Record | None, opened: list[int]) -> tuple[int, int]:
+        descriptors: list[int] = []
+        environment = self._environment(unit, gpu)
+        self._inherit(unit, descriptors, environment)
+        self._artefacts.models(unit, descriptors, opened, environment)
+        self._artefacts.extensions(unit, environment)
+        directory = self._artefacts.bundle(unit) if unit.bundle else ""
+        for prepare in self.prepare:
+            prepare(unit, environment)
+        self._demand_tpm(unit)  # it may have been lost over these very measurements
+        opened.append(group := self._cgroups.prepare_unit(unit))
+        opened.append(output := self._logs.pipe(unit.name))
+        child = self._child(unit, directory, environment, output)
+        child.cgroup, child.descriptors = group, descriptors
+        pid = process.spawn(child)
+        return pid, process.start_time(pid)
 
     def probe(self, unit: Unit, argv: Sequence[str]) -> int:
         """Start a probe of ``unit`` beside it: in its cgroup, as its user. Raises OSError."""

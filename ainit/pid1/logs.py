@@ -169,15 +169,8 @@ class Logs:
             self._read(reader, self._pipes[reader])
 
     def _read(self, reader: int, ring: Ring) -> None:
-        now = _microseconds()
         try:
-            if count := ring.move(reader, BEGIN if reader in self._silent else 0, now):
-                self._silent.discard(reader)
-                self._bound(ring, count)
-            else:
-                if reader not in self._silent:
-                    ring.write(END, reader, b"\n", now)
-                self._close(reader)
+            self._move(reader, ring)
         except BlockingIOError:
             return
         except OSError:  # no memory now: what is in the pipe stays there
@@ -185,6 +178,16 @@ class Logs:
             self._stalled.append(reader)
             self._retry_at = loop.now() + _RETRY_SECONDS
         self._tell(ring.unit)
+
+    def _move(self, reader: int, ring: Ring) -> None:
+        now = _microseconds()
+        if count := ring.move(reader, BEGIN if reader in self._silent else 0, now):
+            self._silent.discard(reader)
+            self._bound(ring, count)
+            return
+        if reader not in self._silent:
+            ring.write(END, reader, b"\n", now)
+        self._close(reader)
 
     def _close(self, reader: int) -> None:
         self._poll.unregister(reader)

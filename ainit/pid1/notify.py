@@ -88,23 +88,26 @@ class Notifications:
                 )
             except BlockingIOError:
                 return
-            received: list[int] = []
-            sender = 0
-            for level, kind, content in ancillary:
-                if level == SOL_SOCKET and kind == SCM_CREDENTIALS:
-                    sender = int.from_bytes(content[:4], "little")
-                elif level == SOL_SOCKET and kind == SCM_RIGHTS:
-                    received += [
-                        int.from_bytes(content[at : at + 4], "little")
-                        for at in range(0, len(content) - 3, 4)
-                    ]
-            self._journal.hearing.value += 1
-            try:
-                self._heard(sender, notification.parse(data), received)
-            finally:
-                for descriptor in received:
-                    os.close(descriptor)
+            self._hear(data, ancillary)
             self._take()
+
+    def _hear(self, data: bytes, ancillary: list[tuple[int, int, bytes]]) -> None:
+        received: list[int] = []
+        sender = 0
+        for level, kind, content in ancillary:
+            if level == SOL_SOCKET and kind == SCM_CREDENTIALS:
+                sender = int.from_bytes(content[:4], "little")
+            elif level == SOL_SOCKET and kind == SCM_RIGHTS:
+                received += [
+                    int.from_bytes(content[at : at + 4], "little")
+                    for at in range(0, len(content) - 3, 4)
+                ]
+        self._journal.hearing.value += 1
+        try:
+            self._heard(sender, notification.parse(data), received)
+        finally:
+            for descriptor in received:
+                os.close(descriptor)
 
     def _take(self) -> None:
         try:

@@ -124,18 +124,16 @@ class Supervisor:
             self._running = False
 
     def _execute(self) -> None:
-        while True:
+        posted = True
+        while posted:
             while self._queue:
                 name, event = self._queue.popleft()
-                unit = self.units.get(name)
                 if event.kind == life.GO and self._spawns >= _SPAWNS_A_TURN:
                     self._later.append(name)
-                elif unit is not None:
+                elif unit := self.units.get(name):
                     self._step(unit, self.states[name], event)
-            posted = self.order.advance()
-            self._queue.extend(posted)
-            if not posted:
-                return
+            posted = bool(following := self.order.advance())
+            self._queue.extend(following)
 
     def tick(self, now: float) -> float:
         """Post what is due; returns the next deadline (0: none)."""
@@ -283,12 +281,11 @@ class Supervisor:
         self._spawns += 1
         try:
             pid, started = self._effects.spawn(unit, state.gpu)
+            event = Event(life.SPAWNED, pid=pid, started=started)
         except RefusedError as error:
             event = Event(life.DENIED, reason=str(error))
         except OSError as error:
             event = Event(life.NOT_SPAWNED, reason=f"cannot start: {error}")
-        else:
-            event = Event(life.SPAWNED, pid=pid, started=started)
         if event.kind != life.SPAWNED and (pid := self._journal.cell.value):
             event = _spawned(pid)  # what failed came after the fork
         self._step(unit, state, event)

@@ -189,6 +189,12 @@ with open(path, encoding="utf-8") as source:
     code = compile(source.read(), path, "exec")
 
 
+def again() -> None:
+    """As /usr/sbin/init does it."""
+    argv = [text for text in sys.orig_argv if not text.startswith("--fault=")]
+    os.execv(argv[0], [*argv, "--fault=import 1"])
+
+
 def run() -> None:
     """As /usr/sbin/init does it. Short, for in a long function an exception without memory hangs
     the interpreter (it has to remember a place that is no small integer).
@@ -196,8 +202,7 @@ def run() -> None:
     try:
         exec(code, {"__name__": "__main__", "__file__": path})
     finally:
-        argv = [text for text in sys.orig_argv if not text.startswith("--fault=")]
-        os.execv(argv[0], [*argv, "--fault=import 1"])
+        again()
 
 
 arm()
