@@ -224,13 +224,6 @@ class Seam:
                     self.put(module, key, fake)
             self.put(module, "open", opening)
         for library in (libc, inotify, timerfd):
-            whole = library.__dict__.get("_libc")
-            if whole is not None:
-                stand_in = SimpleNamespace(
-                    **{name: _foreign(self, name, getattr(whole, name)) for name in _FOREIGN}
-                )
-                stand_in.syscall = whole.syscall
-                self.put(library, "_libc", stand_in)
             for name in _FOREIGN:
                 if (function := library.__dict__.get(f"_{name}")) is not None:
                     self.put(library, f"_{name}", _foreign(self, name, function))
