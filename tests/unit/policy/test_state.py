@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ainit.policy import state as life
-from ainit.policy.state import State
+from ainit.policy.state import Event, State
 from ainit.wire.codec import dumps, loads
 
 
@@ -67,3 +67,15 @@ def test_what_is_alive(name: str, alive: bool) -> None:
     state = State("a")
     state.state = name
     assert state.is_alive is alive
+
+
+def test_an_event_carries_what_it_is_given() -> None:
+    given = {
+        "reason": "x", "pid": 1, "started": 2, "status": 3, "gpu": {}, "left": True, "main": 4,
+        "seconds": 5.0,
+    }  # fmt: skip
+    event = Event(life.EXIT, **given)  # type: ignore[arg-type]
+    assert {key: getattr(event, key) for key in given} == given
+    bare = Event(life.EXIT)
+    assert (bare.kind, bare.reason, bare.pid, bare.started, bare.status) == ("exit", "", 0, 0, 0)
+    assert (bare.gpu, bare.left, bare.main, bare.seconds) == (None, False, 0, 0.0)
