@@ -13,7 +13,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from lib import emulator, erofs, loader_cache, models, native
+from lib import bundle, emulator, erofs, loader_cache, models, native
 from lib.anatomy import Anatomy
 from lib.host import KEYS, REPOSITORY, HostError, run
 from lib.layout import fixed_uuid
@@ -69,6 +69,7 @@ def lay(tree: Path, target: Target, python: Path | None = None) -> None:
         _copy_library(library, tree / places.libraries / library.name, "scripts/emulator")
     compile_plan(tree)
     compile_python(tree, [PACKAGE], python)
+    bundle.write(tree)
     pack_agents(tree, python)
     normalise(tree)
     libraries = loader_cache.libraries(tree, [places.libraries])
@@ -91,6 +92,7 @@ def check(tree: Path, *, release: bool) -> None:
     ):
         if not (tree / path).exists():
             findings.append(f"/{path} is missing")
+    findings += bundle.stale(tree)
     if not os.access(tree / "usr/sbin/init", os.X_OK):
         findings.append("/usr/sbin/init is not executable")
     if findings:

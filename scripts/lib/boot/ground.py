@@ -18,7 +18,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from lib import assembly, debian_lock, disk, erofs, loader_cache, native, product, verity
+from lib import assembly, bundle, debian_lock, disk, erofs, loader_cache, native, product, verity
 from lib.anatomy import Anatomy
 from lib.architecture import X86_64
 from lib.debian import Archive
@@ -67,7 +67,6 @@ def _root() -> Path:
     out = FOLDER / "root"
     entries = [e for e in debian_lock.read(group="peers") if e.package in PACKAGES]
     debs = Archive().download(entries)
-    native.build()
     with step("boot root") as progress, published_tree(out) as tree:
         run(["cp", "--archive", "--reflink=auto", f"{DEFAULT.root}/.", str(tree)])
         unpack(debs, tree)
@@ -92,7 +91,6 @@ def _root() -> Path:
 def _refresh(tree: Path) -> None:
     """Lay ainit as it is in this checkout over the image's tree."""
     package = tree / product.PACKAGE
-    library = (tree / product.NATIVE).read_bytes()
     shutil.rmtree(package)
     for source in product.sources("ainit"):
         inside = source.relative_to(REPOSITORY)
@@ -100,9 +98,10 @@ def _refresh(tree: Path) -> None:
             target = package / inside
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
-    (tree / product.NATIVE).write_bytes(library)
+    shutil.copyfile(native.build(), tree / product.NATIVE)
     shutil.copyfile(product.OVERLAY / "usr/sbin/init", tree / "usr/sbin/init")
     compile_python(tree, [product.PACKAGE])
+    bundle.write(tree)
 
 
 def _unit(stage: str, words: list[str], kind: str, after: list[str], more: str = "") -> str:

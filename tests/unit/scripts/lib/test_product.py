@@ -1,5 +1,6 @@
 """The product layer: which files of the checkout reach an image, and what a wrong tree is told."""
 
+import marshal
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,7 @@ def tree(tmp_path: Path) -> Path:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o755)
+    bundle.write(tmp_path)  # of nothing: there are no modules
     return tmp_path
 
 
@@ -58,11 +60,13 @@ def test_every_fault_of_a_tree_is_named_at_once(tree: Path) -> None:
     (tree / "usr/bin/sh").touch()
     (tree / "usr/lib/ainos/plan.json").unlink()
     (tree / "usr/sbin/init").chmod(0o644)
+    (tree / bundle.BUNDLE).write_bytes(marshal.dumps({"ainit": ("/ainit", False, b"")}, 2))
     with pytest.raises(TreeError) as error:
         product.check(tree, release=True)
     assert str(error.value).splitlines()[1:] == [
         "/usr/bin/sh is a shell, in a release image",
         "/usr/lib/ainos/plan.json is missing",
+        "/usr/lib/ainit/pid1.bundle is stale: ainit",
         "/usr/sbin/init is not executable",
     ]
 
