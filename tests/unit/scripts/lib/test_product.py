@@ -4,7 +4,7 @@ import marshal
 from pathlib import Path
 
 import pytest
-from lib import native, product
+from lib import bundle, native, product
 from lib.host import REPOSITORY
 from lib.tree import TreeError
 
