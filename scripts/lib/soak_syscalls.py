@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import gc
 import json
-import multiprocessing
 import os
 import random
+import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 
 from lib import bench
@@ -39,9 +39,9 @@ TRACED_SHARE = 0.25  # of the time
 RESULT = BUILD / "soak/syscalls.json"
 WORKERS = 2
 NICE = 5
-TASKS_A_CHILD = 4
 CALLS_OF_A_TAKE_UP = 230
 _TROUBLES_KEPT = 20
+_LOOK_SECONDS = 0.2
 _COLLECT = 20_000, 10, 20
 
 Task = tuple[int, str]  # pass, stimulus
@@ -126,13 +126,41 @@ class Sweep:
             world.__exit__()
 
 
-def sweep(task: Task) -> Found:
-    """A task, in a process of its own."""
+def child(number: int, stimulus: str) -> None:
+    """A task, in a process of its own: what it found goes to standard output."""
     os.nice(max(NICE - os.nice(0), 0))
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_COLLECT)  # what PID 1 was before an execution is garbage, in large pieces
-    return Sweep(task).run()
+    print(json.dumps(asdict(Sweep((number, stimulus)).run())))
+
+
+class Worker:
+    """A process that does one task."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._output = tempfile.TemporaryFile()
+        code = (
+            "import sys; from lib.soak_syscalls import child; child(int(sys.argv[1]), sys.argv[2])"
+        )
+        path = os.pathsep.join((str(REPOSITORY / "scripts"), str(REPOSITORY)))
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", code, *map(str, task)],
+            stdout=self._output,
+            env={**os.environ, "PYTHONPATH": path},
+        )
+
+    def found(self) -> Found | None:
+        """What it found, once it has ended; that it ended by itself counts as a death."""
+        if self._process.poll() is None:
+            return None
+        with self._output:
+            self._output.seek(0)
+            text = self._output.read()
+        if self._process.returncode:
+            return Found(*self._task, deaths=1, trouble=[f"status {self._process.returncode}"])
+        return Found(**json.loads(text))
 
 
 def tasks(done: set[Task]) -> Iterator[Task]:
@@ -225,23 +253,21 @@ def main(minutes: float) -> list[Goal]:
 def _go_on(found: list[Found], traced: Traced, until: float) -> None:
     """Do tasks until there are enough faults, or a moment; each is written down."""
     left = tasks({(one.number, one.stimulus) for one in found})
-    context = multiprocessing.get_context("spawn")
-    with (
-        step("faults of system calls") as progress,
-        ProcessPoolExecutor(WORKERS, context, max_tasks_per_child=TASKS_A_CHILD) as pool,
-    ):
-        running: set[Future[Found]] = set()
+    running: list[Worker] = []
+    with step("faults of system calls") as progress:
         while True:
             count = sum(one.faults for one in found)
             progress.update(count, WANTED, f"{count} faults")
             while len(running) < WORKERS and count < WANTED and time.monotonic() < until:
-                running.add(pool.submit(sweep, next(left)))
+                running.append(Worker(next(left)))
             if not running:
                 break
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            for one in done:
-                found.append(one.result())
-                for text in found[-1].trouble:
-                    print(text, file=sys.stderr, flush=True)
-            keep(found, traced)
+            time.sleep(_LOOK_SECONDS)
+            for worker in list(running):
+                if (one := worker.found()) is not None:
+                    running.remove(worker)
+                    found.append(one)
+                    for text in one.trouble:
+                        print(text, file=sys.stderr, flush=True)
+                    keep(found, traced)
         progress.note(f"{sum(one.faults for one in found)} faults")
