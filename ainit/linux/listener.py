@@ -11,6 +11,8 @@ the port, and is left out there). IPv6 sockets take no IPv4. Leaves out which ad
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import stat
 from _socket import (
@@ -32,6 +34,7 @@ from _socket import (
 from ..policy import listen
 
 _IP_FREEBIND = 15  # <linux/in.h>
+_SIOCUNIXFILE = 0x89E0  # <linux/un.h>: opens the file that a socket is bound to
 _FAMILIES = {listen.UNIX: AF_UNIX, listen.INET: AF_INET, listen.INET6: AF_INET6}
 _STYLES = {
     listen.STREAM: SOCK_STREAM,
@@ -90,6 +93,27 @@ def is_socket(path: str) -> bool:
         return stat.S_ISSOCK(os.lstat(path).st_mode)
     except (FileNotFoundError, NotADirectoryError):
         return False
+
+
+def has_name(descriptor: int, path: str) -> bool:
+    """Whether a Unix socket still has this name, and no other socket has taken its place.
+
+    Where the kernel does not say which file a socket is, any socket will do. Raises OSError.
+    """
+    if not is_socket(path):
+        return False
+    try:
+        file = fcntl.ioctl(descriptor, _SIOCUNIXFILE, 0)
+    except OSError as error:
+        if error.errno in (errno.EPERM, errno.ENOTTY, errno.EINVAL):
+            return True
+        raise
+    try:
+        return os.path.samestat(os.fstat(file), os.lstat(path))
+    except FileNotFoundError:
+        return False
+    finally:
+        os.close(file)
 
 
 def unlink(path: str) -> None:

@@ -156,13 +156,14 @@ class Sockets:
         uid, gid = self._owner(unit) if path and not relayed else (0, 0)
         mode = _number(record, "mode", 0o660)
         if address in mine:
-            if not path or (listener.is_socket(path) and self._same(address, mode, uid, gid)):
+            named = not path or listener.has_name(mine[address], path)
+            if named and (not path or self._same(address, mode, uid, gid)):
                 return
-            if listener.is_socket(path):
+            if named:
                 listener.own(path, mode, uid, gid)
                 self._owned[address] = (mode, uid, gid)
                 return
-            self._close(unit.name, address)  # its name was taken away: nobody could connect
+            self._close(unit.name, address)  # its name was taken away, or over: nobody reaches it
         backlog = _number(record, "backlog", _BACKLOG)
         descriptor = listener.open_listener(address, backlog=backlog, mode=mode, uid=uid, gid=gid)
         role = (LISTENER, unit.name) if relayed else (SOCKET, unit.name, address)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
@@ -149,3 +150,40 @@ def test_an_error_names_the_address_and_leaves_nothing_open() -> None:
         with pytest.raises(OSError, match=rf"tcp:127\.0\.0\.1:{port}: Address already in use"):
             listener.open_listener(f"tcp:127.0.0.1:{port}", backlog=4)
         assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_name_is_a_socket_s_until_it_is_gone_or_another_s(tmp_path: Path) -> None:
+    path = str(tmp_path / "x")
+    descriptor = listener.open_listener(f"unix:{path}", backlog=1)
+    try:
+        assert listener.has_name(descriptor, path)
+        os.unlink(path)
+        assert not listener.has_name(descriptor, path)
+        other = listener.open_listener(f"unix:{path}", backlog=1)
+        assert listener.has_name(other, path)
+        os.close(other)
+        assert not listener.has_name(descriptor, path)
+    finally:
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"), [(errno.EPERM, True), (errno.ENOTTY, True), (errno.EMFILE, None)]
+)
+def test_a_kernel_that_does_not_say_whose_a_name_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, expected: bool | None
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(number, "no")
+
+    path = str(tmp_path / "x")
+    descriptor = listener.open_listener(f"unix:{path}", backlog=1)
+    monkeypatch.setattr("fcntl.ioctl", refuse)
+    try:
+        if expected is None:
+            with pytest.raises(OSError, match="no"):
+                listener.has_name(descriptor, path)
+        else:
+            assert listener.has_name(descriptor, path) is expected
+    finally:
+        os.close(descriptor)

@@ -261,6 +261,17 @@ def test_a_socket_whose_name_was_taken_away_is_opened_anew(bench: Bench) -> None
     assert len(bench.keeper.kept) == 1
 
 
+def test_a_socket_whose_name_another_one_took_is_opened_anew(bench: Bench) -> None:
+    unit = bench.unit("a", "unix:x")
+    bench.sockets.open(unit)
+    (bench.directory / "x").unlink()
+    with socket.socket(socket.AF_UNIX) as squatter:
+        squatter.bind(str(bench.directory / "x"))
+        bench.sockets.descriptors(unit)
+    bench.connect("x").close()
+    assert len(bench.keeper.kept) == 1
+
+
 def test_an_address_that_is_taken_is_named(bench: Bench) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = f"tcp:127.0.0.1:{other.getsockname()[1]}"
