@@ -140,10 +140,8 @@ class Worker:
 
     def __init__(self, task: Task) -> None:
         self._task = task
-        self._output = tempfile.TemporaryFile()
-        code = (
-            "import sys; from lib.soak_syscalls import child; child(int(sys.argv[1]), sys.argv[2])"
-        )
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - `found` closes it
+        code = "from lib.soak_syscalls import child, sys; child(int(sys.argv[1]), sys.argv[2])"
         path = os.pathsep.join((str(REPOSITORY / "scripts"), str(REPOSITORY)))
         self._process = subprocess.Popen(
             [sys.executable, "-c", code, *map(str, task)],
