@@ -7,7 +7,7 @@ import pytest
 from ainit.policy import access
 from ainit.policy.access import is_allowed
 
-READING = ["Status", "Describe", "Measurements"]
+READING = ["Status", "Describe", "Measurements", "Accounting", "Models", "List"]
 ACTING = ["Start", "Stop", "Restart", "Logs", "Shutdown", "Reboot", "", "status"]
 
 

@@ -77,3 +77,13 @@ def test_nothing_that_is_said_disturbs(data: bytes) -> None:
         assert notification.pid(value) >= 0
         assert notification.status(value).isprintable()
         assert ":" not in notification.name(value)
+
+
+def test_every_variable_that_means_something_is_known() -> None:
+    names = [
+        *("READY", "STATUS", "RELOADING", "STOPPING", "WATCHDOG", "WATCHDOG_USEC", "ERRNO"),
+        *("EXTEND_TIMEOUT_USEC", "MAINPID", "FDSTORE", "FDSTOREREMOVE", "FDNAME", "FDPOLL"),
+        "BARRIER",
+    ]
+    said = "\n".join(f"{name}=1" for name in names)
+    assert notification.parse(said.encode()) == dict.fromkeys(names, "1")
