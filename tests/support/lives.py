@@ -115,8 +115,8 @@ class World:
 
     def __exit__(self, *_: object) -> None:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        self.seam.executed()  # before anybody closes what PID 1 keeps
         self.init = None
-        self.seam.executed()
         self.kernel.close_descriptors(lambda _: True)
         kmsg._descriptor = -1
         self._stack.close()
@@ -263,8 +263,8 @@ class World:
 
     def forget(self) -> None:
         """What PID 1 had in its own memory is gone."""
+        self.seam.executed()  # before anybody closes what PID 1 keeps
         self.init = None
-        self.seam.executed()
         kmsg._descriptor = -1
         getattr(process, "_places", []).clear()
 
