@@ -159,8 +159,7 @@ class Tree:
                     pass  # the device is gone
 
     def kill(self, name: str) -> None:
-        """SIGKILL for every process in the group, forks in flight included (cgroup.kill). Raises
-        OSError for want of descriptors or memory."""
+        """SIGKILL for every process in the group (cgroup.kill). Raises OSError without memory."""
         self._sound.discard(name)
         self._order(name, "cgroup.kill", "1")
 
@@ -204,9 +203,8 @@ class Tree:
         return f"{self.path(name)}/memory.pressure"
 
     def remove(self, name: str) -> bool:
-        """Remove the group of a unit that is down, and what the unit made below it.
-
-        False when there is something left: processes, or more groups than one call removes.
+        """Remove the group of a unit that is down, and what the unit made below it. False when
+        there is something left: processes, or more groups than one call removes.
         """
         self._applied.pop(name, None)
         top = self.path(name)
@@ -232,9 +230,7 @@ class Tree:
         return accounts.number(accounts.text(f"{self.path(name)}/memory.current"))
 
     def oom_kills(self, name: str) -> int | None:
-        """How many processes of the group the kernel killed for want of memory, since the group was
-        made; None when the kernel does not account for it.
-        """
+        """How many processes the kernel killed for want of memory; None when it does not count."""
         found = accounts.text(f"{self.path(name)}/memory.events")
         return None if found is None else resources.flat(found).get("oom_kill", 0)
 

@@ -6,10 +6,17 @@ given before what makes PID 1 get there. ``DIRECTORY/mutant`` names a fault of P
 which a sweep must find. See ``orders.py`` for the page that both sides share.
 """
 
+from __future__ import annotations
+
 import mmap
 import os
 import select
 import sys
+from types import FrameType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 here = os.path.dirname(os.path.abspath(__file__))
 repository = os.path.dirname(os.path.dirname(here))
@@ -25,7 +32,7 @@ board = orders.Board.from_buffer(_memory)
 board.incarnation += 1
 
 try:
-    import _testcapi
+    import _testcapi  # type: ignore[import-not-found]
 except ImportError:  # a Python without its own tests: allocations do not fail
     _testcapi = None
 
@@ -35,7 +42,7 @@ armed_line = 0
 lines_of: dict[object, frozenset[int]] = {}
 
 
-def take():  # type: ignore[no-untyped-def]
+def take() -> Any:
     """Take the next order off."""
     order = board.orders[board.head]
     board.head += 1
@@ -44,7 +51,7 @@ def take():  # type: ignore[no-untyped-def]
     return order
 
 
-def record(frame, event, argument):  # type: ignore[no-untyped-def]
+def record(frame: FrameType, event: str, argument: Any) -> Any:
     """Write a line down when it is reached first, for an exec may follow; and strike there."""
     if event == "line" and board.mode == orders.RECORD:
         line = (frame.f_code.co_filename, frame.f_lineno)
@@ -57,7 +64,7 @@ def record(frame, event, argument):  # type: ignore[no-untyped-def]
     return record
 
 
-def strike(frame, event, argument):  # type: ignore[no-untyped-def]
+def strike(frame: FrameType, event: str, argument: Any) -> Any:
     """At the line of the next order, do what it says."""
     here = frame.f_lineno == armed_line and frame.f_code.co_filename == armed_file
     if event != "line" or not here or board.head >= board.count:
@@ -74,11 +81,11 @@ def strike(frame, event, argument):  # type: ignore[no-untyped-def]
     raise orders.EXCEPTIONS[what]()  # noqa: RSE102 - some are functions
 
 
-def enter_recording(frame, event, argument):  # type: ignore[no-untyped-def]
+def enter_recording(frame: FrameType, event: str, argument: Any) -> Any:
     return record if frame.f_code.co_filename.startswith(package) else None
 
 
-def enter(frame, event, argument):  # type: ignore[no-untyped-def]
+def enter(frame: FrameType, event: str, argument: Any) -> Any:
     """Trace the lines of a function only if the armed one is among them."""
     code = frame.f_code
     if code.co_filename != armed_file:
@@ -89,7 +96,7 @@ def enter(frame, event, argument):  # type: ignore[no-untyped-def]
     return strike if armed_line in lines else None
 
 
-def arm():  # type: ignore[no-untyped-def]
+def arm() -> None:
     """See that the next order, or a recording, is carried out."""
     global armed_file, armed_line
     armed_file, armed_line = "", 0
@@ -104,10 +111,10 @@ def arm():  # type: ignore[no-untyped-def]
         sys.settrace(None)
 
 
-def follow(entry):  # type: ignore[no-untyped-def]
+def follow(entry: Any) -> None:
     """Trace from now on, the functions that have begun included."""
     sys.settrace(entry)
-    frame = sys._getframe(2)
+    frame: FrameType | None = sys._getframe(2)
     while frame is not None:
         frame.f_trace = entry(frame, "call", None)
         frame = frame.f_back
@@ -117,9 +124,9 @@ class Starvation:
     """Allocations that fail, for so many turns of the loop."""
 
     turns = 0
-    order = None
+    order: Any = None
 
-    def begin(self, order) -> None:  # type: ignore[no-untyped-def]
+    def begin(self, order: Any) -> None:
         self.turns, self.order = order.turns, order
         _testcapi.set_nomemory(order.what, order.what + 1 if order.flags & orders.ONCE else 0)
 

@@ -4,9 +4,15 @@
 out, so that it happens once, also when it is the next incarnation of PID 1 that gets there.
 """
 
+from __future__ import annotations
+
 import ctypes
 import errno
 import signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PAGE = 4096
 ORDERS = 60
@@ -20,7 +26,7 @@ PENDING, FIRED, MISSED = range(3)
 AT_RESUME = 1  # flag: only while PID 1 takes up from its journal, before its loop first waits
 ONCE = 2  # flag: one allocation fails, and none after it
 
-EXCEPTIONS = {
+EXCEPTIONS: dict[str, Callable[[], BaseException]] = {
     "MemoryError": MemoryError,
     "EMFILE": lambda: OSError(errno.EMFILE, "too many open files"),
     "ENOMEM": lambda: OSError(errno.ENOMEM, "out of memory"),
