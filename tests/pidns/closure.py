@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from types import CodeType
 
@@ -39,6 +40,7 @@ def _codes(file: str) -> Iterator[CodeType]:
         pending += [each for each in code.co_consts if isinstance(each, CodeType)]
 
 
+@cache
 def lines(file: str) -> dict[int, str]:
     """Every line of a file that is executed, and the function that it is of."""
     found: dict[int, str] = {}

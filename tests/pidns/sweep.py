@@ -560,8 +560,9 @@ class World:
 
 
 def pairs(lines: dict[str, set[Line]]) -> Iterator[Fault]:
-    """Every (line, exception) pair, and for every line one signal; each with one of the stimuli
-    that get to the line, the cheapest of which come first in ``lines``.
+    """Every (line, exception) pair, and for every line one signal, unless PID 1 does not look out
+    for signals yet; each with one of the stimuli that get to the line, the cheapest of which come
+    first in ``lines``.
     """
     getting: dict[Line, list[str]] = {}
     for stimulus, found in lines.items():
@@ -569,7 +570,9 @@ def pairs(lines: dict[str, set[Line]]) -> Iterator[Fault]:
             getting.setdefault(line, []).append(stimulus)
     for (file, number), stimuli in sorted(getting.items()):
         cheap = [name for name in stimuli if name not in DEAR] or stimuli
-        kinds = (*orders.EXCEPTIONS, orders.SIGNALS[number % len(orders.SIGNALS)])
+        kinds = [*orders.EXCEPTIONS]
+        if closure.lines(file).get(number) != "<module>":
+            kinds.append(orders.SIGNALS[number % len(orders.SIGNALS)])
         for index, kind in enumerate(kinds):
             yield Fault(kind, file, number, cheap[index % min(len(cheap), 3)])
 

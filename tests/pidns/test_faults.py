@@ -74,6 +74,7 @@ def test_a_sample_of_faults_at_lines_costs_nothing(
 ) -> None:
     world, lines = recorded
     tally = inject(world, sample(lines, SEED, 40))
+    assert tally.trouble == []
     assert tally == unharmed(tally)
     assert tally.faults > 120
     assert tally.handled < tally.faults / 4  # errors that PID 1 expects
@@ -89,6 +90,7 @@ def test_fatal_signals_at_any_moment_cost_nothing(
         for stimulus in ("crash", "restart", "log", "oneshot")
     ]
     tally = inject(world, chains)
+    assert tally.trouble == []
     assert tally == unharmed(tally)
     assert tally.faults == len(chains)
 
@@ -103,6 +105,7 @@ def test_allocations_that_fail_cost_nothing(recorded: tuple[World, dict[str, set
             counts = [rng.randrange(10), rng.randrange(10, 100)]
             chains += [[Fault(kind, file, line, stimulus, count)] for count in counts]
     tally = inject(world, chains)
+    assert tally.trouble == []
     assert tally == unharmed(tally)
     assert tally.faults > len(chains) / 2
 
@@ -116,6 +119,7 @@ def test_too_few_descriptors_cost_nothing(recorded: tuple[World, dict[str, set[L
         for stimulus in stimuli
     ]
     tally = inject(world, chains)
+    assert tally.trouble == []
     assert tally == unharmed(tally)
     assert tally.faults == len(chains)
 
@@ -125,7 +129,8 @@ def test_the_stimuli_get_to_the_lines_that_matter(
 ) -> None:
     _, lines = recorded
     coverage = closure.coverage(set().union(*lines.values()), HEART)
-    assert {file: share for file, share in coverage.items() if share < 0.9} == {}
+    assert {file: share for file, share in coverage.items() if share < 0.85} == {}
+    assert sum(coverage.values()) / len(coverage) >= 0.9
 
 
 def test_a_pid_1_that_journals_after_the_spawn_is_caught() -> None:
