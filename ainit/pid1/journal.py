@@ -172,7 +172,11 @@ class Journal:
         self._compact_at = max(_COMPACT_BYTES, 4 * fresh._end)
 
     def close_others(self) -> None:
-        """Close every descriptor that is neither kept nor the journal: what a fault left open."""
+        """Close every descriptor that is neither kept nor the journal: what a fault left open. What
+        is not open is kept no longer: a fault came before it was said that it would be closed.
+        """
+        for number in [number for number in self.kept if not _is_open(number)]:
+            self.drop(number)
         for name in os.listdir("/proc/self/fd"):
             number = int(name)
             if number > 2 and number != self._descriptor and number not in self.kept:
@@ -221,6 +225,14 @@ class Journal:
                 self.kept[descriptor] = tuple(str(part) for part in role)
             case ["d", int(descriptor)]:
                 self.kept.pop(descriptor, None)
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError as error:
+        return error.errno != errno.EBADF
+    return True
 
 
 def _fresh(descriptor: int) -> int:

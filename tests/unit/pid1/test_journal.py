@@ -252,6 +252,24 @@ def test_what_a_fault_left_open_is_closed(
     os.close(left)
 
 
+def test_what_was_closed_before_it_was_said_is_kept_no_longer(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, closed = os.dup(0), os.dup(0)
+    journal.keep(kept, ("pipe", "a"))
+    journal.keep(closed, ("pipe", "b"))
+    os.close(closed)
+    again = read_again(journal)
+    assert closed in again.kept
+    with monkeypatch.context() as watched:
+        watched.setattr(os, "close", lambda number: None)
+        again.close_others()
+    assert kept in again.kept
+    assert closed not in again.kept
+    assert said(read_again(journal)) == said(again)
+    os.close(kept)
+
+
 def test_a_descriptor_that_is_not_open_is_no_journal() -> None:
     descriptor = os.open("/dev/null", os.O_RDONLY)
     os.close(descriptor)
