@@ -178,7 +178,8 @@ def test_a_path_starts_a_unit_once_each_time(
         wait_size(count, times)
         machine.wait_state("work", "exited")
         reexec(machine)
-    assert size(count) == 2
+    # A file that is replaced says so once more by itself: while the unit runs, that is a change, too.
+    assert size(count) in ((2, 3) if key == "changed" else (2,))
 
 
 def test_a_path_whose_unit_runs_is_no_reason_for_a_second_by_a_new_pid_1(machine: Machine) -> None:
