@@ -233,12 +233,10 @@ class Order:
             for other in self.behind.get(name, ())
             if other in self.winding
         )
-        if self._units[name].stops_last and not held:
-            held = any(
-                self._states[other].state != life.INACTIVE
-                for other in self.winding
-                if other in self._units and not self._units[other].stops_last
-            )
+        last = self._relations.last
+        if name in last and not held:
+            others = [each for each in self.winding if each not in last and each in self._states]
+            held = any(self._states[each].state != life.INACTIVE for each in others)
         settled = not state.is_alive
         if not held and (settled or (state.desired != life.DOWN and state.state != life.STOPPING)):
             posted.append((name, Event(life.STOP)))

@@ -33,7 +33,13 @@ class Relations:
         self.needed = graph.needed_by(units.values())
         self.rivals = graph.rivals(units.values())
         self.early = [unit for unit in units.values() if unit.stage == plan.EARLY]
-        self.last = [name for name, unit in units.items() if unit.stops_last]
+        self.last = {name for name, unit in units.items() if unit.stops_last}
+        pending = [*self.last]
+        while pending:  # what these start after stops after them, and so is last as well
+            for name in self.before.get(pending.pop(), ()):
+                if name not in self.last:
+                    self.last.add(name)
+                    pending.append(name)
 
     def boot_set(self, *, rescue: bool) -> list[str]:
         """The units that start with the machine, and those that they pull in; in rescue only those

@@ -143,6 +143,18 @@ def test_a_power_off_during_a_soft_reboot_takes_the_survivors_too(make: Make) ->
     assert states(world) == {"a": life.INACTIVE, "keeper": life.INACTIVE}
 
 
+def test_what_the_last_start_after_is_last_with_them(make: Make) -> None:
+    world = started(
+        make,
+        make_unit("base"),
+        make_unit("logs", after=["base"], stops_last=True),
+        make_unit("work"),
+    )
+    world.supervisor.stop_all()
+    world.settle()
+    assert states(world) == dict.fromkeys(("base", "logs", "work"), life.INACTIVE)
+
+
 # What a stop, start and restart entail.
 
 
