@@ -20,7 +20,7 @@ INIT, OWN, PRODUCT, LEAN, STOCK = (
     "systemd",
     "systemd, stock",
 )
-FIRST, READY, START, UP, END = "first", "ready", "start", "up", "end"
+FIRST, READY, START, ENDLESS, END = "first", "ready", "start", "endless", "end"
 
 # What each init says in one boot.
 Round = Mapping[str, Sequence[Said]]
@@ -52,59 +52,47 @@ def moments(rounds: Sequence[Round], name: str, word: str) -> list[float]:
     return [each.first for one in rounds for each in one.get(name, ()) if each.word == word]
 
 
+Moment = tuple[str, str]
+BARE, ANSWER, STATE = (INIT, "init"), (OWN, FIRST), (OWN, READY)
+PEER, STOCK_PEER, IMAGE = (LEAN, READY), (STOCK, READY), (PRODUCT, FIRST)
+
+
+def ratios(
+    rounds: Sequence[Round], above: Moment, below: Moment, floor: Moment | None = None
+) -> list[float]:
+    """One moment over another, both without a floor, in each round that has all of them."""
+    found = []
+    for each in rounds:
+        one, other = moments([each], *above), moments([each], *below)
+        less = moments([each], *floor) if floor else [0.0]
+        if one and other and less:
+            found.append(round((one[0] - less[0]) / (other[0] - less[0]), 4))
+    return found
+
+
 def judged(rounds: Sequence[Round], starts: Sequence[Said]) -> list[Goal]:
     """The three goals, each with the times behind it."""
-    bare, first = moments(rounds, INIT, "init"), moments(rounds, OWN, FIRST)
-    ready, lean = moments(rounds, OWN, READY), moments(rounds, LEAN, READY)
-    stock, product = moments(rounds, STOCK, READY), moments(rounds, PRODUCT, FIRST)
+    times = {f"{name}, {word}, s": moments(rounds, name, word) for name, word in ALL}
     whole = [each for each in starts if each.word == START]
-    up = [each for each in starts if each.word == UP]
+    endless = [each for each in starts if each.word == ENDLESS]
+    answered, state = ratios(rounds, ANSWER, BARE), ratios(rounds, STATE, PEER)
+    beside = {
+        "C init / systemd": ratios(rounds, BARE, PEER),
+        "ainit / systemd, stock": ratios(rounds, STATE, STOCK_PEER),
+        "above the C init": ratios(rounds, STATE, PEER, BARE),
+        "above the C init, stock": ratios(rounds, STATE, STOCK_PEER, BARE),
+    }
+    python = {
+        "python -I -S -c pass, ms": [each.first * 1e3 for each in whole],
+        "PID 1, ms": [each.second * 1e3 for each in whole],
+        "by a Python that does not end either": [each.second / each.first for each in endless],
+    }
+    started = [round(each.second / each.first, 4) for each in whole]
     return [
-        goal(
-            "boot.vs_c_init",
-            _ratios(first, bare),
-            "ratio",
-            1.5,
-            _medians({"C init, s": bare, "ainit, s": first, "ainit, image's plan, s": product}),
-        ),
-        goal(
-            "boot.vs_systemd",
-            _ratios(ready, lean),
-            "ratio",
-            0.4,
-            {
-                **_medians({"ainit, s": ready, "systemd, s": lean, "systemd, stock, s": stock}),
-                **_medians({
-                    "C init / systemd": _ratios(bare, lean),
-                    "ainit / systemd, stock": _ratios(ready, stock),
-                    "above the C init": _ratios(_above(ready, bare), _above(lean, bare)),
-                    "above the C init, stock": _ratios(_above(ready, bare), _above(stock, bare)),
-                }),
-            },
-        ),
-        goal(
-            "boot.pid1_start_vs_python",
-            # PID 1 never ends, and `pass` does.
-            [round(a.second / b.first, 4) for a, b in zip(up, whole, strict=True)],
-            "ratio",
-            1.5,
-            _medians({
-                "python -I -S -c pass, ms": [each.first * 1e3 for each in whole],
-                "PID 1, ms": [each.second * 1e3 for each in up],
-                "both to their ends": [each.second / each.first for each in whole],
-                "neither to its end": [each.second / each.first for each in up],
-            }),
-        ),
-    ]  # fmt: skip
-
-
-def _ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:
-    """The ratios within each round."""
-    return [round(one / other, 4) for one, other in zip(above, below, strict=False)]
-
-
-def _above(times: Sequence[float], floor: Sequence[float]) -> list[float]:
-    return [one - other for one, other in zip(times, floor, strict=False)]
+        goal("boot.vs_c_init", answered, "ratio", 1.5, _medians(times)),
+        goal("boot.vs_systemd", state, "ratio", 0.4, _medians(beside)),
+        goal("boot.pid1_start_vs_python", started, "ratio", 1.5, _medians(python)),
+    ]
 
 
 def _medians(columns: Mapping[str, Sequence[float]]) -> dict[str, float]:

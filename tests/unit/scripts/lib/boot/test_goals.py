@@ -16,7 +16,7 @@ def a_round(init: float, first: float, ready: float, lean: float) -> dict[str, l
     }
 
 
-STARTS = [Said("start", 0.06, 0.2), Said("up", 0.05, 0.12), Said("end", 5.0, 0.0)]
+STARTS = [Said("start", 0.06, 0.12), Said("endless", 0.05, 0.12), Said("end", 5.0, 0.0)]
 
 
 def test_the_three_goals() -> None:
@@ -30,15 +30,19 @@ def test_the_three_goals() -> None:
     assert answer.met
     assert (state.goal, state.samples, state.value) == ("boot.vs_systemd", [0.5, 0.625, 0.5], 0.5)
     assert not state.met
-    assert state.peers["systemd, stock, s"] == 12.0
+    assert answer.peers["systemd, stock, ready, s"] == 12.0
     assert state.peers["above the C init"] == pytest.approx(2.0 / 6.0, abs=1e-3)
     assert (start.goal, start.value, start.met) == ("boot.pid1_start_vs_python", 2.0, False)
-    assert start.peers["both to their ends"] == pytest.approx(0.2 / 0.06, abs=1e-3)
+    assert start.peers["by a Python that does not end either"] == pytest.approx(2.4)
 
 
 def test_what_never_answered_leaves_no_value() -> None:
     whole = a_round(2.0, 3.0, 4.0, 8.0)
     del whole[LEAN]
+    other = a_round(2.0, 2.0, 4.0, 16.0)
+    del other[INIT]
+    answer, state, _ = judged([whole, other], STARTS)
+    assert state.samples == [0.25]
     answer, state, _ = judged([whole], STARTS)
     assert answer.value == 1.5
     assert (state.value, state.met) == (None, False)
