@@ -55,6 +55,7 @@ def moments(rounds: Sequence[Round], name: str, word: str) -> list[float]:
 Moment = tuple[str, str]
 BARE, ANSWER, STATE = (INIT, "init"), (OWN, FIRST), (OWN, READY)
 PEER, STOCK_PEER, IMAGE = (LEAN, READY), (STOCK, READY), (PRODUCT, FIRST)
+ALL = (BARE, ANSWER, IMAGE, STATE, PEER, STOCK_PEER)
 
 
 def ratios(
