@@ -99,8 +99,9 @@ def goals(found: Sequence[Data], services: int) -> list[Goal]:
 def records(folder: Path) -> Iterator[Data]:
     """What the workers wrote down so far."""
     for path in sorted(folder.glob("worker-?")):
-        for line in path.read_text(encoding="ascii").splitlines():
-            yield json.loads(line)
+        for line in path.read_text(encoding="ascii").splitlines(keepends=True):
+            if line.endswith("\n"):  # a whole one: the last may be being written
+                yield json.loads(line)
 
 
 def _folder(resume: bool) -> Path:

@@ -106,7 +106,9 @@ class Worker:
         self.tried: Counter[str] = Counter()
         self.faults = 0
         if self._path.exists():
-            for text in self._path.read_text().splitlines():
+            whole = self._path.read_text().rpartition("\n")[0]  # the last line may be cut short
+            self._path.write_text(whole + "\n" if whole else "")
+            for text in whole.splitlines():
                 self._count(json.loads(text))
 
     def _count(self, record: dict[str, object]) -> None:
