@@ -178,7 +178,7 @@ def test_a_path_starts_a_unit_once_each_time(
         wait_size(count, times)
         machine.wait_state("work", "exited")
         reexec(machine)
-    # A file that is replaced says so once more by itself: while the unit runs, that is a change, too.
+    # A file that is replaced says so once more by itself: while the unit runs, a change, too.
     assert size(count) in ((2, 3) if key == "changed" else (2,))
 
 

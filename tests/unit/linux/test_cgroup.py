@@ -12,6 +12,7 @@ import pytest
 
 from ainit.linux import accounts
 from ainit.linux.cgroup import LimitError, Tree
+from tests.support import descriptors
 from tests.support.groups import FakeGroups, member, real_groups
 from tests.support.units import make_unit
 from tests.support.wait import wait_for
@@ -99,10 +100,10 @@ def test_a_limit_without_its_controller_is_an_error(groups: FakeGroups, key: str
     groups.files = {"cgroup.procs": ""}
     with pytest.raises(LimitError, match=f"^a: {key} cannot be set .* controller is missing"):
         prepare(groups, **{key: EVERYTHING[key]})
-    descriptors = len(os.listdir("/proc/self/fd"))
+    before = len(descriptors.at_first())
     with pytest.raises(LimitError):
         prepare(groups, **{key: EVERYTHING[key]})
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert len(descriptors.now()) == before
 
 
 def test_what_the_kernel_refuses_is_told(

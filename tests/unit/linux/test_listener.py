@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from ainit.linux import listener
+from tests.support import descriptors
 
 KINDS = {
     "unix": socket.SOCK_STREAM,
@@ -146,10 +147,10 @@ def test_an_address_that_the_network_has_not_yet_can_be_listened_on() -> None:
 def test_an_error_names_the_address_and_leaves_nothing_open() -> None:
     port = free_port(socket.AF_INET, socket.SOCK_STREAM)
     with opened(f"tcp:127.0.0.1:{port}"):
-        before = len(os.listdir("/proc/self/fd"))
+        before = len(descriptors.at_first())
         with pytest.raises(OSError, match=rf"tcp:127\.0\.0\.1:{port}: Address already in use"):
             listener.open_listener(f"tcp:127.0.0.1:{port}", backlog=4)
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert len(descriptors.now()) == before
 
 
 def test_a_name_is_a_socket_s_until_it_is_gone_or_another_s(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from ainit.linux import pressure
 from ainit.linux.pressure import NoPressureError
+from tests.support import descriptors
 from tests.support.groups import member, real_groups
 
 BUSY = ("/usr/bin/env", "taskset", "-c", "0", "/bin/sh", "-c", "while :; do :; done")
@@ -42,11 +43,11 @@ def test_a_trigger_tells_of_pressure_and_of_the_end_of_its_group() -> None:
 
 
 def test_a_trigger_that_the_kernel_refuses_names_the_file() -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(descriptors.at_first())
     with pytest.raises(OSError, match=f"Invalid argument.*{pressure.MACHINE}") as caught:
         pressure.open_trigger(pressure.MACHINE, "some 2 1")
     assert not isinstance(caught.value, NoPressureError)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(descriptors.now()) == before
 
 
 def test_a_kernel_without_stall_information_is_named(tmp_path: Path) -> None:

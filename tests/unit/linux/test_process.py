@@ -16,6 +16,7 @@ import pytest
 
 from ainit.linux import process
 from ainit.linux.process import Child
+from tests.support import descriptors
 from tests.support.wait import wait_for
 
 PYTHON = "/usr/bin/python3"
@@ -236,12 +237,12 @@ def test_it_is_in_its_cgroup_from_birth_and_its_pid_is_in_the_cell(
 @pytest.mark.parametrize("user", [0, USER])
 def test_many_children_leave_nothing(user: int) -> None:
     null = os.open("/dev/null", os.O_WRONLY)
-    before = os.listdir("/proc/self/fd")
+    before = descriptors.at_first()
     for number in range(100):
         child = Child(["/bin/true", "x" * number], {"A": "x" * number}, output=null, user=user)
         pid = process.spawn(child)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    assert os.listdir("/proc/self/fd") == before
+    assert descriptors.now() == before
     os.close(null)
 
 

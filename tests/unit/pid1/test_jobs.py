@@ -11,6 +11,7 @@ from ainit.linux import process
 from ainit.linux.cgroup import Tree
 from ainit.pid1.jobs import Jobs
 from ainit.pid1.loop import Loop
+from tests.support import descriptors
 from tests.support.groups import real_groups
 from tests.support.wait import wait_for
 
@@ -50,10 +51,10 @@ def bench() -> Iterator[Bench]:
 
 
 def test_a_job_ends_with_its_status_and_output(bench: Bench) -> None:
-    before = set(os.listdir("/proc/self/fd"))
+    before = descriptors.at_first()
     bench.run("/bin/sh", "-c", "echo out; echo err >&2; exit 3")
     assert bench.until(1) == [(3, "out\nerr")]
-    assert set(os.listdir("/proc/self/fd")) == before
+    assert descriptors.now() == before
 
 
 def test_output_that_is_long_or_no_text_is_cut_and_shown(bench: Bench) -> None:
@@ -86,11 +87,11 @@ def test_what_cannot_be_started_is_an_error_and_leaves_nothing(
     def full(_: process.Child) -> int:
         raise OSError(11, "Resource temporarily unavailable")
 
-    before = set(os.listdir("/proc/self/fd"))
+    before = descriptors.at_first()
     monkeypatch.setattr(process, "spawn", full)
     with pytest.raises(OSError, match="temporarily"):
         bench.run("/bin/true")
-    assert set(os.listdir("/proc/self/fd")) == before
+    assert descriptors.now() == before
     assert bench.done == []
 
 

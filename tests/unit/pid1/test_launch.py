@@ -21,6 +21,7 @@ from ainit.pid1.logs import Logs
 from ainit.pid1.loop import Loop
 from ainit.pid1.measure import Measurements
 from ainit.policy import plan
+from tests.support import descriptors
 from tests.support.notebook import Notebook
 from tests.support.tpm import PcrBank
 from tests.support.units import make_unit
@@ -147,10 +148,6 @@ def test_events_of_the_boot_set(bench: Bench) -> None:
     assert bench.bank.commands == []  # these are plans; the supervisor's measure carries them out
 
 
-def descriptors() -> set[str]:
-    return set(os.listdir("/proc/self/fd"))
-
-
 @pytest.mark.parametrize("case", ["unknown", "refused", "altered"])
 def test_a_refused_model_starts_nothing_and_leaks_nothing(bench: Bench, case: str) -> None:
     entry = bench.entry("m", **({"state": "refused", "reason": "bad"} if case == "refused" else {}))
@@ -158,10 +155,10 @@ def test_a_refused_model_starts_nothing_and_leaks_nothing(bench: Bench, case: st
         (bench.directory / "m").write_text("other")
     bench.publish(*([] if case == "unknown" else [entry]))
     unit = make_unit("u", exec=["/bin/false"], models=["m"])
-    before = descriptors()
+    before = descriptors.at_first()
     with pytest.raises(RefusedError, match="model m: "):
         bench.launcher.spawn(unit, None)
-    assert descriptors() == before
+    assert descriptors.now() == before
     assert bench.bank.commands == []
 
 
@@ -247,10 +244,10 @@ def test_an_extension_that_may_not_be_used(
         (bench.directory / "cuda").write_text("other")
     bench.publish(*([] if case == "unknown" else [entry]))
     unit = make_unit("u", exec=["/bin/false"], extensions=["cuda"])
-    before = descriptors()
+    before = descriptors.at_first()
     with pytest.raises(RefusedError, match="extension cuda: "):
         bench.launcher.spawn(unit, None)
-    assert descriptors() == before
+    assert descriptors.now() == before
     optional = make_unit("u", exec=["/bin/false"], optional_extensions=["cuda"])
     assert "AINOS_EXTENSION_CUDA" not in environment_of(bench, optional, monkeypatch)
     assert mounts.done == []
@@ -384,10 +381,10 @@ def test_a_user_by_name_has_a_home_and_a_group(
 def test_a_user_or_group_that_is_not_there_starts_nothing(
     bench: Bench, fields: dict[str, object]
 ) -> None:
-    before = descriptors()
+    before = descriptors.at_first()
     with pytest.raises(OSError, match="there is no such"):
         bench.launcher.spawn(make_unit("u", exec=["/bin/false"], **fields), None)
-    assert len(descriptors() - before) <= 2  # what PID 1 reads its lines from, and keeps them in
+    assert len(descriptors.now() - before) <= 2  # of its lines: their pipe and their ring
 
 
 @pytest.mark.parametrize(
@@ -451,12 +448,12 @@ def test_a_probe_runs_beside_its_unit_as_its_user_and_leaves_the_cell_alone(
 
     monkeypatch.setattr("ainit.pid1.launch.process.spawn", spawn)
     unit = make_unit("u", exec=["/bin/false"], user=65534, models=["absent"])
-    before = descriptors()
+    before = descriptors.at_first()
     assert bench.launcher.probe(unit, ["/bin/true", "-q"]) == 4711
     (child,) = seen
     assert (list(child.argv), child.user, child.pid_cell) == (["/bin/true", "-q"], 65534, 0)
     assert list(child.descriptors) == []
-    assert len(descriptors() - before) <= 2  # what PID 1 reads its lines from, and keeps them in
+    assert len(descriptors.now() - before) <= 2  # of its lines: their pipe and their ring
 
 
 def test_what_is_mounted_is_known_to_whoever_takes_over(

@@ -17,6 +17,7 @@ from ainit.pid1.lines import Record
 from ainit.pid1.logs import PIPE, RING, Logs
 from ainit.pid1.loop import Loop
 from ainit.pid1.ring import READ_BYTES, Ring
+from tests.support import descriptors
 from tests.support.log_host import Keeper
 from tests.support.units import make_unit
 
@@ -236,7 +237,7 @@ def test_a_pipe_that_cannot_be_had_leaves_nothing_open(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
     machine.logs.say("u", "starting")
-    before = os.listdir("/proc/self/fd")
+    before = descriptors.at_first()
 
     def fail(*_arguments: object) -> None:
         raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
@@ -245,7 +246,7 @@ def test_a_pipe_that_cannot_be_had_leaves_nothing_open(
     monkeypatch.setattr(what, name, fail)
     with pytest.raises(OSError, match=os.strerror(errno.ENOMEM)):
         machine.logs.pipe("u")
-    assert os.listdir("/proc/self/fd") == before
+    assert descriptors.now() == before
     machine.turn()
 
 
@@ -283,17 +284,17 @@ def test_followers_are_told_which_unit_has_something_new(machine: Machine) -> No
 
 
 def test_a_unit_costs_two_descriptors_and_little_memory(machine: Machine) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(descriptors.at_first())
     writers = [machine.logs.pipe(f"u{number}") for number in range(100)]
     for writer in writers:
         os.close(writer)
-    assert len(os.listdir("/proc/self/fd")) - before == 200
+    assert len(descriptors.now()) - before == 200
     ring = machine.logs._rings["u0"]
     own = sum(sys.getsizeof(value) for value in (ring.descriptor, ring._last, ring._seq, 1000))
     tables = (machine.logs._rings, machine.logs._pipes)
     assert sys.getsizeof(ring) + own + sum(sys.getsizeof(table) / 100 for table in tables) <= 350
     machine.turn(4)
-    assert len(os.listdir("/proc/self/fd")) - before == 100
+    assert len(descriptors.now()) - before == 100
 
 
 class Fault(BaseException):
@@ -305,7 +306,7 @@ def test_a_fault_at_any_line_loses_and_repeats_nothing() -> None:
     after the other, starts over from what was kept, and goes on.
     """
     at = 0
-    opened = {*os.listdir("/proc/self/fd")}
+    opened = descriptors.at_first()
     while True:
         at += 1
         machine = Machine()
@@ -336,7 +337,7 @@ def test_a_fault_at_any_line_loses_and_repeats_nothing() -> None:
         assert found == expected[-len(found) :], f"a fault at line {tracer.where}"
         assert len(found) >= 4
         machine.stop()
-        for name in {*os.listdir("/proc/self/fd")} - opened:
+        for name in descriptors.now() - opened:
             try:
                 os.close(int(name))  # as the journal does with what a fault left open
             except OSError:

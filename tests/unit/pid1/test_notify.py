@@ -18,6 +18,7 @@ from ainit.policy import plan
 from ainit.policy import state as life
 from ainit.policy.plan import Unit
 from ainit.policy.state import State
+from tests.support import descriptors
 from tests.support.units import make_unit
 from tests.unit.pid1.world import Process, World, install
 
@@ -122,9 +123,9 @@ def test_with_access_for_nobody_not_even_the_main_process_is_heard(make: Make) -
 
 def test_a_stranger_is_not_heard(make: Make, files: list[int]) -> None:
     bench = make(stranger=True, notify_access="all", fd_store_max=4)
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(descriptors.at_first())
     assert bench.say("READY=1\nFDSTORE=1", *files).state == life.STARTING
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(descriptors.now()) == before
 
 
 @pytest.mark.parametrize(
@@ -194,21 +195,21 @@ def test_descriptors_are_stored_under_a_name_in_order(make: Make, files: list[in
 def test_no_more_are_stored_than_the_unit_may(make: Make, files: list[int]) -> None:
     bench = make(fd_store_max=2)
     gc.collect()  # what other tests left
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(descriptors.at_first())
     bench.say("FDSTORE=1", *files)
     assert len(bench.stored()) == 2
     bench.say("FDSTORE=1", files[3])
     assert len(bench.stored()) == 2
-    assert len(os.listdir("/proc/self/fd")) == before + 2
+    assert len(descriptors.now()) == before + 2
 
 
 def test_who_may_store_nothing_stores_nothing(make: Make, files: list[int]) -> None:
     bench = make()
     gc.collect()  # what other tests left
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(descriptors.at_first())
     bench.say("READY=1\nFDSTORE=1", *files)
     assert (bench.state.state, bench.stored()) == (life.READY, [])
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(descriptors.now()) == before
 
 
 def test_what_is_stored_already_is_not_stored_again(make: Make, files: list[int]) -> None:
@@ -236,21 +237,21 @@ def test_descriptors_are_removed_by_name(make: Make, files: list[int]) -> None:
     bench = make(fd_store_max=4)
     bench.say("FDSTORE=1\nFDNAME=a", *files[:2])
     bench.say("FDSTORE=1\nFDNAME=b", files[2])
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(descriptors.at_first())
     bench.say("FDSTOREREMOVE=1\nFDNAME=a")
     assert bench.stored() == ["b"]
-    assert len(os.listdir("/proc/self/fd")) == before - 2
+    assert len(descriptors.now()) == before - 2
     bench.say("FDSTORE=1\nFDNAME=c", files[0])
     assert sorted(bench.stored()) == ["b", "c"]
 
 
 def test_what_a_stopped_unit_stored_is_closed(make: Make, files: list[int]) -> None:
     bench = make(fd_store_max=4)
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(descriptors.at_first())
     bench.say("FDSTORE=1", *files)
     bench.notifications.forget("u")
     assert bench.stored() == []
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(descriptors.now()) == before
     assert bench.world.journal.of("store") == {}
 
 

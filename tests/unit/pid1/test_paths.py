@@ -15,6 +15,7 @@ from ainit.pid1.limit import TriggerLimit
 from ainit.pid1.loop import Loop, now
 from ainit.pid1.paths import Paths
 from ainit.policy.plan import Record, Unit
+from tests.support import descriptors
 
 BENCHES: list[Bench] = []
 
@@ -377,11 +378,11 @@ def test_the_root_itself_is_a_path() -> None:
 
 
 def test_nothing_to_watch_opens_nothing() -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(descriptors.at_first())
     bench = Bench()
-    opened = len(os.listdir("/proc/self/fd"))
+    opened = len(descriptors.now())
     bench.paths.configure([Unit("a", "service")])
-    assert len(os.listdir("/proc/self/fd")) == opened > before
+    assert len(descriptors.now()) == opened > before
 
 
 def test_a_change_that_a_former_pid1_did_tell_is_not_told_again(tmp_path: Path) -> None:

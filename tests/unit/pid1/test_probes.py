@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ from ainit.pid1.probes import Probes
 from ainit.policy.plan import Record, Unit
 from ainit.wire import protocol
 from ainit.wire.protocol import Message
+from tests.support import descriptors
 
 EXEC = {"probe_exec": ["/bin/check"], "probe_interval": 10.0, "probe_timeout": 3.0}
 
@@ -330,7 +330,7 @@ def test_a_tcp_connection_is_made_without_waiting(host: str) -> None:
     with socket.create_server((host.strip("[]"), 0), family=family) as server:
         port = server.getsockname()[1]
         bench, _ = connecting(f"tcp:{host}:{port}")
-        before = len(os.listdir("/proc/self/fd"))
+        before = len(descriptors.at_first())
         bench.until(1001.0)
         bench.loop.turn()
         server.accept()[0].close()
@@ -339,7 +339,7 @@ def test_a_tcp_connection_is_made_without_waiting(host: str) -> None:
     while not bench.reports:
         bench.loop.turn()
     assert bench.reports == [("a", f"its probe failed: tcp:{host}:{port}: Connection refused")]
-    assert len(os.listdir("/proc/self/fd")) == before - 1  # less the server itself
+    assert len(descriptors.now()) == before - 1  # less the server itself
 
 
 def test_a_connection_to_nowhere_is_given_up_at_its_deadline() -> None:
@@ -349,12 +349,12 @@ def test_a_connection_to_nowhere_is_given_up_at_its_deadline() -> None:
             bench, _ = connecting(f"tcp:127.0.0.1:{port}", probe_timeout=2.0)
             bench.until(1001.0)
             bench.loop.turn()
-            before = len(os.listdir("/proc/self/fd"))
+            before = len(descriptors.at_first())
             assert bench.reports == []
             bench.until(1003.0)
             assert bench.reports == [("a", "its probe failed: no success in 2 s")]
             bench.probes.unwatch("a")
-            assert len(os.listdir("/proc/self/fd")) == before - 1
+            assert len(descriptors.now()) == before - 1
             bench.loop.turn()
 
 

@@ -17,6 +17,7 @@ from ainit.pid1.resources import MACHINE, Accounts, Pressure
 from ainit.policy import plan, resources
 from ainit.policy.state import READY, State
 from ainit.wire.protocol import Call, VarlinkError
+from tests.support import descriptors
 from tests.support.groups import FakeGroups, member, real_groups
 from tests.support.idl import Interface
 from tests.support.units import make_unit
@@ -62,19 +63,15 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
             made.pressure.unwatch(name)
 
 
-def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
-
-
 def test_a_unit_under_pressure_is_acted_upon_until_it_stops(world: World) -> None:
     unit = make_unit("a", memory_pressure=20.0, memory_pressure_action=plan.RESTART)
     with ExitStack() as stack:
         for _ in range(2):
             stack.enter_context(member(world.tree, "a", *BUSY))
-        before = descriptors()
+        before = len(descriptors.at_first())
         world.pressure.watch(unit)
         world.pressure.watch(unit)
-        assert descriptors() == before + 1
+        assert len(descriptors.now()) == before + 1
         world.until(2)
         name, action, words = world.acted[0]
         assert (name, action) == ("a", "restart")
@@ -83,25 +80,25 @@ def test_a_unit_under_pressure_is_acted_upon_until_it_stops(world: World) -> Non
         )
         world.pressure.unwatch("a")
         world.pressure.unwatch("a")
-        assert descriptors() == before
+        assert len(descriptors.now()) == before
     assert world.pressure.findings() == []
 
 
 def test_a_unit_that_does_not_ask_costs_nothing(world: World) -> None:
-    before = descriptors()
+    before = len(descriptors.at_first())
     world.pressure.watch(make_unit("a"))
-    assert descriptors() == before
+    assert len(descriptors.now()) == before
 
 
 def test_a_group_that_is_gone_is_let_go(world: World) -> None:
     os.mkdir(world.tree.path("a"))
-    before = descriptors()
+    before = len(descriptors.at_first())
     world.pressure.watch(make_unit("a", memory_pressure=20.0))
     assert world.tree.remove("a")
 
     def closed() -> bool:
         world.loop.turn()
-        return descriptors() == before
+        return len(descriptors.now()) == before
 
     wait_for(closed, "the trigger to be closed")
     assert world.acted == []

@@ -15,6 +15,7 @@ from ainit.pid1.limit import TriggerLimit
 from ainit.pid1.loop import Loop
 from ainit.pid1.sockets import Sockets
 from ainit.policy.plan import Unit
+from tests.support import descriptors
 
 
 class Keeper(Forgetful):
@@ -286,9 +287,9 @@ def test_a_keeper_that_fails_leaves_no_descriptor(
     def full(descriptor: int, role: tuple[str, ...]) -> None:
         raise MemoryError
 
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(descriptors.at_first())
     with monkeypatch.context() as patch:
         patch.setattr(bench.keeper, "keep", full)
         with pytest.raises(MemoryError):
             bench.sockets.open(bench.unit("a", "unix:x"))
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(descriptors.now()) == before
