@@ -26,7 +26,6 @@ RB_DISABLE_CAD = 0
 
 # Options of prctl(2).
 PR_SET_CHILD_SUBREAPER = 36
-PR_SET_NO_NEW_PRIVS = 38
 
 _mount = function("mount", (Text, Text, Text, UnsignedLong, Text))
 _umount2 = function("umount2", (Text, Int))

@@ -216,6 +216,14 @@ def _wait(options: int) -> tuple[int, int] | None:
     return info.si_pid, status
 
 
+def signal(pid: int, number: int) -> None:
+    """Send a signal to a child; nothing when it is dead already. Not reaped, its pid is its own."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+
+
 def has_children() -> bool:
     """Whether any child is left, alive or dead."""
     try:

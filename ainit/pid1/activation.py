@@ -21,9 +21,9 @@ from .timers import Timers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from ..policy.plan import Plan, Record, Unit
+    from ..policy.plan import Plan, Unit
     from ..policy.state import State
     from .init import Init
 
@@ -36,7 +36,6 @@ class Activation:
 
     def __init__(self, init: Init, plan_: Plan) -> None:
         self._init = init
-        self._journal = init.journal
         self._supervisor = init.supervisor
         kept = {**init.journal.of("socket"), **init.journal.of("listener")}
         self.sockets = Sockets(
@@ -53,7 +52,7 @@ class Activation:
             running=self._running,
             wanted_at=self._wanted_at,
             say=init.logs.say,
-            journal=self._keeper(_TIMER),
+            journal=init.journal.writer(_TIMER),
             stamps=Stamps(constants.TIMERS),
             seed=str(plan_.machine.get("hostname", "")),
         )
@@ -64,10 +63,10 @@ class Activation:
             running=self._running,
             wanted_at=self._wanted_at,
             say=init.logs.say,
-            journal=self._keeper(_PATH),
+            journal=init.journal.writer(_PATH),
         )
-        self.timers.resume(self._kept(_TIMER))
-        self.paths.resume(self._kept(_PATH))
+        self.timers.resume(init.journal.under(_TIMER))
+        self.paths.resume(init.journal.under(_PATH))
         self._clock = ClockWatch()
         init.loop.add(self._clock.fileno(), loop.READ, lambda _: self._clock_was_set())
         init.loop.hook(self.timers.hook)
@@ -134,16 +133,6 @@ class Activation:
     def _hold(self, name: str, reason: str) -> None:
         self._supervisor.post(name, Event(life.HOLD, reason=reason))
         self._supervisor.run()
-
-    def _keeper(self, prefix: str) -> Callable[[str, Record], None]:
-        return lambda name, record: self._journal.put(prefix + name, record)
-
-    def _kept(self, prefix: str) -> Record:
-        return {
-            key.removeprefix(prefix): value
-            for key, value in self._journal.values.items()
-            if key.startswith(prefix)
-        }
 
 
 def owner_of(unit: Unit) -> tuple[int, int]:

@@ -7,8 +7,6 @@ journaled before it is carried out, and carried out again by a PID 1 that takes 
 
 from __future__ import annotations
 
-import os
-
 from .. import constants
 from ..errors import MeasurementError
 from ..linux import kmsg
@@ -137,18 +135,20 @@ class Changes:
 
     def _apply(self, wanted: Files, seconds: float) -> Change:
         """Make the candidate the plan that is in force."""
-        facts = self._init.facts
+        if seconds and self._revert is None:
+            _copy(self._init.facts.plan, constants.PREVIOUS_PLAN)
+            configuration.stage(configuration.copied(), constants.CONFIG_PREVIOUS)
+        return self._take_over(wanted, {"at": loop.now() + seconds} if seconds else None)
+
+    def _take_over(self, wanted: Files, revert: Record | None) -> Change:
+        """Measure the candidate and let it be in force. With the record in the journal it is done,
+        whatever befalls this PID 1.
+        """
+        facts, journal = self._init.facts, self._init.journal
         plan = configuration.read_plan(constants.CANDIDATE_PLAN)
         digest = configuration.digest(wanted)
-        self._init.measurements.add(phases.measured(phases.MACHINE_CONFIG, "machine", digest))
-        if seconds and self._revert is None:
-            _copy(facts.plan, constants.PREVIOUS_PLAN)
-            configuration.stage(configuration.copied(), constants.CONFIG_PREVIOUS)
-        return self._take_over(plan, wanted, {"at": loop.now() + seconds} if seconds else None)
-
-    def _take_over(self, plan: Plan, wanted: Files, revert: Record | None) -> Change:
-        """With the record in the journal it is done, whatever befalls this PID 1."""
-        facts, journal = self._init.facts, self._init.journal
+        event = phases.measured(phases.MACHINE_CONFIG, configuration.NAME, digest)
+        self._init.measurements.add(event)
         found = change.difference(self._plan, plan, self._init.supervisor.wanted())
         record = {**found.to_record(), _REVERT: revert}
         configuration.stage(wanted, constants.CONFIG_COPY)
@@ -189,11 +189,7 @@ class Changes:
             return due
         kmsg.log("nobody confirmed the configuration: back to the one before", kmsg.WARNING)
         _copy(constants.PREVIOUS_PLAN, constants.CANDIDATE_PLAN)
-        plan = configuration.read_plan(constants.CANDIDATE_PLAN)
-        wanted = configuration.gather(constants.CONFIG_PREVIOUS)
-        digest = configuration.digest(wanted)
-        self._init.measurements.add(phases.measured(phases.MACHINE_CONFIG, "machine", digest))
-        self._take_over(plan, wanted, None)
+        self._take_over(configuration.gather(constants.CONFIG_PREVIOUS), None)
         return 0.0
 
     def _revert_by(self, revert: object) -> None:
@@ -204,6 +200,4 @@ class Changes:
 def _copy(source: str, target: str) -> None:
     with open(source, "rb") as file:
         data = file.read()
-    with open(target + ".new", "wb") as file:
-        file.write(data)
-    os.rename(target + ".new", target)
+    configuration.write(target, data)

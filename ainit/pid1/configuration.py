@@ -121,7 +121,7 @@ def stage(found: Mapping[str, bytes], directory: str) -> None:
     _clear(directory)
     os.makedirs(f"{directory}/units", exist_ok=True)
     for name, data in found.items():
-        _write(f"{directory}/{name}", data)
+        write(f"{directory}/{name}", data)
 
 
 def digest(found: Mapping[str, bytes]) -> str:
@@ -155,7 +155,7 @@ def compiler(directory: str, out: str) -> list[str]:
 
 def publish(plan: Plan) -> None:
     """Let PID 1's children read the machine's part of the plan."""
-    _write(constants.MACHINE_JSON, dumps(plan.machine).encode())
+    write(constants.MACHINE_JSON, dumps(plan.machine).encode())
 
 
 def read_plan(path: str) -> Plan:
@@ -210,7 +210,8 @@ def _open(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)  # a FIFO must not block PID 1
 
 
-def _write(path: str, data: bytes) -> None:
+def write(path: str, data: bytes) -> None:
+    """Replace a file in /run, which never outlives a power cut."""
     with open(path + ".new", "wb") as file:
         file.write(data)
     os.rename(path + ".new", path)

@@ -6,6 +6,7 @@ Journaled, so that whoever takes over knows it. Times in seconds since boot.
 from __future__ import annotations
 
 from ..policy import phases
+from .shutdown import SOFT_REBOOT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 _FACTS = "facts"
 _FAULTS = "faults"
 REQUESTED = "requested"  # how the reason of a re-execution that is no fault begins
-SOFT = "soft-reboot"
 
 
 class Facts:
@@ -75,7 +75,7 @@ class Facts:
 
     def count_fault(self, reason: str, now: float, forgiven: float, journal: Journal) -> bool:
         """PID 1 was started anew for ``reason``; False when that was no fault."""
-        if reason.startswith((REQUESTED, SOFT)):
+        if reason.startswith((REQUESTED, SOFT_REBOOT)):
             return False
         self.faults += 1
         peace = now - self.fault_at >= forgiven

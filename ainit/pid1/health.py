@@ -6,9 +6,7 @@ Leaves out watchdogs, which are part of a unit's state, and how each thing is lo
 
 from __future__ import annotations
 
-import os
-
-from ..linux import kmsg
+from ..linux import kmsg, process
 from ..policy import plan
 from ..policy import state as life
 from ..policy.state import Event
@@ -35,26 +33,19 @@ class Health:
 
     def __init__(self, init: Init) -> None:
         self._init = init
-        self._journal = init.journal
         self._supervisor = init.supervisor
         self._pressure = Pressure(init.loop, init.cgroups, self._under_pressure)
         self._pressure.watch_machine()
         self.probes = Probes(
             init.loop,
             spawn=lambda unit: init.launcher.probe(unit, unit.probe_exec),
-            kill=_kill,
+            kill=lambda pid: process.signal(pid, _SIGKILL),
             call=init.relay.call,
             report=self._unwell,
             ready=self._ready,
-            journal=lambda name, record: self._journal.put(_PROBE + name, record),
+            journal=init.journal.writer(_PROBE),
         )
-        self.probes.resume(
-            {
-                key.removeprefix(_PROBE): value
-                for key, value in init.journal.values.items()
-                if key.startswith(_PROBE)
-            }
-        )
+        self.probes.resume(init.journal.under(_PROBE))
         init.loop.hook(self.probes.hook)
 
     def changed(self, unit: Unit, state: State, before: str) -> None:
@@ -113,10 +104,3 @@ class Health:
         elif action == plan.RESTART:
             self._supervisor.want(name, life.RESTART, words)
         self._supervisor.run()
-
-
-def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, _SIGKILL)
-    except ProcessLookupError:
-        pass  # dead already, not reaped yet

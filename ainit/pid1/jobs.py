@@ -78,6 +78,6 @@ class Jobs:
         for pid, job in self._jobs.items():
             if now >= job.deadline and not job.late:
                 job.late = True
-                os.kill(pid, _SIGKILL)
+                process.signal(pid, _SIGKILL)
         waiting = [job.deadline for job in self._jobs.values() if not job.late]
         return min(waiting, default=0.0)

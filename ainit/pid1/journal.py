@@ -120,6 +120,15 @@ class Journal:
         self._append(["v", key, value])
         self.values[key] = value
 
+    def under(self, prefix: str) -> Record:
+        """The values whose keys begin with ``prefix``, by the rest of the key."""
+        size = len(prefix)
+        return {key[size:]: value for key, value in self.values.items() if key.startswith(prefix)}
+
+    def writer(self, prefix: str) -> Callable[[str, Record], None]:
+        """A function that remembers records for ``under``."""
+        return lambda name, record: self.put(prefix + name, record)
+
     def keep(self, descriptor: int, role: Role) -> None:
         """Keep ``descriptor`` over exec, for ``role``. Forked children close it by themselves."""
         try:

@@ -73,23 +73,8 @@ def triggers(document: Document, unit: Unit) -> list[Finding]:
     return findings + list(_twice(document, unit))
 
 
-def _checked(table: Table, keys: Mapping[str, Check], findings: list[Finding]) -> dict[str, object]:
-    """The values that pass their check; a finding for each other one."""
-    found = {}
-    for key, value in table.values.items():
-        if key not in keys:
-            known = ", ".join(sorted(keys))
-            findings.append(table.finding(key, f"unknown key {key} (known: {known})"))
-            continue
-        try:
-            found[key] = keys[key](value)
-        except ValueError as error:
-            findings.append(table.finding(key, f"{key} {error}"))
-    return found
-
-
 def _socket(table: Table, unit: Unit, findings: list[Finding]) -> dict[str, object]:
-    found = _checked(table, SOCKET, findings)
+    found = table.checked(SOCKET, findings)
     where = found.get("listen")
     if not isinstance(where, str):
         if "listen" not in table.values:
@@ -107,7 +92,7 @@ def _socket(table: Table, unit: Unit, findings: list[Finding]) -> dict[str, obje
 
 
 def _path(table: Table, _unit: Unit, findings: list[Finding]) -> dict[str, object]:
-    found = _checked(table, dict.fromkeys(PATH, values.path), findings)
+    found = table.checked(dict.fromkeys(PATH, values.path), findings)
     if len(table.values.keys() & PATH.keys()) != 1:
         findings.append(table.finding(None, f"a path has exactly one of {', '.join(PATH)}"))
     return {PATH[key]: value for key, value in found.items()}

@@ -67,17 +67,10 @@ def _unit(text: str, file: str, name: str, kind: str) -> tuple[Unit, list[Findin
 
 def _fill(table: Table, keys: Keys, unit: Unit) -> list[Finding]:
     """Set the fields of ``unit`` that ``table`` gives; a finding for each wrong or unknown key."""
-    findings = []
-    for key, value in table.values.items():
-        if key not in keys:
-            known = ", ".join(sorted(keys))
-            findings.append(table.finding(key, f"unknown key {key} (known: {known})"))
-            continue
-        field, check = keys[key]
-        try:
-            setattr(unit, field, check(value))
-        except ValueError as error:
-            findings.append(table.finding(key, f"{key} {error}"))
+    findings: list[Finding] = []
+    checks = {key: check for key, (_, check) in keys.items()}
+    for key, value in table.checked(checks, findings).items():
+        setattr(unit, keys[key][0], value)
     return findings
 
 

@@ -53,15 +53,7 @@ def machine(text: str, file: str) -> tuple[dict[str, object], list[Finding]]:
         except ConfigError as error:
             findings += error.findings
             continue
-        for key, value in table.values.items():
-            if key not in keys:
-                known = ", ".join(sorted(keys))
-                findings.append(table.finding(key, f"unknown key {key} (known: {known})"))
-                continue
-            try:
-                result[key] = keys[key](value)
-            except ValueError as error:
-                findings.append(table.finding(key, f"{key} {error}"))
+        result.update(table.checked(keys, findings))
     try:
         settings, found = network(document.table("network"))
         result["network"] = _listed(settings)

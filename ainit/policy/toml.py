@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from ..errors import ConfigError, Finding
 
@@ -61,6 +61,22 @@ class Table:
             raise ConfigError([self.finding(key, f"{key} is an array of tables: [[{key}]]")])
         for index, item in enumerate(value):
             yield Table(self._document, (*self._path, key, index), item)
+
+    def checked(
+        self, checks: Mapping[str, Callable[[object], object]], findings: list[Finding]
+    ) -> dict[str, object]:
+        """The values as their checks give them; a finding for each other one."""
+        found = {}
+        for key, value in self.values.items():
+            if key not in checks:
+                known = ", ".join(sorted(checks))
+                findings.append(self.finding(key, f"unknown key {key} (known: {known})"))
+                continue
+            try:
+                found[key] = checks[key](value)
+            except ValueError as error:
+                findings.append(self.finding(key, f"{key} {error}"))
+        return found
 
 
 class Document(Table):

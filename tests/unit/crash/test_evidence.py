@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from ainit.crash.evidence import CAUSE_LETTERS, Kind, judge
-from ainit.pid1.facts import REQUESTED, SOFT
+from ainit.pid1.facts import REQUESTED
 from ainit.pid1.loop import describe
+from ainit.pid1.shutdown import SOFT_REBOOT
 
 SYSRQ = """\
 [   31.1] ainit: the machine is healthy
@@ -65,7 +66,7 @@ def test_faults_of_ainit_are_counted() -> None:
     fault = f"[ 3.0] ainit: PID 1 was started anew: {describe(KeyError('x'))}\n"
     asked = "".join(
         f"[ 4.0] ainit: PID 1 was started anew: {reason}\n"
-        for reason in (REQUESTED, f"{REQUESTED} by root", SOFT)
+        for reason in (REQUESTED, f"{REQUESTED} by root", SOFT_REBOOT)
     )
     assert judge(fault + SYSRQ + asked + fault).faults == 2
     assert judge(f"[ 3.0] speech: {fault}").faults == 0

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ainit.pid1 import facts as knowledge
-from ainit.pid1.facts import REQUESTED, SOFT, Facts
+from ainit.pid1.facts import REQUESTED, Facts
+from ainit.pid1.shutdown import SOFT_REBOOT
 from tests.support.notebook import Notebook
 
 
@@ -61,7 +62,7 @@ def test_the_first_fault_right_after_boot_is_one() -> None:
     assert (facts.faults, facts.faults_in_a_row) == (1, 1)
 
 
-@pytest.mark.parametrize("reason", [f"{REQUESTED} by user 0", SOFT])
+@pytest.mark.parametrize("reason", [f"{REQUESTED} by user 0", SOFT_REBOOT])
 def test_what_was_asked_for_is_no_fault(reason: str) -> None:
     journal, facts = Notebook(), Facts()
     assert not facts.count_fault(reason, 100.0, 60.0, journal)
