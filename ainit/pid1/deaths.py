@@ -36,10 +36,16 @@ def event(
     found = Event(life.EXIT, pid=pid, status=status, reason=reason)
     found.left = cgroups.populated(unit.name)
     if found.left and unit.type == plan.FORKING and state.state in (life.STARTING, life.READY):
-        adopted = [
-            one for one in cgroups.pids(unit.name) if process.parent(one) == 1 and not is_probe(one)
-        ]
-        if len(adopted) == 1:
-            found.main = adopted[0]
-            found.started = process.start_time(adopted[0])
+        found.main = main(unit, cgroups, is_probe)
+        if found.main:
+            found.started = process.start_time(found.main)
     return found
+
+
+def main(unit: Unit, cgroups: Tree, is_probe: Callable[[int], bool]) -> int:
+    """The one process of a unit that PID 1 adopted; 0 when there are more, or none. Not one look:
+    a parent that ends meanwhile may count beside its child, or its child not yet.
+    """
+    pids = cgroups.pids(unit.name)
+    adopted = [pid for pid in pids if process.parent(pid) == 1 and not is_probe(pid)]
+    return adopted[0] if len(adopted) == 1 else 0

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 class Effects:
     """``spawn`` raises RefusedError or OSError. ``allocate`` calls back with a GPU or a reason.
-    ``changed`` is told of each new state, ``watch`` whose cgroup is to be watched for emptiness.
+    ``changed`` is told of each new state, ``watch`` whose cgroup is to be watched for emptiness;
+    it returns False when that is empty already.
     """
 
     def __init__(  # noqa: PLR0913 - PID 1 gives them all, a test those that it looks at
@@ -26,7 +27,7 @@ class Effects:
         say: Callable[[str, str], None],
         now: Callable[[], float],
         changed: Callable[[Unit, State, str], None] = lambda unit, state, before: None,
-        watch: Callable[[str, bool], None] = lambda name, wanted: None,
+        watch: Callable[[str, bool], bool] = lambda name, wanted: True,
         exhausted: Callable[[Unit, str], None] = lambda unit, reason: None,
         is_probe: Callable[[int], bool] = lambda pid: False,
     ) -> None:

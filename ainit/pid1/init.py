@@ -75,9 +75,7 @@ class Init:
             without_tpm=without_tpm,
         )
         self.relay = Relay(self.loop, constants.SOCKETS, self._why_unanswered)
-        self.providers: dict[str, str] = {
-            interface: unit.name for unit in plan_.units for interface in unit.provides
-        }
+        self.providers = _providers(plan_)
         self.gpus = Gpus(self.relay, self.providers, self.say)
         self.supervisor: Supervisor = Supervisor(plan_, self._effects(), self.cgroups, journal)
         self.population = Population(self.loop, self.cgroups, self.supervisor.emptied)
@@ -141,9 +139,7 @@ class Init:
         names = {unit.name for unit in plan_.units}
         self._leaving = set(self.supervisor.units) - names
         self.providers.clear()
-        self.providers.update(
-            (interface, unit.name) for unit in plan_.units for interface in unit.provides
-        )
+        self.providers.update(_providers(plan_))
         self.logs.configure(plan_.units)
         self.activation.configure(list(self.supervisor.units.values()))
         for name in change.refresh:
@@ -165,7 +161,7 @@ class Init:
     def _effects(self) -> Effects:
         return Effects(
             spawn=self.launcher.spawn,
-            signal=_send_signal,
+            signal=process.signal,
             allocate=self.gpus.allocate,
             release=self.gpus.release,
             measure=self._measure_boot_set,
@@ -195,11 +191,11 @@ class Init:
     def _is_probe(self, pid: int) -> bool:
         return self.health.probes.owns(pid)
 
-    def _watch_emptiness(self, name: str, wanted: bool) -> None:
+    def _watch_emptiness(self, name: str, wanted: bool) -> bool:
         if wanted:
-            self.population.watch(name)
-        else:
-            self.population.unwatch(name)
+            return self.population.watch(name)
+        self.population.unwatch(name)
+        return True
 
     def _announce(self, now: float) -> float:
         """Say it when the machine's health changes; looked at now and then, for it costs."""
@@ -284,8 +280,6 @@ class Init:
         return now if self._dying else 0.0
 
 
-def _send_signal(pid: int, number: int) -> None:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        pass  # already dead, not reaped yet: the pid cannot have been given to another
+def _providers(plan_: Plan) -> dict[str, str]:
+    """Interface → the unit that provides it."""
+    return {interface: unit.name for unit in plan_.units for interface in unit.provides}

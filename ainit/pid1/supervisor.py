@@ -9,7 +9,6 @@ units that they concern cost, not what all units do. Who may go when is decided 
 from __future__ import annotations
 
 from _collections import deque
-from _heapq import heappop, heappush
 
 from ..errors import RefusedError
 from ..linux import process
@@ -17,6 +16,7 @@ from ..policy import machine, plan
 from ..policy import state as life
 from ..policy.state import Event, State
 from . import deaths
+from .deadlines import Deadlines
 from .order import Order
 
 TYPE_CHECKING = False
@@ -46,8 +46,8 @@ class Supervisor:
         self._spawns = 0
         self._later: list[str] = []  # may go, once the loop has turned
         self._pids: dict[int, str] = {}
-        self._due: list[tuple[float, str]] = []
-        self._armed: dict[str, float] = {}
+        self._mainless: set[str] = set()  # went to the background, and no main process is known
+        self._deadlines = Deadlines()
         self.order = Order(self.units, self.states, effects, journal)
 
     def resume(self, records: Mapping[str, Record], intent: str) -> list[str]:
@@ -62,7 +62,7 @@ class Supervisor:
         for name, state in self.states.items():
             if state.pid:
                 self._pids[state.pid] = name
-            self._arm(name, state)
+            self._deadlines.arm(name, state.next_deadline)
             if state.watchdog_at:
                 state.watchdog_at = self._effects.now() + state.watchdog
             if state.state != life.INACTIVE:
@@ -75,6 +75,7 @@ class Supervisor:
                 event.reason = "ended while PID 1 was started anew"
                 event.left = self._cgroups.populated(name)
                 self.post(name, event)
+        self._find_main()
         return vanished
 
     def _redo(self, unit: Unit, state: State, intended: bool) -> None:
@@ -137,28 +138,23 @@ class Supervisor:
 
     def tick(self, now: float) -> float:
         """Post what is due; returns the next deadline (0: none)."""
-        while self._due and self._due[0][0] <= now:
-            due, name = heappop(self._due)
-            if self._armed.get(name) != due:
-                continue  # a nearer one took its place
-            del self._armed[name]
-            state = self.states.get(name)
-            if state is not None:
+        for name in self._deadlines.passed(now):
+            if state := self.states.get(name):
                 if state.next_deadline and now >= state.next_deadline:
                     self.post(name, Event(life.DEADLINE))
                 else:
-                    self._arm(name, state)
+                    self._deadlines.arm(name, state.next_deadline)
         self.run()
         if self._later:
             return now
-        deadline = self._due[0][0] if self._due else 0.0
-        measuring = self.order.measure_deadline
+        deadline, measuring = self._deadlines.next, self.order.measure_deadline
         return min(deadline, measuring) if deadline and measuring else deadline or measuring
 
     def exited(self, pid: int, status: int) -> bool:
         """A child died. False when it was no main process: an orphan, which means nothing."""
         name = self._pids.get(pid)
         if name is None:
+            self._find_main()
             return False
         unit, state = self.units[name], self.states[name]
         event = deaths.event(unit, state, pid, status, self._cgroups, self._effects.is_probe)
@@ -217,7 +213,7 @@ class Supervisor:
         before, pid, due = state.state, state.pid, state.next_deadline
         actions = machine.step(unit, state, event, self._effects.now())
         if event.kind == life.PING:  # not worth a record: whoever takes over gives it a full period
-            self._arm(unit.name, state)
+            self._deadlines.arm(unit.name, state.next_deadline)
             return
         state.todo = actions or life.NOTHING
         write = self._journal.intend if life.SPAWN in actions else self._journal.unit
@@ -227,7 +223,7 @@ class Supervisor:
             if state.pid:
                 self._pids[state.pid] = unit.name
         if state.next_deadline != due:
-            self._arm(unit.name, state)
+            self._deadlines.arm(unit.name, state.next_deadline)
         if state.state != before:
             self._entered(unit, state, before)
         for action in actions:
@@ -246,17 +242,16 @@ class Supervisor:
 
     def _watch_emptiness(self, unit: Unit, state: State) -> None:
         mainless = unit.type == plan.FORKING and state.is_alive and not state.pid
-        wanted = state.state == life.DRAINING or (mainless and state.state != life.STARTING)
-        self._effects.watch(unit.name, wanted)
-        if wanted and not self._cgroups.populated(unit.name):  # before it was watched
+        mainless = mainless and state.state != life.STARTING
+        (self._mainless.add if mainless else self._mainless.discard)(unit.name)
+        if not self._effects.watch(unit.name, mainless or state.state == life.DRAINING):
             self.post(unit.name, Event(life.EMPTIED))
 
-    def _arm(self, name: str, state: State) -> None:
-        """See that ``tick`` looks at a unit no later than at its next deadline."""
-        due, armed = state.next_deadline, self._armed.get(name)
-        if due and (armed is None or due < armed):
-            self._armed[name] = due
-            heappush(self._due, (due, name))
+    def _find_main(self) -> None:
+        """An orphan ended, perhaps a daemon's parent while PID 1 looked for the daemon."""
+        for name in [name for name in self._mainless if not self.states[name].pid]:
+            if main := deaths.main(self.units[name], self._cgroups, self._effects.is_probe):
+                self.post(name, Event(life.MAIN_PID, pid=main, started=process.start_time(main)))
 
     def _perform(self, unit: Unit, state: State, action: str) -> None:
         if action == life.SPAWN:

@@ -182,7 +182,7 @@ def test_deadlines_do_not_pile_up(make: Make) -> None:
             world.tell("a", life.PING)
             world.pass_time(1)
     assert world.state("a") == life.READY
-    assert len(world.supervisor._due) <= 4
+    assert len(world.supervisor._deadlines._heap) <= 4
 
 
 def test_what_is_not_ready_in_time_is_killed_even_outside_its_group(make: Make) -> None:
@@ -266,11 +266,26 @@ def test_a_forking_unit_without_one_main_process_lives_as_long_as_its_group(make
     world.exit("a", 0)
     assert (world.state("a"), world.supervisor.states["a"].pid) == (life.READY, 0)
     world.die(first, 1)
-    world.settle()
-    assert world.state("a") == life.READY
     world.die(second, 1)
     world.settle()
     assert (world.state("a"), world.reason("a")) == (life.BACKOFF, "all its processes ended")
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_the_main_process_of_a_forking_unit_is_the_one_that_stays(make: Make, anew: bool) -> None:
+    """A daemon's parent that has not ended yet counts beside it; also over a fault of PID 1."""
+    world = started(make, make_unit("a", type=plan.FORKING))
+    parent, daemon = world.fork("a"), world.fork("a")
+    world.exit("a", 0)
+    assert world.supervisor.states["a"].pid == 0
+    world.die(parent, 0)
+    if anew:
+        world.processes.pop(parent)  # reaped, and then PID 1 failed
+        world.again()
+    world.settle()
+    assert (world.state("a"), world.pid("a")) == (life.READY, daemon)
+    world.exit("a", 3)
+    assert (world.state("a"), world.reason("a")) == (life.BACKOFF, "exited with status 3")
 
 
 def test_all_of_a_forking_unit_get_the_signal_when_there_is_no_main_process(make: Make) -> None:

@@ -160,11 +160,12 @@ class World:
     def _changed(self, unit: Unit, state: State, before: str) -> None:
         self.point()
 
-    def _watch(self, name: str, wanted: bool) -> None:
-        if wanted:
+    def _watch(self, name: str, wanted: bool) -> bool:
+        if wanted and self.members(name):
             self.watched.add(name)
-        else:
-            self.watched.discard(name)
+            return True
+        self.watched.discard(name)
+        return not wanted
 
     # What the kernel knows.
 
