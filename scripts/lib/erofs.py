@@ -7,6 +7,7 @@ Owner, times and UUID are fixed, so the bytes depend on names, modes and content
 
 from __future__ import annotations
 
+import tempfile
 import uuid
 from pathlib import Path
 
@@ -16,7 +17,17 @@ from lib.release import epoch
 
 CLUSTER = 65536
 # docs/adr/0007-size-of-the-slot.md has the figures. Fragments pack the ends of files together.
-SMALL = ("-zzstd,9", "-Eztailpacking,fragments,dedupe")
+SMALL = ("-zzstd,9:lz4hc,12", "-Eztailpacking,fragments,dedupe")
+# What is read before PID 1 answers is packed by the second algorithm, which takes more room, and
+# less time to unpack.
+HOT = (
+    r"^usr/bin/python3\.[0-9]+$",
+    r"^usr/lib/([a-z0-9_]+-linux-gnu/)?(ld-linux[^/]*|libc|libm|libz|libexpat|libffi)\.so[^/]*$",
+    r"^usr/lib/python3\.[0-9]+/lib-dynload/.*",
+    r"^usr/lib/ainit/pid1\.bundle$",
+    r"^usr/lib/ainit/ainit/linux/libainit\.so$",
+    r"^usr/s?bin/init$",
+)
 # For gigabytes: one pass, and an agent's start is not spent on decompression.
 FAST = ("-zlz4", "-Eztailpacking")
 
@@ -25,5 +36,9 @@ def build(tree: Path, out: Path, identity: uuid.UUID, packing: tuple[str, ...] =
     """Pack a directory into an erofs image."""
     options = [*packing, f"-C{CLUSTER}"]
     options += ["--all-root", f"-T{epoch()}", f"-U{identity}", "--quiet"]
-    with published(out) as temporary:
+    with published(out) as temporary, tempfile.NamedTemporaryFile("w") as hints:
+        if packing is SMALL:
+            hints.write("".join(f"{CLUSTER} 1 {pattern}\n" for pattern in HOT))
+            hints.flush()
+            options.append(f"--compress-hints={hints.name}")
         run([*tools.command("mkfs.erofs"), *options, str(temporary), str(tree)], timeout=1800)
