@@ -35,9 +35,8 @@ if TYPE_CHECKING:
     from ..policy.plan import Record
 
 JOURNAL_FD = 9
-SCHEMA = 1
-_MAGIC = b"AINITJ01"
-_HEADER_BYTES = 16
+_HEADER = b"AINITJ01"  # the form of what follows
+_HEADER_BYTES = len(_HEADER)
 _CELL = ("cell",)
 _CELL_BYTES = 8
 _COMPACT_BYTES = 1 << 20
@@ -84,7 +83,7 @@ class Journal:
             if error.errno == errno.EBADF:
                 return None
             raise  # there is one: nothing may be begun anew
-        if header[:8] != _MAGIC:
+        if header != _HEADER:
             raise AinosError("the journal of the former PID 1 has an unknown form")
         journal = cls(descriptor)
         try:
@@ -248,8 +247,7 @@ def _fresh(descriptor: int) -> int:
     """A memfd with a header and nothing else, at ``descriptor`` (-1: at any)."""
     new = os.memfd_create("ainit-journal", os.MFD_CLOEXEC)
     try:
-        os.ftruncate(new, _HEADER_BYTES)
-        _write(new, _MAGIC + SCHEMA.to_bytes(4, "little"), 0)
+        _write(new, _HEADER, 0)
         if descriptor < 0:
             return new
         os.dup2(new, descriptor, inheritable=True)
