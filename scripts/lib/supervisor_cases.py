@@ -190,7 +190,7 @@ def table(cases: list[Case]) -> str:
         "`build/venv/bin/python -m pytest tests/pidns/cases` runs them, `make test` does, too.",
         "",
         "The last columns say which supervisors (s6 with s6-rc) have the means to be given the",
-        "case at all, judged by what their manuals offer; it was not run against them. The origin",
+        "case at all, by our own estimate; it was not run against them. The origin",
         "is the upstream test, or the manual page of what has no test there that stands alone.",
         "*Beyond it* marks what no upstream does.",
         "",
