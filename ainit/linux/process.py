@@ -149,8 +149,8 @@ def _spawn(child: Child, wanted: list[int], above: int) -> int:
     for name, limit in child.limits.items():
         value = pack("=qq", limit, limit)
         job.add(native.PRLIMIT, 0, LIMITS.index(name), job.data(value), what=f"limit {name}")
-    if child.nice:
-        job.add(native.SETPRIORITY, 0, 0, child.nice, what="nice")
+    flags = 0 if child.nice else MAY_FAIL  # without the privilege, PID 1 has none to give up
+    job.add(native.SETPRIORITY, 0, 0, child.nice, what="nice", flags=flags)
     identity.take(job, child)
     job.add(native.UMASK, child.umask, what="umask")
     job.add(native.CHDIR, job.text(child.directory), what="the working directory")

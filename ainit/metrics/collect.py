@@ -70,7 +70,9 @@ def _machine(machine: Record, phases: list[Record]) -> list[Family]:
         findings.add(len(_list(machine["findings"])))
     up = Family("ainos_machine_uptime_seconds", GAUGE, "Time since boot, suspend included.")
     up.add(machine.get("uptime"))
-    faults = Family("ainos_pid1_faults_total", COUNTER, "How often PID 1 was started anew for a fault.")
+    faults = Family(
+        "ainos_pid1_faults_total", COUNTER, "How often a fault of PID 1 started it anew."
+    )
     faults.add(machine.get("faults"))
     peak = Family("ainos_pid1_memory_peak_bytes", GAUGE, "The most memory that PID 1 has had.")
     peak.add(machine.get("peak_bytes"))

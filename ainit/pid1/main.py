@@ -26,6 +26,7 @@ from .platform import Platform
 from .shutdown import REBOOT, SOFT_REBOOT
 
 _FORGIVEN_SECONDS = 60.0
+_NICE = -10  # whoever asks PID 1 does not wait for what a thousand services do
 _WATCHDOG = ("watchdog",)
 _ONCE_MORE = "reads its journal once more"
 
@@ -43,18 +44,20 @@ def _take_up() -> tuple[Journal, Facts]:
     return journal, facts
 
 
-def _raise_descriptors() -> None:
-    try:
-        libc.raise_descriptors()
-    except OSError as error:  # in a container, perhaps: then with what there is
-        kmsg.log(f"no more descriptors than by default: {error.strerror}", kmsg.WARNING)
+def _take_privileges() -> None:
+    """Descriptors for a thousand services, and the processor before any of them."""
+    for take in (libc.raise_descriptors, lambda: os.setpriority(os.PRIO_PROCESS, 0, _NICE)):
+        try:
+            take()
+        except OSError as error:  # in a container, perhaps: then with what there is
+            kmsg.log(f"without a privilege of PID 1: {error.strerror}", kmsg.WARNING)
 
 
 def _start(platform: Platform, journal: Journal, facts: Facts) -> Init:
     """Everything before the loop. Each step may have been done already."""
     if not facts.found:
         facts.started = facts.started or loop.now()
-        _raise_descriptors()
+        _take_privileges()
         platform.prepare()
         kmsg.log(f"ainit {__version__} is PID {os.getpid()}")
     measurements = platform.measurements(journal)

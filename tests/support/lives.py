@@ -136,6 +136,7 @@ class World:
         put(init, "_signal", kernel.signals())
         put(alarm, "_signal", kernel.signals())
         put(libc, "raise_descriptors", lambda *_: None)
+        put(os, "setpriority", lambda *_: None)
         put(init, "gc", SimpleNamespace(collect=lambda: 0, freeze=lambda: None))
         put(journal, "_COMPACT_BYTES", 1 << 14)
         put(native, "reexec", self._executes)
@@ -476,7 +477,7 @@ class _Reader:
 
     def _fresh(self, inode: int) -> None:
         self._inode = inode
-        self._place = 16
+        self._place = journal._HEADER_BYTES
         self.units: dict[str, Any] = {}
         self.values: dict[str, Any] = {}
         self.kept: dict[int, Any] = {}

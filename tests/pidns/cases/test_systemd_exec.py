@@ -7,6 +7,7 @@ One machine for all of them: each unit prints what the kernel says that it is.
 from __future__ import annotations
 
 import json
+import os
 import pwd
 from collections.abc import Iterator
 from typing import Any
@@ -172,8 +173,11 @@ def test_systemd_execute_oom_score_default(machine: Machine) -> None:
 
 
 def test_systemd_07_pid1_exec_context_nice(machine: Machine) -> None:
-    """The scheduling priority is the one of the unit file."""
+    """The scheduling priority is the one of the unit file, without it the usual one: not PID 1's,
+    which comes first.
+    """
     assert (found(machine, "nice")["nice"], found(machine, "plain")["nice"]) == (7, 0)
+    assert os.getpriority(os.PRIO_PROCESS, machine.init_host_pid) < 0
 
 
 def test_systemd_execute_exec_capabilityboundingset_simple(machine: Machine) -> None:
