@@ -85,16 +85,11 @@ class Tree:
         group.
         """
         directory = self.path(unit.name)
-        if unit.name not in self._sound:
+        is_new = _make(directory)
+        if not is_new and unit.name not in self._sound:
             self.remove(unit.name)
-            self._sound.add(unit.name)
-        is_new = True
-        try:
-            os.mkdir(directory)
-        except FileExistsError:
-            is_new = False
-        except FileNotFoundError:
-            os.makedirs(directory)
+            is_new = _make(directory)
+        self._sound.add(unit.name)
         group = os.open(directory, _GROUP_FLAGS)
         try:
             self._limit(group, unit, is_new)
@@ -143,20 +138,17 @@ class Tree:
 
     def _reset(self, group: int, keys: set[str], io_lines: set[str]) -> None:
         """Take away what nobody asks for any more."""
-        for key, (file, default) in resources.FILES.items():
-            if key not in keys:
-                try:
-                    _write(file, default, group)
-                except OSError:
-                    pass  # without its controller there was no such limit
+        lines = [each for key, each in resources.FILES.items() if key not in keys]
         kept = {line.partition(" ")[0] for line in io_lines}
         for line in (accounts.text(resources.IO_MAX, group) or "").splitlines():
             device = line.partition(" ")[0]
             if device not in kept:
-                try:
-                    _write(resources.IO_MAX, resources.io_limit(device, {}), group)
-                except OSError:
-                    pass  # the device is gone
+                lines.append((resources.IO_MAX, resources.io_limit(device, {})))
+        for file, text in lines:
+            try:
+                _write(file, text, group)
+            except OSError:
+                pass  # without its controller or its device there was no such limit
 
     def kill(self, name: str) -> None:
         """SIGKILL for every process in the group (cgroup.kill). Raises OSError without memory."""
@@ -264,6 +256,15 @@ class Tree:
             return accounts.read(group, self._absent)
         finally:
             os.close(group)
+
+
+def _make(directory: str) -> bool:
+    """Whether a group was made; False when it was there."""
+    try:
+        os.makedirs(directory)
+    except FileExistsError:
+        return False
+    return True
 
 
 def _groups_below(directory: str) -> list[str]:

@@ -149,8 +149,8 @@ def _spawn(child: Child, wanted: list[int], above: int) -> int:
     for name, limit in child.limits.items():
         value = pack("=qq", limit, limit)
         job.add(native.PRLIMIT, 0, LIMITS.index(name), job.data(value), what=f"limit {name}")
-    flags = 0 if child.nice else MAY_FAIL  # without the privilege, PID 1 has none to give up
-    job.add(native.SETPRIORITY, 0, 0, child.nice, what="nice", flags=flags)
+    if child.nice < 0:  # while the child may
+        job.add(native.SETPRIORITY, 0, 0, child.nice, what="nice")
     identity.take(job, child)
     job.add(native.UMASK, child.umask, what="umask")
     job.add(native.CHDIR, job.text(child.directory), what="the working directory")
@@ -159,6 +159,8 @@ def _spawn(child: Child, wanted: list[int], above: int) -> int:
     variables = [job.text(f"{name}={value}") for name, value in child.environment.items()]
     environment = job.longs([*variables, listen_pid, 0])
     argv = job.vector(child.argv)
+    if child.nice >= 0:  # late, for PID 1 waits; it may fail where PID 1 has no priority to give up
+        job.add(native.SETPRIORITY, 0, 0, child.nice, what="nice", flags=MAY_FAIL)
     job.add(native.SIGPROCMASK, _SIG_SETMASK, job.longs((0,)), 0, 8, what="signal mask")
     job.add(native.EXECVE, job.text(child.argv[0]), argv, environment, what="execve")
     shared = not child.user

@@ -288,10 +288,9 @@ class Order:
         for name in self._relations.rivals.get(unit.name, ()):
             if self._states[name].state not in life.DOWN_STATES:
                 return f"waits for {name} to stop"
-        last = self.blocked.get(unit.name, "")
-        if last in self._states and (words := waits_for(unit, last, self._states[last])):
-            return words  # most often it is still the same
-        for name in self.before.get(unit.name, ()):
+        names, last = self.before.get(unit.name, ()), self.blocked.get(unit.name, "")
+        at = names.index(last) if last in names else 0  # most often it is the same, or one behind
+        for name in (*names[at:], *names[:at]):
             if words := waits_for(unit, name, self._states[name]):
                 self.blocked[unit.name] = name
                 return words

@@ -44,7 +44,7 @@ class Supervisor:
         self._queue: deque[tuple[str, Event]] = deque()
         self._running = False
         self._spawns = 0
-        self._later: list[str] = []  # may go, once the loop has turned
+        self._later: dict[str, None] = {}  # may go, once the loop has turned
         self._pids: dict[int, str] = {}
         self._mainless: set[str] = set()  # went to the background, and no main process is known
         self._deadlines = Deadlines()
@@ -116,9 +116,6 @@ class Supervisor:
         if self._running:
             return
         self._running = True
-        self._spawns = 0
-        self.order.look_again(self._later)
-        self._later.clear()
         try:
             self._execute()
         finally:
@@ -130,7 +127,7 @@ class Supervisor:
             while self._queue:
                 name, event = self._queue.popleft()
                 if event.kind == life.GO and self._spawns >= _SPAWNS_A_TURN:
-                    self._later.append(name)
+                    self._later[name] = None
                 elif unit := self.units.get(name):
                     self._step(unit, self.states[name], event)
             posted = bool(following := self.order.advance())
@@ -138,6 +135,11 @@ class Supervisor:
 
     def tick(self, now: float) -> float:
         """Post what is due; returns the next deadline (0: none)."""
+        self._spawns = 0
+        turn = [name for name, _ in zip(self._later, range(_SPAWNS_A_TURN), strict=False)]
+        for name in turn:
+            del self._later[name]
+        self.order.look_again(turn)
         for name in self._deadlines.passed(now):
             if state := self.states.get(name):
                 if state.next_deadline and now >= state.next_deadline:
@@ -155,12 +157,11 @@ class Supervisor:
         name = self._pids.get(pid)
         if name is None:
             self._find_main()
-            return False
-        unit, state = self.units[name], self.states[name]
-        event = deaths.event(unit, state, pid, status, self._cgroups, self._effects.is_probe)
-        self.post(name, event)
+        else:
+            unit, state, is_probe = self.units[name], self.states[name], self._effects.is_probe
+            self.post(name, deaths.event(unit, state, pid, status, self._cgroups, is_probe))
         self.run()
-        return True
+        return name is not None
 
     def emptied(self, name: str) -> None:
         """The cgroup of a unit may have become empty."""

@@ -33,6 +33,7 @@ from typing import Any, Self
 
 from ainit.child.client import Client
 from ainit.errors import AinosError
+from ainit.pid1 import journal
 from tests.pidns import closure, orders
 from tests.pidns.machine import CONTROL, Machine, Process
 from tests.pidns.stimuli import OTHERS, SURVIVORS, Stimuli
@@ -580,7 +581,7 @@ def pairs(lines: dict[str, set[Line]]) -> Iterator[Fault]:
 def journaled_descriptors(data: bytes) -> dict[int, tuple[str, ...]]:
     """What a journal says of the descriptors that are kept: number → role."""
     kept: dict[int, tuple[str, ...]] = {}
-    place = 16
+    place = journal._HEADER_BYTES
     while length := int.from_bytes(data[place : place + 4], "little"):
         record = json.loads(data[place + 4 : place + 4 + length])
         if record[0] == "k":

@@ -629,16 +629,16 @@ def test_dinit_test_bgproc_unexpected_term(machine: Machine) -> None:
 
 
 def test_dinit_test_bgproc_several(machine: Machine) -> None:
-    """With several of them none is the main one: the unit is up until the last has ended."""
+    """With several of them none is the main one; the last that is left is, and ends the unit."""
     unit(machine, "b", shell("sleep inf & sleep inf &"), type="forking", restart="never")
     booted(machine, "b")
     assert machine.describe("b")["pid"] is None
     sleeps = [one.pid for one in machine.processes() if one.command.startswith("sleep")]
     machine.kill(sleeps[0])
-    wait_for(lambda: len(machine.processes()) == 2, "its end")
+    wait_for(lambda: machine.describe("b")["pid"] == sleeps[1], "the other to be the main one")
     assert machine.state("b") == "ready"
     machine.kill(sleeps[1])
-    machine.wait_state("b", "exited")
+    assert machine.wait_state("b", "failed")["reason"] == "killed by signal 9"
 
 
 def test_dinit_test_bgproc_stop(machine: Machine) -> None:
