@@ -218,6 +218,11 @@ def _wait(options: int) -> tuple[int, int] | None:
     return info.si_pid, status
 
 
+def prefer(nice: int) -> None:
+    """Give this process a priority (setpriority(2)). Raises OSError without the privilege."""
+    os.setpriority(os.PRIO_PROCESS, 0, nice)
+
+
 def signal(pid: int, number: int) -> None:
     """Send a signal to a child; nothing when it is dead already. Not reaped, its pid is its own."""
     try:

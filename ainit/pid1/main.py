@@ -46,7 +46,7 @@ def _take_up() -> tuple[Journal, Facts]:
 
 def _take_privileges() -> None:
     """Descriptors for a thousand services, and the processor before any of them."""
-    for take in (libc.raise_descriptors, lambda: os.setpriority(os.PRIO_PROCESS, 0, _NICE)):
+    for take in (libc.raise_descriptors, lambda: process.prefer(_NICE)):
         try:
             take()
         except OSError as error:  # in a container, perhaps: then with what there is

@@ -136,7 +136,7 @@ class World:
         put(init, "_signal", kernel.signals())
         put(alarm, "_signal", kernel.signals())
         put(libc, "raise_descriptors", lambda *_: None)
-        put(os, "setpriority", lambda *_: None)
+        put(process, "prefer", lambda *_: None)
         put(init, "gc", SimpleNamespace(collect=lambda: 0, freeze=lambda: None))
         put(journal, "_COMPACT_BYTES", 1 << 14)
         put(native, "reexec", self._executes)
