@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from .measure import Measurements
 
 _HANDLED = (_signal.SIGCHLD, _signal.SIGTERM, _signal.SIGINT, _signal.SIGPWR)
-_DEATHS_A_TURN = 16
+_DEATHS_A_TURN = 4
 _LOOK_AT_HEALTH_SECONDS = 0.25
 _ROUTINE = (life.STARTING, life.READY, life.STOPPING, life.DRAINING, life.INACTIVE)
 
@@ -96,7 +96,7 @@ class Init:
         self._leaving: set[str] = set()  # units that are no longer in the plan
         self._left: list[str] = []
         self._announced = ""
-        self._look_at = 0.0
+        self._look_at = self._look_again_at = 0.0
         self._reexec = ""
         self._dying = False  # more of the dead are left than one turn buries
         self._watch_signals()
@@ -183,7 +183,7 @@ class Init:
             if unit.name in self._leaving:
                 self._left.append(unit.name)
         self.activation.changed(unit, state, before)
-        self._look_at = self._look_at or loop.now()
+        self._look_at = self._look_at or max(loop.now(), self._look_again_at)
 
     def _exhausted(self, unit: Unit, reason: str) -> None:
         self.health.exhausted(unit, reason)
@@ -198,10 +198,10 @@ class Init:
         return True
 
     def _announce(self, now: float) -> float:
-        """Say it when the machine's health changes; looked at now and then, for it costs."""
+        """Say it when the machine's health changes; looked at four times a second, for it costs."""
         if not self._look_at or now < self._look_at:
             return self._look_at
-        self._look_at = 0.0
+        self._look_at, self._look_again_at = 0.0, now + _LOOK_AT_HEALTH_SECONDS
         health, findings = self.methods.health()
         if health != self._announced and not self.shutdown.how:
             self._announced = health
@@ -212,11 +212,12 @@ class Init:
                 for finding in findings:
                     kmsg.log(f"  {finding}", kmsg.WARNING)
         if health == "starting":
-            self._look_at = now + _LOOK_AT_HEALTH_SECONDS
+            self._look_at = self._look_again_at
         return self._look_at
 
     def _tidy(self, now: float) -> float:
-        self.journal.compact_if_long(self.supervisor.records)
+        busy = self._dying or self.supervisor.busy
+        self.journal.compact_if_long(self.supervisor.records, busy=busy)
         while self._left:
             name = self._left.pop()
             self._leaving.discard(name)

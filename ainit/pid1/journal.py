@@ -40,6 +40,7 @@ _HEADER_BYTES = len(_HEADER)
 _CELL = ("cell",)
 _CELL_BYTES = 8
 _COMPACT_BYTES = 1 << 20
+_BUSY_FACTOR = 4
 
 Role = tuple[str, ...]
 
@@ -147,9 +148,11 @@ class Journal:
             self._append(["d", descriptor])
             del self.kept[descriptor]
 
-    def compact_if_long(self, units: Callable[[], Iterable[Record]]) -> bool:
-        """Begin anew with ``units`` and what else is known, when the journal has grown long."""
-        if self._end < self._compact_at:
+    def compact_if_long(self, units: Callable[[], Iterable[Record]], *, busy: bool = False) -> bool:
+        """Begin anew with ``units`` and what else is known, when the journal has grown long; or,
+        while PID 1 is ``busy``, very long.
+        """
+        if self._end < self._compact_at * (_BUSY_FACTOR if busy else 1):
             return False
         self.compact(units())
         return True
@@ -164,20 +167,18 @@ class Journal:
             self._compact_at = 2 * self._end
 
     def _compact(self, units: Iterable[Record]) -> None:
+        records = [_framed(["u", record]) for record in units]
+        records += [_framed(["v", key, value]) for key, value in self.values.items()]
+        records += [_framed(["k", number, role]) for number, role in self.kept.items()]
+        data = b"".join(records)
         new = _fresh(-1)
         try:
-            fresh = Journal(new)
-            for record in units:
-                fresh.unit(record)
-            for key, value in self.values.items():
-                fresh.put(key, value)
-            for descriptor, role in self.kept.items():
-                fresh._append(["k", descriptor, role])
+            _write(new, data, _HEADER_BYTES)
             os.dup2(new, self._descriptor, inheritable=True)
         finally:
             files.close([new])  # which must not look as if the journal were still the old one
-        self._end = fresh._end
-        self._compact_at = max(_COMPACT_BYTES, 4 * fresh._end)
+        self._end = _HEADER_BYTES + len(data)
+        self._compact_at = max(_COMPACT_BYTES, 4 * self._end)
 
     def close_others(self) -> None:
         """Close every descriptor that is neither kept nor the journal: what a fault left open. What
@@ -199,8 +200,7 @@ class Journal:
         return {role: number for number, role in self.kept.items() if role[:size] == prefix}
 
     def _append(self, record: object) -> None:
-        text = dumps(record).encode()
-        data = len(text).to_bytes(4, "little") + text
+        data = _framed(record)
         _write(self._descriptor, data, self._end)
         self._end += len(data)
 
@@ -233,6 +233,11 @@ class Journal:
                 self.kept[descriptor] = tuple(str(part) for part in role)
             case ["d", int(descriptor)]:
                 self.kept.pop(descriptor, None)
+
+
+def _framed(record: object) -> bytes:
+    text = dumps(record).encode()
+    return len(text).to_bytes(4, "little") + text
 
 
 def _is_open(descriptor: int) -> bool:

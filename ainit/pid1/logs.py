@@ -38,7 +38,7 @@ if TYPE_CHECKING:
             """The unit's ring has grown."""
 
 
-_PIPES_A_TURN = 64
+_PIPES_A_TURN = 16
 _RETRY_SECONDS = 1.0
 _SELECT_BYTES = 8 * BATCH_BYTES  # of text; a few times as much when it is JSON
 PIPE = "pipe"

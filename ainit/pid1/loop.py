@@ -19,7 +19,7 @@ READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
 URGENT = select.EPOLLPRI
 GONE = select.EPOLLHUP | select.EPOLLERR
-_EVENTS_A_TURN = 64
+_EVENTS_A_TURN = 8
 
 
 def now() -> float:

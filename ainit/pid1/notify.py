@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from .journal import Journal, Role
     from .supervisor import Supervisor
 
-_DATAGRAMS_A_TURN = 16
+_DATAGRAMS_A_TURN = 4
 _DATAGRAM_BYTES = 4096
 _DESCRIPTORS_MAX = 253  # SCM_MAX_FD of the kernel
 _ANCILLARY_BYTES = CMSG_SPACE(12) + CMSG_SPACE(4 * _DESCRIPTORS_MAX)

@@ -289,7 +289,9 @@ class Order:
             if self._states[name].state not in life.DOWN_STATES:
                 return f"waits for {name} to stop"
         names, last = self.before.get(unit.name, ()), self.blocked.get(unit.name, "")
-        at = names.index(last) if last in names else 0  # most often it is the same, or one behind
+        if last and (words := waits_for(unit, last, self._states[last])):
+            return words  # most often it is still the same, or the next
+        at = names.index(last) if last else 0
         for name in (*names[at:], *names[:at]):
             if words := waits_for(unit, name, self._states[name]):
                 self.blocked[unit.name] = name

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from .journal import Journal
 
 _SIGKILL = 9
-_SPAWNS_A_TURN = 2  # whoever asks PID 1 something meanwhile waits for no more
 
 
 class Supervisor:
@@ -43,7 +42,7 @@ class Supervisor:
         self._journal = journal
         self._queue: deque[tuple[str, Event]] = deque()
         self._running = False
-        self._spawns = 0
+        self._spawned = False  # in this turn of the loop
         self._later: dict[str, None] = {}  # may go, once the loop has turned
         self._pids: dict[int, str] = {}
         self._mainless: set[str] = set()  # went to the background, and no main process is known
@@ -110,8 +109,8 @@ class Supervisor:
         self._queue.append((name, event))
 
     def run(self) -> None:
-        """Execute queued events, and those that follow from them, until nothing changes. When so
-        many processes were started that the loop must turn, ``tick`` goes on with the rest.
+        """Execute queued events, and those that follow from them, until nothing changes. Only one
+        process is started a turn of the loop, for whoever asks PID 1 something: see ``tick``.
         """
         if self._running:
             return
@@ -126,7 +125,7 @@ class Supervisor:
         while posted:
             while self._queue:
                 name, event = self._queue.popleft()
-                if event.kind == life.GO and self._spawns >= _SPAWNS_A_TURN:
+                if event.kind == life.GO and self._spawned:
                     self._later[name] = None
                 elif unit := self.units.get(name):
                     self._step(unit, self.states[name], event)
@@ -135,11 +134,11 @@ class Supervisor:
 
     def tick(self, now: float) -> float:
         """Post what is due; returns the next deadline (0: none)."""
-        self._spawns = 0
-        turn = [name for name, _ in zip(self._later, range(_SPAWNS_A_TURN), strict=False)]
-        for name in turn:
+        self._spawned = False
+        if self._later:
+            name = next(iter(self._later))
             del self._later[name]
-        self.order.look_again(turn)
+            self.order.look_again([name])
         for name in self._deadlines.passed(now):
             if state := self.states.get(name):
                 if state.next_deadline and now >= state.next_deadline:
@@ -151,6 +150,11 @@ class Supervisor:
             return now
         deadline, measuring = self._deadlines.next, self.order.measure_deadline
         return min(deadline, measuring) if deadline and measuring else deadline or measuring
+
+    @property
+    def busy(self) -> bool:
+        """Whether units wait for the next turn to start."""
+        return bool(self._later)
 
     def exited(self, pid: int, status: int) -> bool:
         """A child died. False when it was no main process: an orphan, which means nothing."""
@@ -274,7 +278,7 @@ class Supervisor:
             self._effects.exhausted(unit, state.reason)
 
     def _spawn(self, unit: Unit, state: State) -> None:
-        self._spawns += 1
+        self._spawned = True
         try:
             pid, started = self._effects.spawn(unit, state.gpu)
             event = Event(life.SPAWNED, pid=pid, started=started)

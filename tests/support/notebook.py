@@ -41,7 +41,7 @@ class Notebook(Journal):
         self._append(["k", descriptor, role])
         self.kept[descriptor] = role
 
-    def compact_if_long(self, units: object) -> bool:
+    def compact_if_long(self, units: object, *, busy: bool = False) -> bool:
         """Never."""
         return False
 

@@ -146,6 +146,15 @@ def test_compaction_waits_for_length_and_then_comes_once(journal: Journal) -> No
     assert read_again(journal).units == {"a": units[0]}
 
 
+def test_compaction_waits_longer_while_pid_1_is_busy(journal: Journal) -> None:
+    while len(bytes_of(journal)) < 3 << 20:
+        journal.put("key", "x" * 60_000)
+    assert not journal.compact_if_long(list, busy=True)
+    while len(bytes_of(journal)) < 5 << 20:
+        journal.put("key", "x" * 60_000)
+    assert journal.compact_if_long(list, busy=True)
+
+
 def test_what_is_large_by_itself_is_not_compacted_all_the_time(journal: Journal) -> None:
     journal.put("large", "x" * (1 << 20))
     assert journal.compact_if_long(list)

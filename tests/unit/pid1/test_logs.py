@@ -293,7 +293,7 @@ def test_a_unit_costs_two_descriptors_and_little_memory(machine: Machine) -> Non
     own = sum(sys.getsizeof(value) for value in (ring.descriptor, ring._last, ring._seq, 1000))
     tables = (machine.logs._rings, machine.logs._pipes)
     assert sys.getsizeof(ring) + own + sum(sys.getsizeof(table) / 100 for table in tables) <= 350
-    machine.turn(4)
+    machine.turn(7)
     assert len(descriptors.now()) - before == 100
 
 

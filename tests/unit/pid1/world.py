@@ -217,8 +217,7 @@ class World:
                 self.processes.pop(dead.pid)
                 self.point()
                 continue
-            if self.supervisor.tick(self.now) == self.now:
-                continue
+            self.turn()
             empty = sorted(name for name in self.watched if not self.members(name))
             if not empty:
                 return
@@ -240,7 +239,7 @@ class World:
         self.supervisor.resume(self.journal.units, self.journal.intent)
         if not self.journal.values.get("begun"):
             self.start()
-        self.supervisor.run()
+        self.turn()
 
     def ready(self, name: str) -> None:
         self.tell(name, life.NOTIFIED_READY)
@@ -251,20 +250,28 @@ class World:
         for field, value in fields.items():
             setattr(event, field, value)
         self.supervisor.post(name, event)
-        self.supervisor.run()
+        self.turn()
 
     def answer(self, name: str) -> None:
         """The GPU that a unit asked for."""
         self.gpus.add(name)
         self.answers.pop(name)({"uuid": "MIG-0"}, "")
+        self.turn()
 
     def pass_time(self, seconds: float) -> float:
         self.now += seconds
-        return self.supervisor.tick(self.now)
+        return self.turn()
+
+    def turn(self) -> float:
+        """The loop turns until none waits to be started. Returns the next deadline."""
+        while (due := self.supervisor.tick(self.now)) == self.now:
+            pass
+        return due
 
     def ask(self, name: str, kind: str) -> None:
         """Somebody wants something of a unit."""
         self.supervisor.want(name, kind)
+        self.turn()
 
     def state(self, name: str) -> str:
         return self.supervisor.states[name].state
