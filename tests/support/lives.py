@@ -10,6 +10,7 @@ PID 1 anew begins a new incarnation here, on the same journal and descriptors. A
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -413,6 +414,12 @@ class World:
             for name in self.model.rests
         ) and not any(one.kind in ("probe", "job") for one in self.kernel.processes.values())
 
+    def _count_unkept(self) -> int:
+        """Descriptors of PID 1 that its journal does not keep, but for those of pressure."""
+        assert self.init is not None
+        held = len(self.kernel.descriptors()) - len(self.init.journal.kept)
+        return held - len(self.init.health._pressure._triggers)
+
     def _problems(self) -> list[str]:
         assert self.init is not None
         kernel, states = self.kernel, self.init.supervisor.states
@@ -433,8 +440,10 @@ class World:
             found.append(f"zombies: {zombies}")
         found += self._read.problems(self.init)
         found += self._log_problems(self.init)
-        unkept = len(kernel.descriptors()) - len(self.init.journal.kept)
-        unkept -= len(self.init.health._pressure._triggers)
+        unkept = self._count_unkept()
+        if unkept != self._unkept:
+            gc.collect()  # what a former PID 1 had closes its descriptors only now
+            unkept = self._count_unkept()
         if self._unkept < 0:
             self._unkept = unkept
         if unkept != self._unkept:
