@@ -150,10 +150,10 @@ class Tree:
             except OSError:
                 pass  # without its controller or its device there was no such limit
 
-    def kill(self, name: str) -> None:
-        """SIGKILL for every process in the group (cgroup.kill). Raises OSError without memory."""
+    def kill(self, name: str) -> bool:
+        """SIGKILL for every process in the group (cgroup.kill); False when it could not be said."""
         self._sound.discard(name)
-        self._order(name, "cgroup.kill", "1")
+        return self._order(name, "cgroup.kill", "1")
 
     def freeze(self, name: str) -> bool:
         """Stop every process in the group from running; False when there is no such group."""

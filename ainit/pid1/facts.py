@@ -92,5 +92,4 @@ class Facts:
 
 def forget(journal: Journal) -> None:
     """User space begins anew: all that is kept are the faults, the TPM's log and the survivors."""
-    for key in (_FACTS, "begun", "order", "ending"):
-        journal.put(key, None)
+    journal.discard(_FACTS, "begun", "order", "ending")

@@ -111,7 +111,8 @@ class Init:
         vanished = self.supervisor.resume(journal.units, journal.intent)
         self.activation.configure(list(self.supervisor.units.values()))
         for name in vanished:
-            self.cgroups.kill(name)
+            if not self.cgroups.kill(name) and self.cgroups.populated(name):
+                raise OSError(f"{name}, which is no unit any more, cannot be killed")
         journal.compact(self.supervisor.records())
         journal.units.clear()
         if not journal.values.get("begun"):

@@ -7,6 +7,7 @@ a length and a JSON array::
     ["u", STATE]      the whole state of a unit, with the actions that follow from it
     ["i", STATE]      the same, and the next process that is forked is this unit's
     ["v", KEY, VALUE] anything else, by key
+    ["x", KEY...]     and no longer
     ["k", DESCRIPTOR, ROLE]   a descriptor that PID 1 keeps over exec, and what it is for
     ["d", DESCRIPTOR] and no longer
 
@@ -14,9 +15,6 @@ Beside it lies the *cell*: four bytes of shared memory, into which the kernel it
 of a new process (clone3(2), CLONE_PARENT_SETTID), before that process runs. So between the fork and
 PID 1's next line nothing can be forgotten. Four bytes more, ``hearing``, count how often PID 1
 began to act upon the message that it acts upon. Leaves out what the records mean.
-
->>> journal = Journal.create()                                       # doctest: +SKIP
->>> journal.put("facts", {"started": 1.5})
 """
 
 from __future__ import annotations
@@ -119,6 +117,12 @@ class Journal:
         """Remember ``value`` under ``key``."""
         self._append(["v", key, value])
         self.values[key] = value
+
+    def discard(self, *keys: str) -> None:
+        """Remember no more what is under ``keys``: all of it, or after a fault none."""
+        self._append(["x", *keys])
+        for key in keys:
+            self.values.pop(key, None)
 
     def under(self, prefix: str) -> Record:
         """The values whose keys begin with ``prefix``, by the rest of the key."""
@@ -229,6 +233,8 @@ class Journal:
                     self.intent = ""
             case ["v", str(key), value]:
                 self.values[key] = value
+            case ["x", *gone]:
+                self.values = {key: self.values[key] for key in self.values if key not in gone}
             case ["k", int(descriptor), list(role)]:
                 self.kept[descriptor] = tuple(str(part) for part in role)
             case ["d", int(descriptor)]:

@@ -40,14 +40,14 @@ _DATAGRAMS_A_TURN = 4
 _DATAGRAM_BYTES = 4096
 _DESCRIPTORS_MAX = 253  # SCM_MAX_FD of the kernel
 _ANCILLARY_BYTES = CMSG_SPACE(12) + CMSG_SPACE(4 * _DESCRIPTORS_MAX)
-_TRIES = 2
+_TRIES = 3
 _RECEIVE_BYTES = 4 << 20
 _LISTENER = ("notify",)
 _UNWATCHED = "unwatched"  # ends the role of a descriptor stored with FDPOLL=0
 
 
 class Notifications:
-    """Listens at ``path``. A datagram that PID 1 failed at twice is thrown away."""
+    """Listens at ``path``. A datagram that PID 1 failed at three times is thrown away."""
 
     def __init__(
         self,

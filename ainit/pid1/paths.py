@@ -242,8 +242,13 @@ class Paths:
     def _add(self, watch: Watch, before: list[str]) -> dict[int, str | None] | None:
         """Watch what stands of the path; None when something of it is gone again."""
         if self._inotify is None:
-            self._inotify = Inotify()
-            self._loop.add(self._inotify.fileno(), loop.READ, self._happened)
+            made = Inotify()
+            try:
+                self._loop.add(made.fileno(), loop.READ, self._happened)
+            except OSError:
+                made.close()
+                raise
+            self._inotify = made
         points: dict[int, str | None] = {}
         try:
             for place, mask, counts in watch.places(before):

@@ -117,7 +117,7 @@ class Ring:
         """
         descriptor, size = self.descriptor, self.size
         last, seq = 0, 0
-        header = os.pread(descriptor, FIRST, 0)
+        header = _read(descriptor, FIRST, 0)
         if len(header) < FIRST:
             _write(descriptor, _FILE.pack(_FILE_MAGIC, FIRST), 0)
             header, size = b"", FIRST
@@ -126,7 +126,7 @@ class Ring:
             place = FIRST
             _write(descriptor, _HINT.pack(FIRST), _HINT_AT)
         while place < size:
-            raw = os.pread(descriptor, OVERHEAD, place)
+            raw = _read(descriptor, OVERHEAD, place)
             if len(raw) < OVERHEAD:
                 os.ftruncate(descriptor, place)
                 break
@@ -179,7 +179,7 @@ class Ring:
             return
         cut = size - max(limit // 2, OVERHEAD)
         place, start, head = self._cut(cut)
-        kept = bytearray(os.pread(self.descriptor, size - start, start))
+        kept = bytearray(_read(self.descriptor, size - start, start))
         flags, stream, _length, _back, time, seq = head
         length = len(kept) if place == self._last else place + OVERHEAD + head[2] - start
         seq += start - place - OVERHEAD
@@ -206,7 +206,7 @@ class Ring:
         place, size = self._last, self.size
         while place:
             flags, stream, length, back, time, seq = self._header(place)
-            data = os.pread(self.descriptor, min(length, size), place + OVERHEAD)
+            data = _read(self.descriptor, min(length, size), place + OVERHEAD)
             yield stream, flags, time, seq, data
             place = place - back if back else 0
 
@@ -219,14 +219,14 @@ class Ring:
             after, place = place, place - head[3]
         begin, end = place + OVERHEAD, place + OVERHEAD + head[2]
         start = max(begin, cut)
-        newline = os.pread(self.descriptor, end - start, start).find(b"\n") + 1
+        newline = _read(self.descriptor, end - start, start).find(b"\n") + 1
         if not (newline and start + newline < end) and after:
             return after, after + OVERHEAD, self._header(after)
         return place, start + (newline if start + newline < end else 0), head
 
     def _header(self, place: int) -> tuple[int, ...]:
         """Flags, stream, length, bytes to the chunk before, time, seq; nothing of what is none."""
-        magic, *head = _CHUNK.unpack(os.pread(self.descriptor, OVERHEAD, place))
+        magic, *head = _CHUNK.unpack(_read(self.descriptor, OVERHEAD, place))
         if magic != _CHUNK_MAGIC or head[3] > place - FIRST:
             return 0, 0, 0, 0, 0, 0
         return tuple(head)
@@ -256,6 +256,16 @@ def _new_file(unit: str, hint: int = FIRST) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def _read(descriptor: int, count: int, place: int) -> bytes:
+    """``count`` bytes, fewer only at the end of the file."""
+    data = os.pread(descriptor, count, place)
+    while 0 < len(data) < count and (
+        more := os.pread(descriptor, count - len(data), place + len(data))
+    ):
+        data += more
+    return data
 
 
 def _write(descriptor: int, data: bytes | bytearray, place: int) -> None:

@@ -532,6 +532,9 @@ class _Reader:
             self.units[record[1]["name"]] = record[1]
         elif record[0] == "v":
             self.values[record[1]] = record[2]
+        elif record[0] == "x":
+            for key in record[1:]:
+                self.values.pop(key, None)
         elif record[0] == "k":
             self.kept[record[1]] = tuple(record[2])
         else:

@@ -76,11 +76,13 @@ def test_a_soft_reboot_forgets_all_but_the_faults() -> None:
     journal.put("mounted", {"/run/x": "sha256:00"})
     for key in ("begun", "order", "ending"):
         journal.put(key, True)
+    said = len(journal.records)
     knowledge.forget(journal)
+    assert len(journal.records) == said + 1  # or a fault would leave a part of it
     journal = journal.reopened()
     again = Facts.of(journal)
     assert (again.found, again.root, again.faults) == (False, "", 1)
-    assert [journal.values[key] for key in ("begun", "order", "ending")] == [None] * 3
+    assert not journal.values.keys() & {"begun", "order", "ending"}
     assert journal.values["mounted"] == {"/run/x": "sha256:00"}
 
 

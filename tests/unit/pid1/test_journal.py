@@ -135,6 +135,14 @@ def test_a_compacted_journal_says_the_same(journal: Journal) -> None:
     assert read_again(journal).values["more"] == 1
 
 
+def test_what_was_put_is_discarded_together(journal: Journal) -> None:
+    for key in ("one", "other", "third"):
+        journal.put(key, 1)
+    journal.discard("one", "other", "never")
+    assert journal.values == {"third": 1}
+    assert said(read_again(journal)) == said(journal)
+
+
 def test_compaction_waits_for_length_and_then_comes_once(journal: Journal) -> None:
     units: list[Record] = [{"name": "a", "state": "ready"}]
     assert not journal.compact_if_long(lambda: units)

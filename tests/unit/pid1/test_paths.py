@@ -373,6 +373,21 @@ def test_what_the_kernel_cannot_watch_is_said_and_looked_at_now_and_then(
     assert bench.turn() == 1
 
 
+def test_a_loop_that_had_no_room_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOMEM, "no memory")
+
+    bench = Bench()
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.loop, "add", full)
+        bench.watch("exists", tmp_path / "x")
+    assert bench.paths.hook(100.0) == 0.0
+    (tmp_path / "x").touch()
+    assert bench.turn() == 1
+
+
 def test_the_root_itself_is_a_path() -> None:
     assert len(Bench().watch("exists", Path("/")).starts) == 1
 

@@ -219,6 +219,17 @@ def test_an_empty_pipe_and_its_end_leave_the_ring_as_it_was() -> None:
     os.close(kept.descriptor)
 
 
+def test_reads_that_come_in_pieces_lose_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, real = make(), os.pread
+    for text in (b"one\n", b"two\n"):
+        kept.write(AINIT, 0, text, 1)
+    monkeypatch.setattr(os, "pread", lambda fd, count, place: real(fd, min(count, 5), place))
+    assert content(Ring("u", kept.descriptor)) == b"one\ntwo\n"
+    monkeypatch.undo()
+    assert content(kept) == b"one\ntwo\n"
+    os.close(kept.descriptor)
+
+
 def test_a_long_ring_is_taken_up_without_walking_it_all() -> None:
     kept = make()
     for number in range(3000):

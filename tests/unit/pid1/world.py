@@ -53,12 +53,13 @@ class Groups(Tree):
     def pids(self, name: str) -> list[int]:
         return [one.pid for one in self._world.members(name)]
 
-    def kill(self, name: str) -> None:
+    def kill(self, name: str) -> bool:
         self._world.point()
         self._world.events.append(f"kill {name}")
         for one in self._world.members(name):
             one.status = -SIGKILL
         self._world.point()
+        return True
 
 
 class World:
