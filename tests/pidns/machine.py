@@ -145,7 +145,8 @@ class Machine:
                 stderr=console,
             )
         wait_for(self._answers, "the control socket")
-        self.init_host_pid = next(one.host_pid for one in self.processes() if one.pid == 1)
+        self.init_host_pid = next((one.host_pid for one in self.processes() if one.pid == 1), 0)
+        assert self.init_host_pid, "it went down at once"
 
     def _answers(self) -> bool:
         assert self._unshare is not None
