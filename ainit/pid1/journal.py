@@ -37,8 +37,7 @@ _HEADER = b"AINITJ01"  # the form of what follows
 _HEADER_BYTES = len(_HEADER)
 _CELL = ("cell",)
 _CELL_BYTES = 8
-_COMPACT_BYTES = 1 << 20
-_BUSY_FACTOR = 4
+_COMPACT_BYTES, _BUSY_FACTOR = 1 << 20, 4
 
 Role = tuple[str, ...]
 
@@ -168,6 +167,7 @@ class Journal:
         try:
             self._compact(units)
         except (OSError, JournalError):
+            self._end = os.fstat(self._descriptor).st_size  # of the old one, or already the new one
             self._compact_at = 2 * self._end
 
     def _compact(self, units: Iterable[Record]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from ainit.errors import AinosError, JournalError
+from ainit.linux import files
 from ainit.pid1.journal import Forgetful, Journal
 from ainit.policy.plan import Record
 from ainit.wire.codec import dumps
@@ -185,6 +186,21 @@ def test_a_compaction_that_fails_changes_nothing(
     assert bytes_of(journal) == before
     journal.put("after", 1)
     assert read_again(journal).values["after"] == 1
+
+
+def test_an_error_behind_the_switch_of_a_compaction_loses_nothing_said_afterwards(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(journal)
+
+    def fails(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(files, "close", fails)
+        journal.compact([{"name": "a", "state": "ready"}])
+    journal.unit({"name": "a", "state": "starting"})
+    assert read_again(journal).units == {"a": {"name": "a", "state": "starting"}}
 
 
 def test_a_record_that_is_not_written_as_a_whole_is_an_error(
