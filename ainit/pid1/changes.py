@@ -10,7 +10,7 @@ from __future__ import annotations
 from .. import constants
 from ..errors import MeasurementError
 from ..linux import kmsg
-from ..policy import change, phases
+from ..policy import change
 from ..policy import state as life
 from ..policy.plan import Plan
 from ..wire import protocol
@@ -146,9 +146,7 @@ class Changes:
         """
         facts, journal = self._init.facts, self._init.journal
         plan = configuration.read_plan(constants.CANDIDATE_PLAN)
-        digest = configuration.digest(wanted)
-        event = phases.measured(phases.MACHINE_CONFIG, configuration.NAME, digest)
-        self._init.measurements.add(event)
+        self._init.measurements.add(configuration.event(configuration.digest(wanted)))
         found = change.difference(self._plan, plan, self._init.supervisor.wanted())
         record = {**found.to_record(), _REVERT: revert}
         configuration.stage(wanted, constants.CONFIG_COPY)

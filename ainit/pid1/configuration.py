@@ -124,6 +124,11 @@ def stage(found: Mapping[str, bytes], directory: str) -> None:
         write(f"{directory}/{name}", data)
 
 
+def event(digest: str) -> phases.Event:
+    """The event that measures a machine configuration."""
+    return phases.measured(phases.MACHINE_CONFIG, NAME, digest)
+
+
 def digest(found: Mapping[str, bytes]) -> str:
     """The digest that stands for a configuration in PCR 12."""
     machine = found.get(MACHINE_FILE)

@@ -1,4 +1,4 @@
-"""What the death of a unit's main process means, as far as the kernel tells."""
+"""Main processes: what the death of one means, and which is one, as far as the kernel tells."""
 
 from __future__ import annotations
 
@@ -49,3 +49,8 @@ def main(unit: Unit, cgroups: Tree, is_probe: Callable[[int], bool]) -> int:
     pids = cgroups.pids(unit.name)
     adopted = [pid for pid in pids if process.parent(pid) == 1 and not is_probe(pid)]
     return adopted[0] if len(adopted) == 1 else 0
+
+
+def adopted(pid: int) -> Event:
+    """This child of PID 1 is the main process from now on."""
+    return Event(life.MAIN_PID, pid=pid, started=process.start_time(pid))

@@ -6,6 +6,7 @@ Journaled, so that whoever takes over knows it. Times in seconds since boot.
 from __future__ import annotations
 
 from ..policy import phases
+from . import configuration
 from .shutdown import SOFT_REBOOT
 
 TYPE_CHECKING = False
@@ -87,7 +88,7 @@ class Facts:
 
     def config_event(self) -> phases.Event:
         """The event that measures the machine configuration in force at boot."""
-        return phases.measured(phases.MACHINE_CONFIG, "machine", self.config_digest)
+        return configuration.event(self.config_digest)
 
 
 def forget(journal: Journal) -> None:

@@ -28,7 +28,7 @@ from ..linux import libc, process
 from ..policy import notification
 from ..policy import state as life
 from ..policy.state import Event
-from . import loop
+from . import deaths, loop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -143,8 +143,7 @@ class Notifications:
         only of those is the end seen.
         """
         if self._supervisor.unit_of(main) == name and process.parent(main) == 1:
-            event = Event(life.MAIN_PID, pid=main, started=process.start_time(main))
-            self._supervisor.post(name, event)
+            self._supervisor.post(name, deaths.adopted(main))
 
     def _store(self, unit: Unit, said: dict[str, str], received: list[int]) -> None:
         if not unit.fd_store_max:

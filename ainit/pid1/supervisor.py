@@ -157,7 +157,7 @@ class Supervisor:
         return bool(self._later)
 
     def exited(self, pid: int, status: int) -> bool:
-        """A child died. False when it was no main process: an orphan, which means nothing."""
+        """A child died. False when it was no main process, but an orphan."""
         name = self._pids.get(pid)
         if name is None:
             self._find_main()
@@ -256,7 +256,7 @@ class Supervisor:
         """An orphan ended, perhaps a daemon's parent while PID 1 looked for the daemon."""
         for name in [name for name in self._mainless if not self.states[name].pid]:
             if main := deaths.main(self.units[name], self._cgroups, self._effects.is_probe):
-                self.post(name, Event(life.MAIN_PID, pid=main, started=process.start_time(main)))
+                self.post(name, deaths.adopted(main))
 
     def _perform(self, unit: Unit, state: State, action: str) -> None:
         if action == life.SPAWN:
