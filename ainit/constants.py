@@ -44,6 +44,7 @@ SERVICE_SLICE = "ainos"
 PCR_MACHINE = 12
 PCR_MODELS = 13
 PCR_AGENTS = 14
+PCR_IDENTITY = 15
 TPM_DEVICE = "/dev/tpmrm0"
 
 # Limits.

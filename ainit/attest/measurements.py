@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from ..errors import MeasurementError
 from ..policy import phases
@@ -17,6 +18,7 @@ from .golden import Artefact
 from .verdict import ArtefactFact, State
 
 _RECORDS = 16 * 1024
+_NO_ARTEFACTS = (phases.BOOT, phases.CAP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +28,19 @@ class Log:
     events: tuple[tuple[int, Event], ...]
     problems: tuple[str, ...]
 
+    @property
+    def counters(self) -> tuple[int, int] | None:
+        """The TPM's resets and restarts when ainit started; None when the log does not say."""
+        match self.events[:1]:
+            case ((0, Event(content={"type": phases.BOOT, "resets": int(a), "restarts": int(b)})),):
+                return a, b
+        return None
+
     def replay(self, start: dict[int, bytes], *, to_cap: bool = False) -> dict[int, bytes]:
-        """The values of the capped PCRs from ``start``: at each one's cap, or at the end."""
-        values = {pcr: start.get(pcr, phases.ZERO) for pcr in phases.CAPPED}
+        """The values of ainit's PCRs from ``start``: at the cap of each that has one, or at the
+        end.
+        """
+        values = {pcr: start.get(pcr, phases.ZERO) for pcr in phases.LOGGED}
         closed: set[int] = set()
         for _, event in self.events:
             if event.pcr not in closed:
@@ -64,24 +76,26 @@ def read(data: bytes) -> Log:
     return Log(tuple(events), tuple(problems))
 
 
-def _order_problems(events: Iterable[tuple[int, Event]]) -> list[str]:
-    """Each PCR is capped once, in order, and nothing is measured twice."""
+def _order_problems(events: Sequence[tuple[int, Event]]) -> list[str]:
+    """The boot's record, the boot set in its order, each PCR capped once; nothing twice."""
     problems = []
-    caps: list[int] = []
     seen: dict[bytes, int] = {}
     for number, event in events:
-        if event.content["type"] == phases.CAP:
-            caps.append(event.pcr)
-        elif event.digest in seen:
+        if event.digest in seen and event.content["type"] != phases.CAP:
             problems.append(f"record {number}: repeats record {seen[event.digest]}")
         seen.setdefault(event.digest, number)
+    types = [(number, event.content["type"], event.pcr) for number, event in events]
+    if [number for number, kind, _ in types if kind == phases.BOOT] != [0]:
+        problems.append("does not begin with the one record of which boot this is")
+    caps = [pcr for _, kind, pcr in types if kind == phases.CAP]
     problems += [
         f"PCR {pcr} is capped {caps.count(pcr)} times, not once"
         for pcr in phases.CAPPED
         if caps.count(pcr) != 1
     ]
-    if sorted(caps) != caps:
-        problems.append("the caps are out of order")
+    before = [pcr for _, _, pcr in takewhile(lambda entry: entry[1] != phases.CAP, types)]
+    if sorted(caps) != caps or sorted(before[1:]) != before[1:]:
+        problems.append("the boot set or its caps are out of order")
     return problems
 
 
@@ -89,7 +103,7 @@ def compare(log: Log, golden: Iterable[Artefact]) -> list[ArtefactFact]:
     """What became of each predicted artefact, then of everything else that was measured."""
     facts: list[ArtefactFact] = []
     left = {number: event.content for number, event in log.events}
-    left = {number: content for number, content in left.items() if content["type"] != phases.CAP}
+    left = {n: content for n, content in left.items() if content["type"] not in _NO_ARTEFACTS}
     for artefact in golden:
         own = [
             (number, content)

@@ -82,6 +82,7 @@ def verify(evidence: Evidence, trust: Trust) -> Verdict:
     events = _check_firmware(evidence, values, findings)
     start = firmware.replay(events)
     log = _check_log(evidence, values, start, findings)
+    _check_boot(log, quote, findings)
     at_cap = log.replay(start, to_cap=True)
     artefacts = tuple(measurements.compare(log, trust.golden.artefacts))
     for artefact in artefacts:
@@ -233,12 +234,12 @@ def _check_firmware(
             findings.machine("secure-boot", "PCR 7", "Secure Boot is off")
     replayed = firmware.replay(events)
     for pcr, value in values.items():
-        if pcr not in phases.CAPPED and replayed.get(pcr, phases.ZERO) != value:
+        if pcr not in phases.LOGGED and replayed.get(pcr, phases.ZERO) != value:
             subject = findings.blame("firmware.log", "quote.pcrs", "quote.msg")
             text = f"does not lead to PCR {pcr} ({value.hex()})"
             findings.evidence("replay", subject, f"the firmware log {text}")
     for event in events:
-        if event.pcr in phases.CAPPED and event.type != firmware.EV_NO_ACTION:
+        if event.pcr in phases.LOGGED and event.type != firmware.EV_NO_ACTION:
             text = f'something outside the build was measured before the kernel: "{event.text()}"'
             findings.machine("foreign-measurement", f"PCR {event.pcr}", text)
     return events
@@ -256,6 +257,18 @@ def _check_log(
             text = f"the log does not lead to PCR {pcr} ({values[pcr].hex()})"
             findings.evidence("replay", subject, text)
     return log
+
+
+def _check_boot(log: measurements.Log, quote: Quote | None, findings: Findings) -> None:
+    """The log is of the boot that the TPM is in: nobody reset the TPM alone and filled it anew."""
+    if quote is None or log.counters is None:
+        return  # each is reported
+    now = quote.clock.resets, quote.clock.restarts
+    if now != log.counters:
+        then = "{} resets and {} restarts".format(*log.counters)
+        text = f"the TPM was started again since this boot began: {then} then, {now[0]} and"
+        text = f"{text} {now[1]} now; its PCRs hold what somebody extended after that"
+        findings.evidence("reset", findings.blame("log.cel", "quote.msg"), text)
 
 
 def _compare_pcrs(

@@ -1,7 +1,7 @@
-"""Extend and read PCRs with raw TPM 2.0 commands: all that PID 1 needs of a TPM.
+"""Extend and read PCRs with raw TPM 2.0 commands, and tell which boot it is: PID 1 needs no more.
 
-Structures: TPM 2.0 Library, part 3, sections 22.2 (TPM2_PCR_Extend) and 22.4 (TPM2_PCR_Read). Only
-the SHA-256 bank is used. Quotes are made in a child, with a TSS.
+Structures: TPM 2.0 Library, part 3, sections 22.2 (TPM2_PCR_Extend), 22.4 (TPM2_PCR_Read) and 29.1
+(TPM2_ReadClock). Only the SHA-256 bank is used. Quotes are made in a child, with a TSS.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ _NO_SESSIONS = 0x8001
 _SESSIONS = 0x8002
 _PCR_EXTEND = 0x182
 _PCR_READ = 0x17E
+_READ_CLOCK = 0x181
+_TIME_INFO = (8, 8, 4, 4, 1)  # time, clock, resetCount, restartCount, safe
 _PASSWORD = 0x40000009
 _SHA256 = 0x000B
 _PCR_BYTES = 3
@@ -49,6 +51,18 @@ def read_command(pcrs: Iterable[int]) -> bytes:
         mask[pcr // 8] |= 1 << pcr % 8
     selection = (1).to_bytes(4, "big") + _SHA256.to_bytes(2, "big") + bytes((_PCR_BYTES,)) + mask
     return _command(_NO_SESSIONS, _PCR_READ, selection)
+
+
+def clock_command() -> bytes:
+    """TPM2_ReadClock."""
+    return _command(_NO_SESSIONS, _READ_CLOCK, b"")
+
+
+def parse_clock(body: bytes) -> tuple[int, int]:
+    """resetCount and restartCount in the body of a TPM2_ReadClock response (TPMS_TIME_INFO)."""
+    if len(body) != sum(_TIME_INFO):
+        raise TpmError("TPM2_ReadClock returned no TPMS_TIME_INFO")
+    return int.from_bytes(body[16:20], "big"), int.from_bytes(body[20:24], "big")
 
 
 def parse_read(body: bytes, asked: Iterable[int]) -> dict[int, bytes]:
@@ -110,6 +124,10 @@ class Tpm:
             values.update(got)
             wanted = [pcr for pcr in wanted if pcr not in got]
         return values
+
+    def counters(self) -> tuple[int, int]:
+        """How often the TPM was reset and restarted: the two name this boot."""
+        return parse_clock(self._run(clock_command(), "read of the clock"))
 
     def _run(self, command: bytes, what: str) -> bytes:
         response = self._transmit(command)

@@ -62,6 +62,7 @@ def _start(platform: Platform, journal: Journal, facts: Facts) -> Init:
         kmsg.log(f"ainit {__version__} is PID {os.getpid()}")
     measurements = platform.measurements(journal)
     if not facts.found:
+        measurements.begin()
         platform.find_disk(facts)
         facts.refused = bool(facts.problems)
         plan = configuration.load(measurements, facts)

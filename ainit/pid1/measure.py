@@ -59,6 +59,17 @@ class Measurements:
         """Whether measurements reach a TPM."""
         return self._tpm is not None
 
+    def begin(self) -> None:
+        """Record which boot of the TPM this is, before anything else is measured."""
+        if self._tpm is None:
+            return
+        try:
+            counters = self._tpm.counters()
+        except TpmError as error:
+            self._lose(error)
+            return
+        self.add(phases.booted(*counters))
+
     def add(self, event: Event) -> None:
         """Extend and record ``event``, unless this boot already did."""
         if event.digest in self._seen:
@@ -138,7 +149,7 @@ class Measurements:
         if self._tpm is None:
             return {}
         try:
-            values = self._tpm.read((4, 7, 9, 11, *phases.CAPPED))
+            values = self._tpm.read((4, 7, 9, 11, *phases.LOGGED))
         except TpmError as error:
             kmsg.log(f"PCRs cannot be read now: {error}", kmsg.WARNING)
             return {}

@@ -12,7 +12,7 @@ the TCG Canonical Event Log (section 5, "CEL-JSON").
 
 from __future__ import annotations
 
-from ..constants import PCR_AGENTS, PCR_MACHINE, PCR_MODELS
+from ..constants import PCR_AGENTS, PCR_IDENTITY, PCR_MACHINE, PCR_MODELS
 from ..digest import sha256
 from ..errors import MeasurementError
 from ..wire.codec import canonical
@@ -30,6 +30,7 @@ AGENT = "agent"
 STORED = (MODEL, POLICY, EXTENSION)
 REFUSAL = "refusal"
 CAP = "cap"
+BOOT = "boot"
 
 # The order of this table is the order of the boot set.
 KIND_PCR = {
@@ -40,12 +41,16 @@ KIND_PCR = {
     AGENT: PCR_AGENTS,
 }
 CAPPED = (PCR_MACHINE, PCR_MODELS, PCR_AGENTS)
+# What ainit writes to: the boot set, and which boot it is, which nobody can predict.
+LOGGED = (*CAPPED, PCR_IDENTITY)
 BOOT_EXTENDS_MAX = 32
 _FIELDS = {
     **{kind: {"type", "name", "digest"} for kind in KIND_PCR},
     REFUSAL: {"type", "kind", "name", "reason"},
     CAP: {"type", "pcr"},
+    BOOT: {"type", "resets", "restarts"},
 }
+_NUMBERS = ("pcr", "resets", "restarts")
 ZERO = bytes(32)
 
 Content = dict[str, object]
@@ -95,6 +100,15 @@ def cap(pcr: int) -> Event:
     return Event(pcr, {"type": CAP, "pcr": pcr})
 
 
+def booted(resets: int, restarts: int) -> Event:
+    """The event that comes first: the TPM's counters (TPMS_CLOCK_INFO) when ainit started.
+
+    A quote holds the same counters. When they have moved on, the TPM was reset behind the system's
+    back, and what its PCRs hold is what somebody extended afterwards.
+    """
+    return Event(PCR_IDENTITY, {"type": BOOT, "resets": resets, "restarts": restarts})
+
+
 def boot_set(
     machine_config: Event, models: Iterable[Event], agents: Iterable[Event]
 ) -> list[Event]:
@@ -126,8 +140,8 @@ def fold(pcr: bytes, digest: bytes) -> bytes:
 
 
 def predict(events: Iterable[Event]) -> dict[int, bytes]:
-    """The values of the three PCRs after ``events``, from zero."""
-    pcrs = dict.fromkeys(CAPPED, ZERO)
+    """The values of the PCRs that ainit writes to after ``events``, from zero."""
+    pcrs = dict.fromkeys(LOGGED, ZERO)
     for event in events:
         pcrs[event.pcr] = fold(pcrs[event.pcr], event.digest)
     return pcrs
@@ -145,11 +159,10 @@ def parse(record: Mapping[str, object], number: int) -> Event:
         raise MeasurementError(f"record {number}: event type {kind} is unknown")
     if set(content) != _FIELDS[kind]:
         raise MeasurementError(f"record {number}: event {kind} has other fields than it should")
-    if not all(isinstance(content[field], str) for field in content if field != "pcr"):
+    if not all(type(content[field]) is (int if field in _NUMBERS else str) for field in content):
         raise MeasurementError(f"record {number}: event {kind} has a field of the wrong type")
-    measured_kind = content.get("kind", kind)
-    pcr = content["pcr"] if kind == CAP else KIND_PCR.get(measured_kind)
-    if type(pcr) is not int or pcr not in CAPPED:
+    pcr = _pcr(kind, content)
+    if pcr not in LOGGED:
         raise MeasurementError(f"record {number}: event {kind} belongs to no PCR")
     event = Event(pcr, content)
     expected = event.record(number)
@@ -160,6 +173,16 @@ def parse(record: Mapping[str, object], number: int) -> Event:
         if canonical(record[field]) != canonical(value):
             raise MeasurementError(f"record {number}: its {field} is not that of its content")
     return event
+
+
+def _pcr(kind: str, content: Content) -> int:
+    """The PCR of an event, from its type alone; a cap says itself which of three it closes."""
+    if kind == BOOT:
+        return PCR_IDENTITY
+    if kind == CAP:
+        pcr = content["pcr"]
+        return pcr if isinstance(pcr, int) and pcr in CAPPED else -1
+    return KIND_PCR.get(str(content.get("kind", kind)), -1)
 
 
 def replay(records: Sequence[Mapping[str, object]]) -> dict[int, bytes]:

@@ -81,7 +81,8 @@ def predict_boot_set(manifest: Mapping[str, Any]) -> dict[int, bytes]:
         )
     except (KeyError, TypeError) as error:
         raise HostError(f"the manifest does not describe a boot set: {error!r}") from error
-    return phases.predict(events)
+    values = phases.predict(events)
+    return {pcr: values[pcr] for pcr in phases.CAPPED}
 
 
 def _measured(kind: str, artefact: Mapping[str, str]) -> phases.Event:

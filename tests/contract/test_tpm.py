@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from ainit.errors import TpmError
-from ainit.linux.tpm import Tpm, extend_command, read_command
+from ainit.linux.tpm import Tpm, clock_command, extend_command, read_command
 from ainit.policy import phases
 from tests.support.tpm import PcrBank
 from tests.support.wait import wait_for
@@ -127,7 +127,13 @@ def test_the_boot_set_leads_to_the_predicted_values(transmit: Transmit) -> None:
     )
     for event in events:
         tpm.extend(event.pcr, event.digest)
-    assert tpm.read((12, 13, 14)) == phases.predict(events)
+    assert tpm.read(phases.LOGGED) == phases.predict(events)
+
+
+def test_the_counters_of_a_boot(transmit: Transmit) -> None:
+    resets, restarts = Tpm(transmit=transmit).counters()
+    assert resets > 0
+    assert restarts == 0
 
 
 def test_a_pcr_that_does_not_exist_is_an_error(transmit: Transmit) -> None:
@@ -135,7 +141,9 @@ def test_a_pcr_that_does_not_exist_is_an_error(transmit: Transmit) -> None:
         Tpm(transmit=transmit).extend(99, DIGESTS[0])
 
 
-@pytest.mark.parametrize("command", [extend_command(13, DIGESTS[0]), read_command([1, 2, 3])])
+@pytest.mark.parametrize(
+    "command", [extend_command(13, DIGESTS[0]), read_command([1, 2, 3]), clock_command()]
+)
 def test_a_command_cut_short_is_an_error(transmit: Transmit, command: bytes) -> None:
     short = command[:-1]
     framed = short[:2] + len(short).to_bytes(4, "big") + short[6:]

@@ -16,6 +16,7 @@ _READ_MAX = 8
 class _Code(IntEnum):
     EXTEND = 0x182
     READ = 0x17E
+    CLOCK = 0x181
 
 
 class PcrBank:
@@ -24,6 +25,7 @@ class PcrBank:
     def __init__(self) -> None:
         self.values = {pcr: bytes(32) for pcr in range(24)}
         self.code = 0
+        self.counters = (7, 0)  # resets, restarts
         self.commands: list[bytes] = []
 
     def transmit(self, command: bytes) -> bytes:
@@ -36,8 +38,15 @@ class PcrBank:
                 return self._extend(command)
             case _Code.READ, 20:
                 return self._read(command)
+            case _Code.CLOCK, 10:
+                return self._clock()
             case _:
                 return _response(b"", _BAD_COMMAND)
+
+    def _clock(self) -> bytes:
+        resets, restarts = self.counters
+        counts = resets.to_bytes(4, "big") + restarts.to_bytes(4, "big")
+        return _response((9_000).to_bytes(8, "big") * 2 + counts + b"\1")
 
     def _extend(self, command: bytes) -> bytes:
         pcr = int.from_bytes(command[10:14], "big")

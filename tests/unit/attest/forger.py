@@ -7,6 +7,7 @@ credential challenge, which he cannot meet: where a test is about another rule, 
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass, replace
 
 from cryptography.hazmat.primitives import hashes, serialization
@@ -99,9 +100,27 @@ class Forger:
         message = honest.attest(hashlib.sha256(sums).digest(), empty, bytes(4))
         return replace(evidence, sums=sums, sums_quote=sized(message) + honest.sign(message))
 
+    def tell(self, log: bytes) -> tuple[bytes, bytes]:
+        """The log as of the boot that his counters name, and what PCR 15 then holds."""
+        content = b'{"resets":%d,"restarts":%d,"type":"boot"}' % (self.resets, self.restarts)
+        digest = hashlib.sha256(content).digest()
+        record = {
+            "recnum": 0,
+            "pcr": 15,
+            "digests": [{"hashAlg": "sha256", "digest": digest.hex()}],
+            "content_type": "ainos",
+            "content": {"type": "boot", "resets": self.resets, "restarts": self.restarts},
+        }
+        first = json.dumps(record, separators=(",", ":")).encode()
+        rest = log.partition(b"\n")[2]
+        return first + b"\n" + rest, hashlib.sha256(bytes(32) + digest).digest()
+
     def forge(self, victim: Enrolment, values: dict[int, bytes] | None = None) -> Enrolment:
         """The evidence of the victim under the forger's key, with the challenge granted."""
-        values = pcrs.parse(victim.evidence.quote_pcrs) if values is None else values
+        values = pcrs.parse(victim.evidence.quote_pcrs) if values is None else dict(values)
+        log, identity = self.tell(victim.evidence.log_cel)
+        if 15 in values:
+            values[15] = identity
         digest = hashlib.sha256(b"".join(values[pcr] for pcr in sorted(values))).digest()
         message = self.attest(victim.nonce, digest)
         evidence = replace(
@@ -111,6 +130,7 @@ class Forger:
             quote_msg=message,
             quote_sig=self.sign(message),
             quote_pcrs=pcrs.serialise(values),
+            log_cel=log,
         )
         granted = Activation(self.name, evidence.ek_pub, bytes(range(32)), bytes(range(32)))
         return Enrolment(self.seal(evidence), victim.nonce, granted)

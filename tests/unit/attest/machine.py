@@ -102,12 +102,15 @@ class Machine:
         self.sources = Sources(tpm.tcti, None, str(self.log), str(self.firmware_log))
 
     def boot(self, entries: list[Entry] | None = None, events: list[Event] | None = None) -> None:
-        """Start the TPM afresh, extend everything and write both logs."""
+        """Start the TPM afresh, extend everything and write both logs; ainit's begins with which
+        boot it is.
+        """
         entries = firmware_log.boot() if entries is None else entries
         events = boot_set() if events is None else events
         self.tpm.power_off()
         self.tpm.power_on()
         device = self.tpm.tpm()
+        events = [phases.booted(*device.counters()), *events]
         for entry in entries:
             if entry.type != firmware_log.NO_ACTION:
                 device.extend(entry.pcr, entry.extended)

@@ -12,6 +12,7 @@ from .machine import boot_set, digest, write_log
 
 WANTED = Artefact("model", "magika", digest("a"))
 GOOD = phases.measured("model", "magika", digest("a"))
+BOOT = phases.booted(7, 0)
 OTHER = phases.measured("model", "magika", digest("9"))
 REFUSED = phases.refused("model", "magika", "unsigned")
 
@@ -22,10 +23,11 @@ def compare(events: list[Event], golden: list[Artefact]) -> list[tuple[str, Stat
 
 
 def test_the_log_of_a_boot_is_read_without_a_problem() -> None:
-    log = measurements.read(write_log(boot_set()))
+    log = measurements.read(write_log([BOOT, *boot_set()]))
     assert log.problems == ()
-    assert [number for number, _ in log.events] == list(range(9))
-    assert log.replay({}) == phases.predict(boot_set())
+    assert log.counters == (7, 0)
+    assert [number for number, _ in log.events] == list(range(10))
+    assert log.replay({}) == phases.predict([BOOT, *boot_set()])
 
 
 def test_a_replay_starts_from_what_the_firmware_left() -> None:
@@ -42,12 +44,12 @@ def test_what_comes_after_the_cap_counts_only_at_the_end() -> None:
 
 
 def test_every_bad_record_is_reported_and_the_rest_is_read() -> None:
-    lines = write_log(boot_set()).split(b"\n")
+    lines = write_log([BOOT, *boot_set()]).split(b"\n")
     lines[1] = b"{"
-    lines[4] = lines[4].replace(b"agent", b"agenda")
+    lines[5] = lines[5].replace(b"agent", b"agenda")
     log = measurements.read(b"\n".join(lines))
-    assert [problem.split(":")[0] for problem in log.problems] == ["record 1", "record 4"]
-    assert len(log.events) == 7
+    assert [problem.split(":")[0] for problem in log.problems] == ["record 1", "record 5"]
+    assert len(log.events) == 8
 
 
 def test_a_log_has_an_end() -> None:

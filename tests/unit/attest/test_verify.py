@@ -70,7 +70,7 @@ def test_the_facts_are_those_of_the_machine(honest: Honest) -> None:
         ("agent", "speech", State.MEASURED),
         ("machine-config", "machine", State.MEASURED),
     ]
-    assert [artefact.record for artefact in facts.artefacts] == [1, 2, 3, 4, 5, 0]
+    assert [artefact.record for artefact in facts.artefacts] == [2, 3, 4, 5, 6, 1]
 
 
 def test_a_verdict_is_json(honest: Honest) -> None:
@@ -501,7 +501,7 @@ def test_secure_boot_off_cannot_be_hidden(machine: Machine, lie: FirmwareForger)
         lambda entries: entries[1:],
         lambda entries: [entries[1], entries[0], *entries[2:]],
         lambda entries: entries + entries,
-        lambda entries: [*entries, Entry(15, firmware_log.IPL, b"never extended")],
+        lambda entries: [*entries, Entry(8, firmware_log.IPL, b"never extended")],
         lambda entries: [
             entry.relabelled(firmware_log.IPL) if entry.type == firmware_log.SEPARATOR else entry
             for entry in entries
@@ -622,6 +622,7 @@ def test_another_kernel_image(machine: Machine) -> None:
 
 
 def test_a_pcr_that_no_log_explains(machine: Machine) -> None:
+    machine.tpm.tpm().extend(8, b"\x01" * 32)
     machine.tpm.tpm().extend(15, b"\x01" * 32)
     verdict = machine.judge(machine.enrol())
-    assert pairs(verdict) == {("replay", "firmware.log")}
+    assert pairs(verdict) == {("replay", "firmware.log"), ("replay", "log.cel")}

@@ -263,3 +263,30 @@ def test_what_cannot_be_read_is_refused(bench: Bench, tmp_path: Path) -> None:
             bench.measurements.digest(descriptor)
     finally:
         os.close(descriptor)
+
+
+def test_the_boot_comes_first_and_only_once(bench: Bench) -> None:
+    bench.measurements.begin()
+    bench.measurements.add(EVENT)
+    again = bench.again()
+    again.begin()
+    assert [record["content"] for record in bench.log()] == [
+        {"type": "boot", "resets": 7, "restarts": 0},
+        EVENT.content,
+    ]
+    bench.check_log()
+
+
+def test_a_tpm_that_was_reset_shows_after_a_fault(bench: Bench) -> None:
+    """The counters of the log stay those of the boot; a quote has the others."""
+    bench.measurements.begin()
+    bench.bank.counters = (8, 0)
+    bench.again()
+    assert bench.log()[0]["content"] == {"type": "boot", "resets": 7, "restarts": 0}
+
+
+def test_without_counters_the_tpm_is_given_up(bench: Bench) -> None:
+    bench.bank.code = 0x101
+    bench.measurements.begin()
+    assert not bench.measurements.has_tpm
+    assert bench.log() == []

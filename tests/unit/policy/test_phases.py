@@ -84,12 +84,12 @@ def test_a_relabelled_event_has_another_digest() -> None:
 
 
 def test_prediction_and_replay_agree_with_hashlib() -> None:
-    expected = {pcr: bytes(32) for pcr in (12, 13, 14)}
+    expected = {pcr: bytes(32) for pcr in (12, 13, 14, 15)}
     for event in sample():
         expected[event.pcr] = hashlib.sha256(expected[event.pcr] + event.digest).digest()
     assert phases.predict(sample()) == expected
     assert phases.replay(log()) == expected
-    assert phases.predict([]) == phases.replay([]) == {pcr: bytes(32) for pcr in (12, 13, 14)}
+    assert phases.predict([]) == phases.replay([]) == {pcr: bytes(32) for pcr in (12, 13, 14, 15)}
 
 
 def test_a_log_that_a_machine_recorded_once_replays_for_ever() -> None:
@@ -132,6 +132,10 @@ CHANGES: dict[str, object] = {
         {"type": "cap", "pcr": True},
         {"type": "cap", "pcr": 16},
         {"type": "cap", "pcr": [13]},
+        {"type": "cap", "pcr": 15},
+        {"type": "boot", "resets": "7", "restarts": 0},
+        {"type": "boot", "resets": True, "restarts": 0},
+        {"type": "boot", "resets": 7},
     ],
 }
 
@@ -199,3 +203,10 @@ def test_a_log_out_of_order_is_refused(change: str) -> None:
             records.insert(3, records[3])
     with pytest.raises(MeasurementError):
         phases.replay(records)
+
+
+def test_which_boot_it_is_goes_into_a_pcr_that_nobody_predicts() -> None:
+    event = phases.booted(7, 1)
+    assert event.pcr == 15
+    assert event.pcr not in phases.CAPPED
+    assert phases.parse(event.record(0), 0).content == event.content
