@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from ainit.errors import TpmError
-from ainit.linux.tpm import Tpm, clock_command, extend_command, read_command
+from ainit.linux.tpm import Tpm, extend_command, read_command
 from ainit.policy import phases
 from tests.support.tpm import PcrBank
 from tests.support.wait import wait_for
