@@ -11,6 +11,7 @@ from pathlib import Path
 from ainit.attest.enrol import Enrolment, enrol
 from ainit.attest.evidence import FILES, Evidence
 from ainit.attest.golden import Golden, parse_manifest
+from ainit.attest.quote import AttestationTpm
 from ainit.attest.service import Attestation, Sources
 from ainit.attest.verdict import Verdict
 from ainit.attest.verify import Trust, verify
@@ -101,16 +102,21 @@ class Machine:
         self.firmware_log = directory / "binary_bios_measurements"
         self.sources = Sources(tpm.tcti, None, str(self.log), str(self.firmware_log))
 
-    def boot(self, entries: list[Entry] | None = None, events: list[Event] | None = None) -> None:
+    def boot(
+        self,
+        entries: list[Entry] | None = None,
+        events: list[Event] | None = None,
+        counters: tuple[int, int] | None = None,
+    ) -> None:
         """Start the TPM afresh, extend everything and write both logs; ainit's begins with which
-        boot it is.
+        boot it is, the TPM's counters unless others are told.
         """
         entries = firmware_log.boot() if entries is None else entries
         events = boot_set() if events is None else events
         self.tpm.power_off()
         self.tpm.power_on()
         device = self.tpm.tpm()
-        events = [phases.booted(*device.counters()), *events]
+        events = [phases.booted(*(counters or device.counters())), *events]
         for entry in entries:
             if entry.type != firmware_log.NO_ACTION:
                 device.extend(entry.pcr, entry.extended)
@@ -118,6 +124,10 @@ class Machine:
             device.extend(event.pcr, event.digest)
         self.firmware_log.write_bytes(firmware_log.write(entries))
         self.log.write_bytes(write_log(events))
+
+    def attestation_tpm(self) -> AttestationTpm:
+        """The TPM as the attestation service drives it."""
+        return AttestationTpm(self.tpm.tcti)
 
     def client(self) -> Direct:
         return Direct(Attestation(self.sources))

@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from tests.unit.attest.conftest import honest, machine, tpm
+
+__all__ = ["honest", "machine", "tpm"]
