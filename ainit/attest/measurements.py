@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 
 from ..errors import MeasurementError
 from ..policy import phases
@@ -93,8 +92,11 @@ def _order_problems(events: Sequence[tuple[int, Event]]) -> list[str]:
         for pcr in phases.CAPPED
         if caps.count(pcr) != 1
     ]
-    before = [pcr for _, _, pcr in takewhile(lambda entry: entry[1] != phases.CAP, types)]
-    if sorted(caps) != caps or sorted(before[1:]) != before[1:]:
+    places = [place for place, (_, kind, _) in enumerate(types) if kind == phases.CAP]
+    until = places[0] if places else len(types)
+    measured = [pcr for _, _, pcr in types[1:until]]
+    together = places == list(range(until, until + len(places)))
+    if sorted(caps) != caps or sorted(measured) != measured or not together:
         problems.append("the boot set or its caps are out of order")
     return problems
 

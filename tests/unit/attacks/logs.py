@@ -226,6 +226,14 @@ def agents_before_their_models(ground: Ground) -> bool:
     return told(ground, [CONFIG, *AGENTS, *MODELS, *(phases.cap(pcr) for pcr in phases.CAPPED)])
 
 
+@stopped_by("the boot set is closed at once", unsaid("log", "out of order"))
+def boot_set_closed_early(ground: Ground) -> bool:
+    """The configuration's PCR is closed before the models are measured: which set was closed?"""
+    events = boot_set()
+    caps = [phases.cap(pcr) for pcr in phases.CAPPED]
+    return told(ground, [CONFIG, caps[0], *events[1:-3], *caps[1:]])
+
+
 @stopped_by("the log begins with the boot's record", unsaid("log", "which boot this is"))
 def boot_told_twice(ground: Ground) -> bool:
     """A second record of which boot this is, for a verifier that reads the last one."""
