@@ -23,14 +23,15 @@ _PCR_READ = 0x17E
 _READ_CLOCK = 0x181
 _TIME_INFO = (8, 8, 4, 4, 1)  # time, clock, resetCount, restartCount, safe
 _PASSWORD = 0x40000009
-_SHA256 = 0x000B
+SHA256 = 0x000B
 _PCR_BYTES = 3
 _RESPONSE_BYTES = 4096
 _DEADLINE_SECONDS = 5.0
 _EMPTY_PASSWORD = _PASSWORD.to_bytes(4, "big") + bytes((0, 0, 0, 0, 0))
 
 
-def _command(tag: int, code: int, body: bytes) -> bytes:
+def command(tag: int, code: int, body: bytes) -> bytes:
+    """The bytes of a command: its tag, its size, its code, what follows."""
     size = 10 + len(body)
     return tag.to_bytes(2, "big") + size.to_bytes(4, "big") + code.to_bytes(4, "big") + body
 
@@ -40,22 +41,26 @@ def extend_command(pcr: int, digest: bytes) -> bytes:
     if len(digest) != 32:
         raise ValueError("the SHA-256 bank is extended with 32 bytes")
     session = len(_EMPTY_PASSWORD).to_bytes(4, "big") + _EMPTY_PASSWORD
-    digests = (1).to_bytes(4, "big") + _SHA256.to_bytes(2, "big") + digest
-    return _command(_SESSIONS, _PCR_EXTEND, pcr.to_bytes(4, "big") + session + digests)
+    digests = (1).to_bytes(4, "big") + SHA256.to_bytes(2, "big") + digest
+    return command(_SESSIONS, _PCR_EXTEND, pcr.to_bytes(4, "big") + session + digests)
 
 
 def read_command(pcrs: Iterable[int]) -> bytes:
     """TPM2_PCR_Read of up to eight PCRs of the SHA-256 bank."""
+    return command(_NO_SESSIONS, _PCR_READ, selection(pcrs))
+
+
+def selection(pcrs: Iterable[int]) -> bytes:
+    """TPML_PCR_SELECTION of these PCRs of the SHA-256 bank."""
     mask = bytearray(_PCR_BYTES)
     for pcr in pcrs:
         mask[pcr // 8] |= 1 << pcr % 8
-    selection = (1).to_bytes(4, "big") + _SHA256.to_bytes(2, "big") + bytes((_PCR_BYTES,)) + mask
-    return _command(_NO_SESSIONS, _PCR_READ, selection)
+    return (1).to_bytes(4, "big") + SHA256.to_bytes(2, "big") + bytes((_PCR_BYTES,)) + bytes(mask)
 
 
 def clock_command() -> bytes:
     """TPM2_ReadClock."""
-    return _command(_NO_SESSIONS, _READ_CLOCK, b"")
+    return command(_NO_SESSIONS, _READ_CLOCK, b"")
 
 
 def parse_clock(body: bytes) -> tuple[int, int]:
@@ -110,7 +115,7 @@ class Tpm:
 
     def extend(self, pcr: int, digest: bytes) -> None:
         """Extend one PCR of the SHA-256 bank."""
-        self._run(extend_command(pcr, digest), f"extend of PCR {pcr}")
+        self.run(extend_command(pcr, digest), f"extend of PCR {pcr}")
 
     def read(self, pcrs: Iterable[int]) -> dict[int, bytes]:
         """The values of PCRs in the SHA-256 bank, eight at a time as the TPM allows."""
@@ -118,7 +123,7 @@ class Tpm:
         values: dict[int, bytes] = {}
         while wanted:
             part = wanted[:8]
-            got = parse_read(self._run(read_command(part), "read of PCRs"), part)
+            got = parse_read(self.run(read_command(part), "read of PCRs"), part)
             if not got:
                 raise TpmError(f"the TPM has no SHA-256 bank for PCR {part[0]}")
             values.update(got)
@@ -127,9 +132,10 @@ class Tpm:
 
     def counters(self) -> tuple[int, int]:
         """How often the TPM was reset and restarted: the two name this boot."""
-        return parse_clock(self._run(clock_command(), "read of the clock"))
+        return parse_clock(self.run(clock_command(), "read of the clock"))
 
-    def _run(self, command: bytes, what: str) -> bytes:
+    def run(self, command: bytes, what: str) -> bytes:
+        """The body of the TPM's response to ``command``, which errors call ``what``."""
         response = self._transmit(command)
         if len(response) < 10 or int.from_bytes(response[2:6], "big") != len(response):
             raise TpmError(f"{what}: the TPM's response is malformed")

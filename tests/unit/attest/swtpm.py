@@ -63,6 +63,11 @@ class Swtpm:
         return setup
 
     @property
+    def directory(self) -> Path:
+        """Where its state lies, and what tests put beside it."""
+        return self._directory
+
+    @property
     def manufacturers(self) -> bytes:
         """The certificate that issued the EK's (PEM)."""
         return (self._directory / "issuer.pem").read_bytes()
