@@ -11,7 +11,7 @@ from ..child.compile import locate, read, read_plan
 from ..errors import ConfigError, Finding
 from ..policy import config, relations
 from ..policy.assembly import assemble, overlay
-from ..policy.machine_config import MACHINE
+from ..policy.machine_config import TABLES
 from ..policy.plan import Plan
 from ..policy.relations import Source
 from ..policy.toml import parse
@@ -19,7 +19,7 @@ from . import render
 from .base import Command, Settings
 
 KINDS = ("unit", "agent", "machine")
-MACHINE_TABLES = {*MACHINE, "network"}
+MACHINE_TABLES = set(TABLES)
 
 
 @click.command(cls=Command)

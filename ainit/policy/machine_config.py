@@ -4,8 +4,8 @@
     hostname = "node1"          without_tpm = "refuse"      disabled = ["crasher"]
                                                             replace = ["network"]
 
-Leaves out: the network's tables (``network``), and what the names of units stand for
-(``assembly``).
+Leaves out: the tables of the network (``network``) and of publishers (``publishers``), and what the
+names of units stand for (``assembly``).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from ..errors import ConfigError, Finding
 from . import values
 from .network import network
+from .publishers import publishers
 from .toml import parse
 from .values import Check
 
@@ -27,10 +28,12 @@ MACHINE: Mapping[str, Mapping[str, Check]] = {
     "policy": {"without_tpm": values.one_of(("refuse", "start"))},
     "units": {"disabled": values.names, "replace": values.names},
 }
+# Every table that a machine configuration may have.
+TABLES = tuple(sorted((*MACHINE, "network", "publishers")))
 
 
 def machine(text: str, file: str) -> tuple[dict[str, object], list[Finding]]:
-    """The machine configuration: hostname, without_tpm, disabled, replace, and the network."""
+    """The machine configuration: hostname, without_tpm, disabled, replace, network, publishers."""
     result: dict[str, object] = {
         "hostname": "ainos",
         "without_tpm": "refuse",
@@ -41,11 +44,11 @@ def machine(text: str, file: str) -> tuple[dict[str, object], list[Finding]]:
         document = parse(text, file)
     except ConfigError as error:
         return result, list(error.findings)
-    known = ", ".join(sorted((*MACHINE, "network")))
+    known = ", ".join(TABLES)
     findings = [
         document.finding(key, f"unknown table [{key}] (known: {known})")
         for key in document.values
-        if key not in MACHINE and key != "network"
+        if key not in TABLES
     ]
     for section, keys in MACHINE.items():
         try:
@@ -57,6 +60,12 @@ def machine(text: str, file: str) -> tuple[dict[str, object], list[Finding]]:
     try:
         settings, found = network(document.table("network"))
         result["network"] = _listed(settings)
+        findings += found
+    except ConfigError as error:
+        findings += error.findings
+    try:
+        records, found = publishers(document.table("publishers"))
+        result["publishers"] = _listed(records)
         findings += found
     except ConfigError as error:
         findings += error.findings

@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
+import datetime
 import sys
 from pathlib import Path
 
 from ..child.notify import notify
 from ..child.server import Service
-from ..constants import ADMITTED, MODELS, PUBLISHER_KEYS
+from ..constants import ADMITTED, MACHINE_JSON, MODELS, PUBLISHER_KEYS
 from ..errors import AinosError
 from ..linux import files
+from ..policy.publishers import Publisher, from_records
 from ..wire import interface_text
-from ..wire.codec import dumps
+from ..wire.codec import dumps, loads
 from .admission import Store
 from .cover import KernelCover
 from .keys import load_keys
+from .seal import open_seal
+
+
+def read_publishers(path: str) -> dict[str, Publisher]:
+    """The publishers' rights in the machine configuration that PID 1 checked.
+
+    Raises OSError, or AinosError when the file is not PID 1's.
+    """
+    with open(path, "rb") as file:
+        machine = loads(file.read())
+    if not isinstance(machine, dict):
+        raise AinosError(f"{path} holds no machine configuration")
+    return from_records(machine.get("publishers", []))
 
 
 def main() -> int:
     """Run the service."""
     notify("STATUS=verifying models")
     try:
-        keys = load_keys(Path(PUBLISHER_KEYS))
-        verdicts = Store(MODELS, KernelCover(), keys).run()
-    except (AinosError, OSError) as error:
+        publishers = read_publishers(MACHINE_JSON)
+        keys = load_keys(Path(PUBLISHER_KEYS), publishers.values())
+        today = datetime.datetime.now(datetime.UTC).date()
+        store = Store(MODELS, KernelCover(), keys, open_seal(), publishers, today)
+        verdicts = store.run()
+    except (AinosError, OSError, ValueError, TypeError) as error:
         print(f"the model store cannot be used: {error}", file=sys.stderr)
         return 1
     for verdict in verdicts:

@@ -9,26 +9,29 @@ one descriptor: nobody can change the file in between. The object is durable bef
 to it, and what was delivered goes only after that. So a power cut at any moment leaves the name at
 the old model or at the new one, and the next boot finishes the work.
 
-A model that was admitted is read completely at every boot and its signature checked again: the note
-beside it is signed by nobody, so what it says about a digest is not enough. A page that changed
-shows as a refusal here, not as a fault in an agent. The price is time in proportion to the size,
-until the machine itself signs what it admitted.
+At every boot the publisher's signature is checked again, under the rights that he has today. A
+small file is read completely, too, so that a page that changed shows as a refusal here and not as a
+fault in an agent. A large one is read only where this machine did not sign that it is the one (see
+``seal``): without a TPM, and once after an update. Else the digest that the kernel holds the file
+to is enough, and a page that changed is refused to whoever reads it.
 """
 
 from __future__ import annotations
 
+import datetime
 import errno
 import os
 import shutil
 import stat
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from ..errors import RefusedError
 from ..linux import files
+from ..policy.publishers import Publisher
 from . import formats, signature
 from .records import (
     RECORD_BYTES_MAX,
@@ -40,6 +43,7 @@ from .records import (
     Verdict,
     is_name,
 )
+from .seal import NoSeal, Seal, statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,6 +52,7 @@ if TYPE_CHECKING:
     from .signature import PublisherKey
 
 NOTE_BYTES_MAX = 4 << 20
+READ_ANYWAY = 32 << 20  # takes a tenth of a second
 _CHUNK = 1 << 20
 
 
@@ -57,11 +62,20 @@ def _no_step(_: str) -> None:
 
 @dataclass(frozen=True)
 class Store:
-    """The models of one machine. ``step`` is told each step; a test stops the store there."""
+    """The models of one machine.
+
+    ``publishers`` has the rights of those who do not have all; files of ``read_anyway`` bytes at
+    most are read at every boot. ``step`` is told each step; a test
+    stops the store there.
+    """
 
     root: str
     cover: Cover
     keys: Mapping[str, PublisherKey]
+    seal: Seal = field(default_factory=NoSeal)
+    publishers: Mapping[str, Publisher] = field(default_factory=dict)
+    today: datetime.date = datetime.date.min
+    read_anyway: int = READ_ANYWAY
     step: Callable[[str], None] = _no_step
 
     def run(self) -> list[Verdict]:
@@ -102,8 +116,9 @@ class Store:
                 digest = self.cover.measure(descriptor).hex()
                 verdict = replace(verdict, digest=f"sha256:{digest}")
                 formats.check(descriptor, record.file)
-                signer = self._verify(descriptor, record, text, bundle)
                 note = Admitted(digest, text.decode(), bundle.decode())
+                signer = self._verify(descriptor, record, note)
+                note = self._sealed(name, note)
                 path = self._publish(descriptor, record, note)
         except (RefusedError, OSError, UnicodeError) as error:
             return replace(verdict, reason=_reason(error))
@@ -140,15 +155,18 @@ class Store:
         verdict = Verdict(name, State.REFUSED)
         try:
             note = Admitted.parse(_small(f"{self.root}/names/{name}.json", NOTE_BYTES_MAX))
-            text = note.record.encode()
-            record = Record.parse(text, name)
+            record = Record.parse(note.record.encode(), name)
             path = f"{self.root}/objects/{note.object}/{record.file}"
             verdict = replace(verdict, kind=record.kind, digest=f"sha256:{note.object}")
             with _opened(path) as descriptor:
                 if self.cover.measure(descriptor).hex() != note.object:
                     raise RefusedError(f"altered: {record.file} is another file than was admitted")
-                bundle = note.signature.encode()
-                signer = self._verify(descriptor, record, text, bundle)
+                large = os.fstat(descriptor).st_size > self.read_anyway
+                if large and self.seal.holds(statement(name, note), note.seal):
+                    signer = self._signer(record, note)[0]
+                else:
+                    signer = self._verify(descriptor, record, note)
+                    self._seal_again(name, note)
         except (RefusedError, OSError, UnicodeError) as error:
             return replace(verdict, reason=_reason(error))
         return replace(verdict, state=State.ADMITTED, path=path, signer=signer)
@@ -166,20 +184,41 @@ class Store:
             if entry not in wanted:
                 shutil.rmtree(f"{self.root}/objects/{entry}", ignore_errors=True)
 
-    def _verify(self, descriptor: int, record: Record, text: bytes, bundle: bytes) -> str:
+    def _sealed(self, name: str, note: Admitted) -> Admitted:
+        """The note with the machine's signature, once it was verified."""
+        return replace(note, seal=self.seal.make(statement(name, note)))
+
+    def _seal_again(self, name: str, note: Admitted) -> None:
+        sealed = self._sealed(name, note)
+        if sealed != note:
+            files.replace(f"{self.root}/names/{name}.json", sealed.to_bytes())
+            self.step("sealed")
+
+    def _verify(self, descriptor: int, record: Record, note: Admitted) -> str:
         """The signer of the model that ``descriptor`` holds. Raises RefusedError or OSError."""
-        statement = signature.verify(bundle, self.keys)
-        if statement.model != record.name:
-            raise RefusedError(f"the signature is for {statement.model}, not for {record.name}")
-        if set(statement.files) != {RECORD_FILE, record.file}:
-            covered = ", ".join(sorted(statement.files)) or "nothing"
+        signer, digest = self._signer(record, note)
+        if self._hash(descriptor) != digest:
+            raise RefusedError(f"altered: {record.file} is not what {signer} signed")
+        return signer
+
+    def _signer(self, record: Record, note: Admitted) -> tuple[str, str]:
+        """Who signed the record and a file of its name, and that file's SHA-256 (hex).
+
+        Raises RefusedError, also for a signer who may not, or no longer.
+        """
+        signed = signature.verify(note.signature.encode(), self.keys)
+        if signed.model != record.name:
+            raise RefusedError(f"the signature is for {signed.model}, not for {record.name}")
+        if set(signed.files) != {RECORD_FILE, record.file}:
+            covered = ", ".join(sorted(signed.files)) or "nothing"
             wanted = f"{RECORD_FILE} and {record.file}"
             raise RefusedError(f"the signature covers {covered}, not {wanted}")
-        actual = {RECORD_FILE: sha256(text).hexdigest(), record.file: self._hash(descriptor)}
-        for file, digest in actual.items():
-            if statement.files[file] != digest:
-                raise RefusedError(f"altered: {file} is not what {statement.signer} signed")
-        return statement.signer
+        if signed.files[RECORD_FILE] != sha256(note.record.encode()).hexdigest():
+            raise RefusedError(f"altered: {RECORD_FILE} is not what {signed.signer} signed")
+        publisher = self.publishers.get(signed.signer, Publisher(signed.signer))
+        if why := publisher.objection(record.name, record.kind, self.today):
+            raise RefusedError(why)
+        return signed.signer, signed.files[record.file]
 
     def _hash(self, descriptor: int) -> str:
         state = sha256()

@@ -1,9 +1,11 @@
-"""The publishers that this machine trusts: elliptic-curve public keys on the verified root."""
+"""The publishers that this machine trusts: elliptic-curve public keys, on the verified root and in
+the machine configuration.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from hashlib import sha256
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from ..errors import ConfigError, Finding
+from ..policy.publishers import Publisher
 
 # The hash belongs to the curve (Sigstore's "PublicKeyDetails"); a signer has no choice.
 _HASHES: dict[str, Callable[[], hashes.HashAlgorithm]] = {
@@ -49,24 +52,37 @@ class EllipticKey:
         return True
 
 
-def load_keys(directory: Path) -> dict[str, EllipticKey]:
-    """Every ``*.pem`` in ``directory``, by hint. None at all is a machine that trusts nobody.
+def load_keys(directory: Path, publishers: Iterable[Publisher] = ()) -> dict[str, EllipticKey]:
+    """Every ``*.pem`` in ``directory`` and every publisher's own key, by hint.
 
-    Raises ConfigError that lists each file which is no elliptic-curve public key.
+    None at all is a machine that trusts nobody. Raises ConfigError that lists each one which is no
+    elliptic-curve public key.
     """
     keys: dict[str, EllipticKey] = {}
     findings: list[Finding] = []
     for path in sorted(directory.glob("*.pem")):
         try:
-            loaded = serialization.load_pem_public_key(path.read_bytes())
-        except (OSError, ValueError, UnsupportedAlgorithm) as error:
-            findings.append(Finding(str(path), 1, f"not a public key: {error}"))
-            continue
-        if not isinstance(loaded, ec.EllipticCurvePublicKey) or loaded.curve.name not in _HASHES:
-            findings.append(Finding(str(path), 1, "not a key on P-256, P-384 or P-521"))
-            continue
-        key = EllipticKey(path.stem, loaded)
-        keys[key.hint] = key
+            key = _key(path.stem, path.read_bytes())
+            keys[key.hint] = key
+        except (OSError, ValueError) as error:
+            findings.append(Finding(str(path), 1, str(error)))
+    for publisher in publishers:
+        if publisher.key:
+            try:
+                key = _key(publisher.name, publisher.key.encode())
+                keys[key.hint] = key
+            except ValueError as error:
+                findings.append(Finding(f"[publishers.{publisher.name}]", 1, str(error)))
     if findings:
         raise ConfigError(findings)
     return keys
+
+
+def _key(name: str, pem: bytes) -> EllipticKey:
+    try:
+        loaded = serialization.load_pem_public_key(pem)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise ValueError(f"not a public key: {error}") from error
+    if not isinstance(loaded, ec.EllipticCurvePublicKey) or loaded.curve.name not in _HASHES:
+        raise ValueError("not a key on P-256, P-384 or P-521")
+    return EllipticKey(name, loaded)

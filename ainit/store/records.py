@@ -21,7 +21,8 @@ RECORD_BYTES_MAX = 64 << 10
 RECORD_FILE = "record.json"
 SIGNATURE_FILE = "model.sig"
 EXTENSION_SUFFIX = ".erofs"
-SCHEMA = 1
+SCHEMA = 2
+_UNSEALED = 1  # the schema before machines signed what they admitted
 _NAME_CHARACTERS = frozenset(string.ascii_lowercase + string.digits + "-")
 _FILE_CHARACTERS = frozenset(string.ascii_letters + string.digits + "-_+.")
 
@@ -93,6 +94,7 @@ class Admitted:
     object: str  # fs-verity digest, 64 hex digits
     record: str
     signature: str
+    seal: str = ""  # the machine's own signature (see ``seal``), in hexadecimal
 
     def to_bytes(self) -> bytes:
         """The file's content."""
@@ -102,14 +104,17 @@ class Admitted:
     def parse(cls, text: bytes) -> Admitted:
         """What ``to_bytes`` wrote. Raises RefusedError, also for the schema of another version."""
         values = _object(text, "the store's note")
-        if values.get("schema") != SCHEMA:
-            raise RefusedError(f"the store's note has schema {values.get('schema')}, not {SCHEMA}")
-        found = [values.get(key) for key in ("object", "record", "signature")]
-        match found:
-            case [str(digest), str(record), str(signature)] if (
-                len(digest) == 64 and set(digest) <= set("0123456789abcdef") and len(values) == 4
-            ):
-                return cls(digest, record, signature)
+        schema = values.get("schema")
+        if schema not in (SCHEMA, _UNSEALED):
+            raise RefusedError(f"the store's note has schema {schema}, not {SCHEMA}")
+        sealed = {"seal"} if schema == SCHEMA else set()
+        if set(values) == {"schema", "object", "record", "signature"} | sealed:
+            found = [values[key] for key in ("object", "record", "signature")]
+            match [*found, values.get("seal", "")]:
+                case [str(digest), str(record), str(signature), str(seal)] if len(
+                    digest
+                ) == 64 and set(digest) <= set("0123456789abcdef"):
+                    return cls(digest, record, signature, seal)
         raise RefusedError("altered: the store's note is not what the store wrote")
 
 

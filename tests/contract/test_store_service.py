@@ -17,9 +17,13 @@ from tests.support.store import Publisher, deliver
 def start(folder: Path) -> Service:
     keys = folder / "keys"
     keys.mkdir(exist_ok=True)
+    machine = folder / "machine.json"
+    if not machine.exists():
+        machine.write_text("{}")
     before = (
         "import ainit.constants as constants\n"
         f"constants.ADMITTED = {str(folder / 'admitted.json')!r}\n"
+        f"constants.MACHINE_JSON = {str(machine)!r}\n"
         f"constants.MODELS = {str(folder / 'models')!r}\n"
         f"constants.PUBLISHER_KEYS = {str(keys)!r}\n"
     )

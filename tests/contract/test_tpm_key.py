@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 from ainit.errors import TpmError
 from ainit.linux.tpm_key import MachineKey, policy
+from ainit.store.seal import TpmSeal
 from tests.unit.attest.swtpm import Swtpm
 
 LABEL = b"a use"
@@ -111,3 +112,32 @@ def test_the_policy_is_the_one_that_tpm2_tools_computes(tpm: Swtpm) -> None:
     )
     tpm.tool("tpm2_flushcontext", "session.ctx", cwd=tpm.directory)
     assert policy(values).hex() == shown.strip()
+
+
+def test_the_store_signs_what_it_admitted_with_it(tpm: Swtpm) -> None:
+    seal = TpmSeal(tpm.tpm())
+    signature = seal.make(TEXT)
+    assert seal.holds(TEXT, signature)
+    assert TpmSeal(tpm.tpm()).holds(TEXT, signature)
+    assert not seal.holds(b"another statement", signature)
+    for wrong in ("", "00", "no hexadecimal", signature[:-2], signature[2:]):
+        assert not seal.holds(TEXT, wrong)
+
+
+def test_after_an_update_the_store_signs_anew(tpm: Swtpm) -> None:
+    signature = TpmSeal(tpm.tpm()).make(TEXT)
+    tpm.tpm().extend(11, bytes(32))
+    updated = TpmSeal(tpm.tpm())
+    assert not updated.holds(TEXT, signature)
+    assert updated.holds(TEXT, updated.make(TEXT))
+
+
+def test_a_tpm_that_fails_leaves_it_unsigned(tpm: Swtpm) -> None:
+    seal = TpmSeal(tpm.tpm())
+    tpm.tool("tpm2_changeauth", "-c", "owner", "somebody")
+    try:
+        assert seal.make(TEXT) == ""
+        with pytest.raises(TpmError):
+            TpmSeal(tpm.tpm())
+    finally:
+        tpm.tool("tpm2_changeauth", "-c", "owner", "-p", "somebody")

@@ -181,6 +181,23 @@ def deliver(
     return directory
 
 
-def store(root: Path, cover: FakeCover, publisher: Publisher) -> Store:
+class FakeSeal:
+    """A machine that signs; every machine has another key."""
+
+    def __init__(self) -> None:
+        self._key = os.urandom(32)
+
+    def make(self, text: bytes) -> str:
+        return sha256(self._key + text).hexdigest()
+
+    def holds(self, text: bytes, signature: str) -> bool:
+        return signature == self.make(text)
+
+
+def store(
+    root: Path, cover: FakeCover, publisher: Publisher, seal: FakeSeal | None = None, **more: object
+) -> Store:
     """The store under test."""
-    return Store(str(root), cover, publisher.keys)
+    if seal is not None:
+        more["seal"] = seal
+    return Store(str(root), cover, publisher.keys, **more)  # type: ignore[arg-type]

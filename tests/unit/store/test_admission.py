@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -8,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from ainit.store.records import Verdict
-from tests.support.store import FakeCover, Publisher, deliver, onnx, store
+from ainit.policy.publishers import Publisher as Rights
+from ainit.store.records import Admitted, Verdict
+from ainit.store.seal import statement
+from tests.support.store import FakeCover, FakeSeal, Publisher, deliver, onnx, store
 
 PUBLISHER = Publisher()
 OTHER = onnx(b"other weights")
@@ -229,7 +232,9 @@ def note(key: str, value: object) -> Callable[[Verdict, Path], None]:
         (note("signature", ""), "unsigned"),
         (note("record", "{}"), "record.json has other keys"),
         (note("record", "\ud800"), "altered: text that is not UTF-8"),
-        (note("schema", 2), "the store's note has schema 2, not 1"),
+        (note("schema", 3), "the store's note has schema 3, not 2"),
+        (note("schema", 1), "altered: the store's note is not what the store wrote"),
+        (note("seal", 1), "altered: the store's note is not what the store wrote"),
     ],
 )
 def test_what_changed_since_is_refused_at_the_next_boot(
@@ -306,3 +311,149 @@ def test_a_power_cut_leaves_the_old_or_the_new_model(
     assert Path(verdict.path).read_bytes() == OTHER
     assert os.listdir(root / "incoming") == []
     assert len(os.listdir(root / "objects")) == 1
+
+
+# What the machine signed.
+
+
+class CountingCover(FakeCover):
+    """Counts how many bytes are read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+
+    def read(self, descriptor: int, size: int) -> bytes:
+        data = super().read(descriptor, size)
+        self.bytes += len(data)
+        return data
+
+
+@pytest.fixture
+def counting() -> Iterator[CountingCover]:
+    cover = CountingCover()
+    yield cover
+    cover.close()
+
+
+def boot(
+    root: Path, cover: FakeCover, seal: FakeSeal | None, **more: object
+) -> tuple[Verdict, FakeSeal | None]:
+    (verdict,) = store(root, cover, PUBLISHER, seal, **{"read_anyway": 0, **more}).run()
+    return verdict, seal
+
+
+def test_what_the_machine_signed_is_not_read_again(root: Path, counting: CountingCover) -> None:
+    deliver(root, PUBLISHER)
+    first, seal = boot(root, counting, FakeSeal())
+    counting.bytes = 0
+    assert boot(root, counting, seal)[0] == first
+    assert counting.bytes == 0
+
+
+@pytest.mark.parametrize("seal", [None, FakeSeal()], ids=["no key", "another key"])
+def test_what_the_machine_did_not_sign_is_read(
+    root: Path, counting: CountingCover, seal: FakeSeal | None
+) -> None:
+    """After an update the key is another one; from the boot after that nothing is read again."""
+    deliver(root, PUBLISHER)
+    first, _ = boot(root, counting, FakeSeal())
+    counting.bytes = 0
+    assert boot(root, counting, seal)[0] == first
+    assert counting.bytes == len(onnx())
+    if seal is not None:
+        assert boot(root, counting, seal)[0] == first
+        assert counting.bytes == len(onnx())
+
+
+def test_a_small_file_is_read_at_every_boot(root: Path, counting: CountingCover) -> None:
+    deliver(root, PUBLISHER)
+    _, seal = boot(root, counting, FakeSeal())
+    counting.bytes = 0
+    boot(root, counting, seal, read_anyway=len(onnx()))
+    assert counting.bytes == len(onnx())
+
+
+def test_model_note_and_verity_replaced_together_are_refused(root: Path, cover: FakeCover) -> None:
+    """The disk in another computer: everything on it is made to fit, but for two signatures."""
+    deliver(root, PUBLISHER)
+    first, seal = boot(root, cover, FakeSeal())
+    evil = root / "objects" / "evil"
+    evil.write_bytes(OTHER)
+    with evil.open("rb") as file:
+        cover.enable(file.fileno())
+        digest = cover.measure(file.fileno()).hex()
+    (root / "objects" / digest).mkdir()
+    evil.rename(root / "objects" / digest / "model.onnx")
+    path = root / "names" / "speech.json"
+    admitted = Admitted.parse(path.read_bytes())
+    forged = replace(admitted, object=digest)
+    for mark in (admitted.seal, FakeSeal().make(statement("speech", forged)), ""):
+        path.write_bytes(replace(forged, seal=mark).to_bytes())
+        verdict, _ = boot(root, cover, seal)
+        assert verdict.state == "refused"
+        assert verdict.reason == "altered: model.onnx is not what acme signed"
+    assert first.state == "admitted"
+
+
+def test_a_note_under_another_name_is_refused(root: Path, cover: FakeCover) -> None:
+    deliver(root, PUBLISHER)
+    _, seal = boot(root, cover, FakeSeal())
+    names = root / "names"
+    (names / "speech.json").rename(names / "vision.json")
+    verdict, _ = boot(root, cover, seal)
+    assert verdict.reason == "record.json is that of speech, not of vision"
+
+
+def test_a_note_of_a_store_that_signed_nothing_is_read_and_signed(
+    root: Path, counting: CountingCover
+) -> None:
+    deliver(root, PUBLISHER)
+    first, _ = boot(root, counting, None)
+    path = root / "names" / "speech.json"
+    values = json.loads(path.read_text())
+    del values["seal"]
+    path.write_text(json.dumps({**values, "schema": 1}))
+    seal = FakeSeal()
+    assert boot(root, counting, seal)[0] == first
+    counting.bytes = 0
+    assert boot(root, counting, seal)[0] == first
+    assert counting.bytes == 0
+
+
+def test_a_power_cut_while_signing_again_changes_nothing(root: Path, cover: FakeCover) -> None:
+    deliver(root, PUBLISHER)
+    first, _ = boot(root, cover, FakeSeal())
+
+    def cut(step: str) -> None:
+        if step == "sealed":
+            raise KeyboardInterrupt
+
+    seal = FakeSeal()
+    with pytest.raises(KeyboardInterrupt):
+        boot(root, cover, seal, step=cut)
+    assert boot(root, cover, seal)[0] == first
+
+
+@pytest.mark.parametrize(
+    ("rights", "reason"),
+    [
+        (Rights("acme", revoked=True), "the key of acme was revoked"),
+        (Rights("acme", not_after="2026-12-31"), "the key of acme expired after 2026-12-31"),
+        (Rights("acme", kinds=["policy"]), "acme may not sign a model, only policy"),
+        (Rights("acme", names=["vision"]), "acme may not sign speech, only vision"),
+    ],
+)
+def test_a_publisher_who_may_not_or_no_longer_is_refused(
+    root: Path, cover: FakeCover, rights: Rights, reason: str
+) -> None:
+    """At delivery, and at the boot after he lost the right, however the machine signed."""
+    today = datetime.date(2027, 1, 1)
+    deliver(root, PUBLISHER)
+    restricted = {"publishers": {"acme": rights}, "today": today}
+    refused, seal = boot(root, cover, FakeSeal(), **restricted)
+    assert (refused.state, refused.reason) == ("refused", reason)
+    admitted, _ = boot(root, cover, seal, today=today)
+    assert admitted.state == "admitted"
+    refused, _ = boot(root, cover, seal, **restricted)
+    assert (refused.state, refused.reason) == ("refused", reason)

@@ -7,6 +7,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from ainit.errors import ConfigError
+from ainit.policy.publishers import Publisher as Rights
 from ainit.store.keys import load_keys
 from tests.support.store import Publisher
 
@@ -53,3 +54,18 @@ def test_a_signature_by_another_key_does_not_verify() -> None:
     assert not acme.key.verifies(signature, b"date")
     assert not other.key.verifies(signature, b"data")
     assert not acme.key.verifies(b"", b"data")
+
+
+def test_a_publisher_of_the_machine_configuration_brings_a_key(tmp_path: Path) -> None:
+    acme, own = Publisher("acme"), Publisher("own")
+    acme.write(tmp_path)
+    _, public = own.write(tmp_path.parent)
+    rights = [Rights("own", key=public.read_text()), Rights("acme", revoked=True)]
+    keys = load_keys(tmp_path, rights)
+    assert {key.name for key in keys.values()} == {"acme", "own"}
+
+
+def test_a_bad_key_of_a_publisher_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_keys(tmp_path, [Rights("own", key="junk")])
+    assert str(caught.value.findings[0]).startswith("[publishers.own]:1: not a public key")
