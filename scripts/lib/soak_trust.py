@@ -1,7 +1,7 @@
 """Two million changed pieces of evidence, none of which the verifier may accept or fail at.
 
 Half of them are bytes changed in transit, half are structures changed and signed anew with the AK
-that was challenged (``tests.unit.attacks.mutations``). A batch has a seed, so that one is repeated
+that was challenged (``tests.contract.attacks.mutations``). A batch has a seed, so that one is repeated
 by its number. What was done is kept with the verifier that did it. The machine whose evidence is
 changed has an EMULATED TPM.
 
@@ -27,7 +27,7 @@ from lib import bench
 from lib.bench import Goal
 from lib.host import BUILD, REPOSITORY, published
 from lib.progress import step
-from tests.unit.attacks.mutations import Mutator
+from tests.contract.attacks.mutations import Mutator
 from tests.unit.attest.machine import Machine, write_log
 from tests.unit.attest.swtpm import Swtpm
 
@@ -38,7 +38,7 @@ NICE = 5
 GROWTH = 1.25  # twice the records take twice the time, and a quarter for what is not the log
 SIZES = (1_000, 8_000)
 ROUNDS = 9
-_MEASURED = ("ainit/attest", "ainit/policy/phases.py", "ainit/wire", "tests/unit/attacks")
+_MEASURED = ("ainit/attest", "ainit/policy/phases.py", "ainit/wire", "tests/contract/attacks")
 _TROUBLES_KEPT = 20
 
 
