@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -115,3 +116,41 @@ def span(seconds: object) -> str:
         if rest >= length:
             return f"{rest // length}{unit} {rest % length // part}{smaller}"
     return ""
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[object, object], None]]:
+    """A bar with rate and time for bytes that come, on standard error; a line at the end elsewhere.
+
+    The function that it gives is told how many bytes are done, and how many there will be.
+    """
+    if not sys.stderr.isatty():
+        last: tuple[object, object] = (0, 0)
+
+        def remember(done: object, total: object) -> None:
+            nonlocal last
+            last = done, total
+
+        yield remember
+        if last[1]:
+            click.echo(f"{visible(what)}: {size(last[0])} of {size(last[1])}", err=True)
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TimeElapsedColumn,
+        TransferSpeedColumn,
+    )
+
+    columns = (BarColumn(), DownloadColumn(True), TransferSpeedColumn(), TimeElapsedColumn())
+    click.echo(visible(what), err=True)
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("", total=None)
+
+        def show(done: object, total: object) -> None:
+            if isinstance(done, int) and isinstance(total, int):
+                bar.update(task, completed=done, total=total or None)
+
+        yield show

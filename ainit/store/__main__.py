@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from ..child.notify import notify
@@ -18,6 +19,7 @@ from .admission import Store
 from .cover import KernelCover
 from .keys import load_keys
 from .seal import open_seal
+from .service import INTERFACE, Library
 
 
 def read_publishers(path: str) -> dict[str, Publisher]:
@@ -48,10 +50,15 @@ def main() -> int:
         by = f" (signed by {verdict.signer})" if verdict.signer else ""
         why = f": {verdict.reason}" if verdict.reason else ""
         print(f"{verdict.kind} {verdict.name}: {verdict.state}{by}{why}", flush=True)
-    reply = {"models": [verdict.to_record() for verdict in verdicts]}
-    files.replace(ADMITTED, dumps(reply).encode("ascii"))
-    Service(interface_text("org.ainos.Store"), {"Models": lambda _: reply}).serve()
+    library = Library(store, verdicts, publish)
+    publish(library.models())
+    Service(interface_text(INTERFACE), library.methods()).serve()
     return 0
+
+
+def publish(models: Mapping[str, object]) -> None:
+    """Tell PID 1, which reads this whenever it starts something that uses a model."""
+    files.replace(ADMITTED, dumps(models).encode("ascii"))
 
 
 if __name__ == "__main__":

@@ -19,12 +19,10 @@ to is enough, and a page that changed is refused to whoever reads it.
 from __future__ import annotations
 
 import datetime
-import errno
 import os
 import shutil
-import stat
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -33,6 +31,7 @@ from ..errors import RefusedError
 from ..linux import files
 from ..policy.publishers import Publisher
 from . import formats, signature
+from .reading import opened, reason, small
 from .records import (
     RECORD_BYTES_MAX,
     RECORD_FILE,
@@ -46,8 +45,6 @@ from .records import (
 from .seal import NoSeal, Seal, statement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from .cover import Cover
     from .signature import PublisherKey
 
@@ -86,31 +83,33 @@ class Store:
         for part in ("incoming", "objects", "names"):
             os.makedirs(f"{self.root}/{part}", mode=0o755, exist_ok=True)
         verdicts: dict[str, Verdict] = {}
-        for name in self._names("incoming", ""):
-            verdicts[name] = self._admit(name)
-        for name in self._names("names", ".json"):
+        for name in self.names("incoming", ""):
+            verdicts[name] = self.admit(name)
+        for name in self.names("names", ".json"):
             delivered = verdicts.get(name)
             if delivered is None or delivered.state is State.REFUSED:
-                verdicts[name] = _together(self._recheck(name), delivered)
-        self._collect()
+                verdicts[name] = _together(self.recheck(name), delivered)
+        self.collect()
         return [verdicts[name] for name in sorted(verdicts)]
 
-    def _names(self, part: str, suffix: str) -> list[str]:
+    def names(self, part: str = "names", suffix: str = ".json") -> list[str]:
+        """The names in a part of the store, in order."""
         found = sorted(os.listdir(f"{self.root}/{part}"))
         stems = [entry.removesuffix(suffix) for entry in found if entry.endswith(suffix)]
         return [stem for stem in stems if is_name(stem)]
 
     # Admission
 
-    def _admit(self, name: str) -> Verdict:
+    def admit(self, name: str) -> Verdict:
+        """Take in what was delivered under a name; a refusal leaves all as it is."""
         directory = f"{self.root}/incoming/{name}"
         verdict = Verdict(name, State.REFUSED)
         try:
-            text = _small(f"{directory}/{RECORD_FILE}", RECORD_BYTES_MAX)
+            text = small(f"{directory}/{RECORD_FILE}", RECORD_BYTES_MAX)
             record = Record.parse(text, name)
             verdict = replace(verdict, kind=record.kind)
-            bundle = _small(f"{directory}/{SIGNATURE_FILE}", signature.BUNDLE_BYTES_MAX)
-            with _opened(f"{directory}/{record.file}") as descriptor:
+            bundle = small(f"{directory}/{SIGNATURE_FILE}", signature.BUNDLE_BYTES_MAX)
+            with opened(f"{directory}/{record.file}") as descriptor:
                 self.cover.enable(descriptor)
                 self.step("covered")
                 digest = self.cover.measure(descriptor).hex()
@@ -121,7 +120,7 @@ class Store:
                 note = self._sealed(name, note)
                 path = self._publish(descriptor, record, note)
         except (RefusedError, OSError, UnicodeError) as error:
-            return replace(verdict, reason=_reason(error))
+            return replace(verdict, reason=reason(error))
         return replace(verdict, state=State.ADMITTED, path=path, signer=signer)
 
     def _publish(self, descriptor: int, record: Record, note: Admitted) -> str:
@@ -151,38 +150,58 @@ class Store:
 
     # Every boot
 
-    def _recheck(self, name: str) -> Verdict:
+    def recheck(self, name: str, *, whole: bool = False) -> Verdict:
+        """Whether what a name stands for may be used; ``whole`` reads the file in any case."""
         verdict = Verdict(name, State.REFUSED)
         try:
-            note = Admitted.parse(_small(f"{self.root}/names/{name}.json", NOTE_BYTES_MAX))
+            note = Admitted.parse(small(f"{self.root}/names/{name}.json", NOTE_BYTES_MAX))
             record = Record.parse(note.record.encode(), name)
             path = f"{self.root}/objects/{note.object}/{record.file}"
             verdict = replace(verdict, kind=record.kind, digest=f"sha256:{note.object}")
-            with _opened(path) as descriptor:
+            with opened(path) as descriptor:
                 if self.cover.measure(descriptor).hex() != note.object:
                     raise RefusedError(f"altered: {record.file} is another file than was admitted")
-                large = os.fstat(descriptor).st_size > self.read_anyway
-                if large and self.seal.holds(statement(name, note), note.seal):
-                    signer = self._signer(record, note)[0]
+                small_one = os.fstat(descriptor).st_size <= self.read_anyway
+                if not (whole or small_one) and self.seal.holds(statement(name, note), note.seal):
+                    signer = self.signer(record, note)[0]
                 else:
                     signer = self._verify(descriptor, record, note)
                     self._seal_again(name, note)
         except (RefusedError, OSError, UnicodeError) as error:
-            return replace(verdict, reason=_reason(error))
+            return replace(verdict, reason=reason(error))
         return replace(verdict, state=State.ADMITTED, path=path, signer=signer)
 
-    def _collect(self) -> None:
-        """Remove objects that no name stands for. While a note cannot be read, nothing goes."""
+    def discard(self, name: str) -> None:
+        """Remove what was delivered under a name, and was refused."""
+        shutil.rmtree(f"{self.root}/incoming/{name}", ignore_errors=True)
+
+    def remove(self, name: str) -> None:
+        """Forget a name. Its object goes with ``collect``; whoever has it open keeps it.
+
+        Raises FileNotFoundError when there is none.
+        """
+        os.unlink(f"{self.root}/names/{name}.json")
+        files.sync_directory(f"{self.root}/names")
+
+    def collect(self) -> tuple[int, int]:
+        """Remove objects that no name stands for; how many, and their bytes.
+
+        While a note cannot be read, nothing goes.
+        """
         wanted: set[str] = set()
         try:
-            for name in self._names("names", ".json"):
-                note = _small(f"{self.root}/names/{name}.json", NOTE_BYTES_MAX)
+            for name in self.names():
+                note = small(f"{self.root}/names/{name}.json", NOTE_BYTES_MAX)
                 wanted.add(Admitted.parse(note).object)
         except (RefusedError, OSError):
-            return
-        for entry in os.listdir(f"{self.root}/objects"):
-            if entry not in wanted:
-                shutil.rmtree(f"{self.root}/objects/{entry}", ignore_errors=True)
+            return 0, 0
+        gone = [entry for entry in os.listdir(f"{self.root}/objects") if entry not in wanted]
+        freed = 0
+        for entry in gone:
+            directory = f"{self.root}/objects/{entry}"
+            freed += sum(file.stat(follow_symlinks=False).st_size for file in os.scandir(directory))
+            shutil.rmtree(directory, ignore_errors=True)
+        return len(gone), freed
 
     def _sealed(self, name: str, note: Admitted) -> Admitted:
         """The note with the machine's signature, once it was verified."""
@@ -196,12 +215,12 @@ class Store:
 
     def _verify(self, descriptor: int, record: Record, note: Admitted) -> str:
         """The signer of the model that ``descriptor`` holds. Raises RefusedError or OSError."""
-        signer, digest = self._signer(record, note)
+        signer, digest = self.signer(record, note)
         if self._hash(descriptor) != digest:
             raise RefusedError(f"altered: {record.file} is not what {signer} signed")
         return signer
 
-    def _signer(self, record: Record, note: Admitted) -> tuple[str, str]:
+    def signer(self, record: Record, note: Admitted) -> tuple[str, str]:
         """Who signed the record and a file of its name, and that file's SHA-256 (hex).
 
         Raises RefusedError, also for a signer who may not, or no longer.
@@ -228,53 +247,9 @@ class Store:
         return state.hexdigest()
 
 
-def _small(path: str, limit: int) -> bytes:
-    """A small file's content; empty when there is none. Raises RefusedError when it is too long."""
-    try:
-        with _opened(path) as descriptor:
-            content = os.read(descriptor, limit + 1)
-    except FileNotFoundError:
-        return b""
-    if len(content) > limit:
-        raise RefusedError(f"{os.path.basename(path)} is longer than {limit} bytes")
-    return content
-
-
-@contextmanager
-def _opened(path: str) -> Iterator[int]:
-    """An open regular file; links are not followed, devices and pipes not waited for."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    descriptor = os.open(path, flags)
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise RefusedError(f"{os.path.basename(path)} is no regular file")
-        yield descriptor
-    except OSError as error:
-        error.filename = error.filename or path  # what goes wrong at a descriptor names no file
-        raise
-    finally:
-        os.close(descriptor)
-
-
 def _remove(path: str) -> None:
     with suppress(FileNotFoundError):
         os.unlink(path)
-
-
-def _reason(error: Exception) -> str:
-    """Why a model is refused, in words for whoever operates the machine."""
-    if isinstance(error, OSError):
-        name = os.path.basename(str(error.filename or "")) or "the file"
-        match error.errno:
-            case errno.EIO | errno.EUCLEAN | errno.EBADMSG:
-                return f"altered: a page of {name} does not match its fs-verity digest"
-            case errno.ENOENT:
-                return f"altered: {name} is missing"
-            case _:
-                return f"{name} cannot be used: {error.strerror or error}"
-    if isinstance(error, UnicodeError):
-        return "altered: text that is not UTF-8"
-    return str(error)
 
 
 def _together(current: Verdict, delivered: Verdict | None) -> Verdict:

@@ -67,6 +67,14 @@ class Record:
     kind: Kind
     file: str
 
+    @staticmethod
+    def name_in(text: bytes) -> str:
+        """The name that a record gives itself. Raises RefusedError when it is none."""
+        name = _object(text, RECORD_FILE).get("name") if text else ""
+        if not isinstance(name, str) or (text and not is_name(name)):
+            raise RefusedError(f"{RECORD_FILE}: {name} is no name of a model")
+        return name
+
     @classmethod
     def parse(cls, text: bytes, name: str) -> Record:
         """The record of the model ``name``. Raises RefusedError."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from .conftest import Run, Serve, rows
 
 
@@ -28,3 +30,66 @@ def test_models_list(run: Run, serve: Serve) -> None:
         "-",
     ]
     assert shown["placement"] == ["placement", "policy", "refused", "-", "-", "not", "signed"]
+
+
+def work(**more: object) -> dict[str, object]:
+    """A job as the store tells of it."""
+    job = {"id": 3, "what": "add /mnt", "done": 0, "total": 0, "finished": False}
+    return {"job": {**job, "name": "", "reason": "", **more}}
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ainit.cli.models.POLL_SECONDS", 0.0)
+
+
+def test_adding_shows_how_it_went(run: Run, serve: Serve) -> None:
+    server = serve(
+        {
+            "org.ainos.Store.Add": work(),
+            "org.ainos.Store.Job": work(done=1536, total=1536, finished=True, name="speech"),
+        }
+    )
+    result = run("models", "add", "/mnt")
+    assert (result.code, result.err) == (0, "add /mnt: 1.5K of 1.5K\n")
+    assert server.calls[0] == ("org.ainos.Store.Add", {"source": "/mnt"})
+
+
+def test_a_model_that_was_refused_is_a_failure(run: Run, serve: Serve) -> None:
+    serve({"org.ainos.Store.Add": work(finished=True, reason="unsigned")})
+    result = run("models", "add", "/mnt")
+    assert result.code == 1
+    assert "add /mnt: unsigned" in result.err
+
+
+def test_a_job_that_somebody_else_started_is_not_ours(run: Run, serve: Serve) -> None:
+    serve({"org.ainos.Store.Add": work(), "org.ainos.Store.Job": work(id=4, finished=True)})
+    result = run("models", "add", "/mnt")
+    assert result.code == 1
+    assert "the store went on to something else" in result.err
+
+
+def test_verify_takes_all_models_in_turn(run: Run, serve: Serve) -> None:
+    model = {"kind": "model", "state": "admitted", "digest": "", "signer": "", "path": ""}
+    models = [{**model, "name": name, "reason": ""} for name in ("a", "b")]
+    server = serve(
+        {
+            "org.ainos.Store.Models": {"models": models},
+            "org.ainos.Store.Verify": work(finished=True),
+        }
+    )
+    assert run("models", "verify").code == 0
+    asked = [parameters["name"] for method, parameters in server.calls if "Verify" in method]
+    assert asked == ["a", "b"]
+
+
+def test_remove_and_gc(run: Run, serve: Serve) -> None:
+    server = serve(
+        {
+            "org.ainos.Store.Remove": {},
+            "org.ainos.Store.Collect": {"objects": 2, "bytes": 3 << 20},
+        }
+    )
+    assert run("models", "remove", "a", "b").code == 0
+    assert [parameters["name"] for _, parameters in server.calls] == ["a", "b"]
+    assert run("models", "gc").out == "2 objects, 3.0M\n"

@@ -1,0 +1,159 @@
+"""The methods of ``org.ainos.Store`` over one store.
+
+What takes long (fetching, reading a large model) is a *job* in a thread, one at a time; whoever
+started it asks how far it is. Everything else is answered at once, and what changes the store is
+refused as ``Busy`` while a job does.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+
+from ..child.server import VarlinkError
+from ..errors import RefusedError
+from ..wire.protocol import INVALID_PARAMETER, Message
+from . import fetch
+from .admission import Store
+from .reading import reason
+from .records import State, Verdict, is_name
+
+INTERFACE = "org.ainos.Store"
+_MISSING = f"{INTERFACE}.NoModel"
+
+Publish = Callable[[Mapping[str, object]], None]
+
+
+@dataclass
+class Job:
+    """What is under way, or was last. ``done`` and ``total`` are bytes."""
+
+    id: int
+    what: str
+    done: int = 0
+    total: int = 0
+    finished: bool = False
+    name: str = ""
+    reason: str = ""
+
+    def tell(self, done: int, total: int) -> None:
+        """How far it is."""
+        self.done, self.total = done, total
+
+
+class Library:
+    """The store at run time. ``publish`` is given the reply of ``Models`` whenever it changes."""
+
+    def __init__(self, store: Store, verdicts: list[Verdict], publish: Publish) -> None:
+        self._store = store
+        self._verdicts = {verdict.name: verdict for verdict in verdicts}
+        self._publish = publish
+        self._job: Job | None = None
+        self._lock = threading.Lock()  # held by whoever changes the store
+
+    def methods(self) -> dict[str, Callable[[Message], Mapping[str, object]]]:
+        """The methods by name, for ``child.server.Service``."""
+        return {
+            "Models": lambda _: self.models(),
+            "Add": lambda parameters: self._add(_text(parameters, "source")),
+            "Verify": lambda parameters: self._verify(_text(parameters, "name")),
+            "Job": lambda _: self._progress(),
+            "Remove": lambda parameters: self._remove(_text(parameters, "name")),
+            "Collect": lambda _: self._collect(),
+        }
+
+    def models(self) -> Mapping[str, object]:
+        """Every name and what became of it."""
+        return {"models": [self._verdicts[name].to_record() for name in sorted(self._verdicts)]}
+
+    def _add(self, source: str) -> Mapping[str, object]:
+        def work(job: Job) -> None:
+            found = fetch.open_source(source)
+            job.name = fetch.fetch(found, self._store.root, self._store.signer, job.tell)
+            verdict = self._store.admit(job.name)
+            if verdict.state is State.REFUSED:
+                self._store.discard(job.name)
+                raise RefusedError(verdict.reason)
+            self._set(verdict)
+            self._store.collect()
+
+        return self._start(f"add {source}", work)
+
+    def _verify(self, name: str) -> Mapping[str, object]:
+        self._known(name)
+
+        def work(job: Job) -> None:
+            job.name = name
+            verdict = self._store.recheck(name, whole=True)
+            self._set(verdict)
+            if verdict.state is State.REFUSED:
+                raise RefusedError(verdict.reason)
+
+        return self._start(f"verify {name}", work)
+
+    def _progress(self) -> Mapping[str, object]:
+        return {"job": None if self._job is None else asdict(self._job)}
+
+    def _remove(self, name: str) -> Mapping[str, object]:
+        self._known(name)
+        with self._alone():
+            try:
+                self._store.remove(name)
+            except FileNotFoundError:
+                pass  # delivered and refused; there is only the verdict
+            del self._verdicts[name]
+            self._publish(self.models())
+        return {}
+
+    def _collect(self) -> Mapping[str, object]:
+        with self._alone():
+            objects, freed = self._store.collect()
+        return {"objects": objects, "bytes": freed}
+
+    def _start(self, what: str, work: Callable[[Job], None]) -> Mapping[str, object]:
+        lock = self._taken()
+        job = self._job = Job(1 + (self._job.id if self._job else 0), what)
+
+        def run() -> None:
+            try:
+                work(job)
+            except (RefusedError, OSError, UnicodeError) as error:
+                job.reason = reason(error)
+            except Exception as error:  # noqa: BLE001 (a job that fails ends, and says how)
+                job.reason = f"fault: {error!r}"
+            finally:
+                job.finished = True
+                lock.release()
+
+        threading.Thread(target=run, name="job", daemon=True).start()
+        return {"job": asdict(job)}
+
+    def _set(self, verdict: Verdict) -> None:
+        self._verdicts[verdict.name] = verdict
+        self._publish(self.models())
+
+    def _known(self, name: str) -> None:
+        if not is_name(name) or name not in self._verdicts:
+            raise VarlinkError(_MISSING, {"name": name})
+
+    def _taken(self) -> threading.Lock:
+        if not self._lock.acquire(blocking=False):
+            raise VarlinkError(f"{INTERFACE}.Busy", {"what": self._job.what if self._job else ""})
+        return self._lock
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        lock = self._taken()
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def _text(parameters: Message, name: str) -> str:
+    value = parameters.get(name)
+    if not isinstance(value, str):
+        raise VarlinkError(INVALID_PARAMETER, {"parameter": name})
+    return value
