@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .tpms import SHA256, MalformedError
@@ -210,6 +211,18 @@ def parse_variable(data: bytes) -> Variable:
         raise MalformedError("a measured UEFI variable is not as long as it says")
     end = 32 + 2 * characters
     return Variable(data[:16], data[32:end].decode("utf-16-le", "replace"), data[end:])
+
+
+def variables(events: Iterable[FirmwareEvent]) -> dict[str, bytes]:
+    """The digest of each variable that the firmware measured into PCR 7, by its name."""
+    found = {}
+    for event in events:
+        if event.pcr == 7 and event.type == EV_EFI_VARIABLE_DRIVER_CONFIG:
+            try:
+                found[parse_variable(event.data).name] = event.digest
+            except MalformedError:
+                continue
+    return found
 
 
 def is_secure_boot_on(events: list[FirmwareEvent]) -> bool | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from ..errors import ConfigError, Finding
 from ..policy import phases
@@ -27,6 +28,7 @@ class Golden:
     version: str
     pcrs: dict[int, bytes]
     artefacts: tuple[Artefact, ...]
+    variables: Mapping[str, bytes] = field(default_factory=dict)  # digests of measured variables
 
 
 def parse_manifest(text: str | bytes, file: str = "manifest.json") -> Golden:
@@ -49,9 +51,13 @@ def parse_manifest(text: str | bytes, file: str = "manifest.json") -> Golden:
         artefacts.append(Artefact(phases.MACHINE_CONFIG, str(name), str(config["digest"])))
     else:
         problems.append("machine_config.digest is no sha256:<hex> digest")
+    known = manifest.get("variables", {})
+    if not isinstance(known, dict) or not all(_is_digest(f"sha256:{v}") for v in known.values()):
+        problems.append("variables holds something that is no SHA-256 value in hexadecimal")
     if problems:
         raise ConfigError([Finding(file, 1, problem) for problem in problems])
-    return Golden(str(manifest.get("version", "")), pcrs, tuple(artefacts))
+    variables = {name: bytes.fromhex(text) for name, text in known.items()}
+    return Golden(str(manifest.get("version", "")), pcrs, tuple(artefacts), variables)
 
 
 def _pcrs(table: object, problems: list[str]) -> dict[int, bytes]:

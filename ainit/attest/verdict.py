@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from enum import Enum
 
@@ -34,6 +35,7 @@ class State(Enum):
     MISSING = "missing"
     EXTRA = "extra"
     REFUSED = "refused"
+    ACCEPTED = "accepted"  # not the image's, and the policy accepts it
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,7 @@ class Facts:
     clock: ClockFact | None = None
     pcrs: tuple[PcrFact, ...] = ()
     artefacts: tuple[ArtefactFact, ...] = ()
+    version: str = ""  # of the image that the rest was held against
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,10 @@ class Verdict:
     def accepted(self) -> bool:
         """Does the evidence hold, and is the machine as it was built?"""
         return not self.findings
+
+    def with_findings(self, more: Iterable[Finding]) -> Verdict:
+        """The verdict with findings that rest on what the verifier remembers."""
+        return Verdict((*more, *self.findings), self.facts)
 
     def as_json(self) -> dict[str, object]:
         """The verdict as JSON values."""

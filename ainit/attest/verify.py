@@ -1,10 +1,10 @@
-"""The verifier: evidence and golden values in, one verdict with every finding out. Pure.
+"""The verifier: evidence and a policy in, one verdict with every finding out. Pure.
 
 What a verdict rests on, in this order: the AK is a restricted key (``keys``); it lives in the TPM
 of the EK (a credential that the caller made and the machine activated); the EK is certified by a
 trusted manufacturer; the AK signed the quote, over our nonce and our PCRs; the PCR values are the
 quoted ones; both logs lead to these values (``firmware``, ``measurements``); and values and
-artefacts are those that the build predicts.
+artefacts are those of an image that the policy accepts (``acceptance``).
 
 Leaves out revocation, and whether the TPM sits in the machine one means: pin
 ``facts.ek_fingerprint`` for that. clockInfo.safe is a fact, not a finding: it is "no" for some
@@ -21,22 +21,12 @@ from dataclasses import dataclass
 from cryptography.hazmat.primitives import hashes
 
 from ..policy import phases
-from . import firmware, measurements, pcrs
+from . import acceptance, firmware, measurements, pcrs
+from .acceptance import Policy
 from .evidence import FILES, Evidence
-from .golden import Golden
 from .keys import Attester, Findings, attester, check_attester, check_binding, check_endorsement
 from .tpms import SHA256, Clock, MalformedError, Quote, parse_quote
-from .verdict import ClockFact, Facts, PcrFact, Scope, State, Verdict
-
-_MEANING = {
-    4: "the boot loader or the kernel image",
-    7: "the Secure Boot keys or state",
-    9: "the command line that the kernel received",
-    11: "the kernel image's parts",
-    12: "the machine configuration",
-    13: "the models and policies",
-    14: "the agents",
-}
+from .verdict import ClockFact, Facts, Scope, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +48,7 @@ class Activation:
 class Trust:
     """What the verifier brings. ``nonce`` None leaves freshness unjudged (facts.fresh says so)."""
 
-    golden: Golden
+    policy: Policy
     manufacturers: bytes  # PEM certificates
     now: datetime.datetime
     nonce: bytes | None
@@ -84,11 +74,12 @@ def verify(evidence: Evidence, trust: Trust) -> Verdict:
     log = _check_log(evidence, values, start, findings)
     _check_boot(log, quote, findings)
     at_cap = log.replay(start, to_cap=True)
-    artefacts = tuple(measurements.compare(log, trust.golden.artefacts))
-    for artefact in artefacts:
-        if artefact.state is not State.MEASURED:
-            subject = f"{artefact.kind} {artefact.name}"
-            findings.machine(artefact.state.value, subject, measurements.describe(artefact))
+    policy = trust.policy
+    image = acceptance.find_image(values, policy, findings)
+    artefacts = acceptance.check_artefacts(log, image, policy, findings)
+    facts_of_pcrs = acceptance.check_pcrs(
+        values, at_cap, image, policy, artefacts, events, findings
+    )
     facts = Facts(
         nonce=quote.nonce.hex() if quote else "",
         fresh=None if trust.nonce is None else quote is not None and quote.nonce == trust.nonce,
@@ -99,7 +90,8 @@ def verify(evidence: Evidence, trust: Trust) -> Verdict:
         secure_boot=firmware.is_secure_boot_on(events),
         firmware_events=len(events),
         clock=_clock_fact(quote.clock) if quote else None,
-        pcrs=_compare_pcrs(values, at_cap, trust.golden, findings),
+        pcrs=facts_of_pcrs,
+        version=image.version,
         artefacts=artefacts,
     )
     ordered = sorted(findings.items, key=lambda finding: finding.scope is Scope.MACHINE)
@@ -269,29 +261,6 @@ def _check_boot(log: measurements.Log, quote: Quote | None, findings: Findings) 
         text = f"the TPM was started again since this boot began: {then} then, {now[0]} and"
         text = f"{text} {now[1]} now; its PCRs hold what somebody extended after that"
         findings.evidence("reset", findings.blame("log.cel", "quote.msg"), text)
-
-
-def _compare_pcrs(
-    values: dict[int, bytes], at_cap: dict[int, bytes], golden: Golden, findings: Findings
-) -> tuple[PcrFact, ...]:
-    facts = []
-    for pcr, value in values.items():
-        predicted = golden.pcrs.get(pcr)
-        reached = at_cap.get(pcr)
-        match = None if predicted is None else predicted in (value, reached)
-        if predicted is not None and not match:
-            text = f"{_MEANING[pcr]} differ from the build: {(reached or value).hex()} was reported"
-            findings.machine("golden", f"PCR {pcr}", f"{text}, {predicted.hex()} predicted")
-        facts.append(
-            PcrFact(
-                pcr,
-                predicted.hex() if predicted is not None else None,
-                reached.hex() if reached is not None else None,
-                value.hex(),
-                match,
-            )
-        )
-    return tuple(facts)
 
 
 def _clock_fact(clock: Clock) -> ClockFact:

@@ -15,6 +15,7 @@ from . import render
 from .base import TIMEOUT_SECONDS, Group, Settings
 
 if TYPE_CHECKING:
+    from ..attest.acceptance import Policy
     from ..attest.verdict import Verdict
 
 EVIDENCE_SECONDS = 60.0  # a TPM chip needs seconds for its primary keys
@@ -43,7 +44,7 @@ def attest() -> None:
 
     `evidence` asks the machine for a quote over a fresh nonce, with both event logs, and has its
     TPM recover a secret that shows quoting key and endorsement key to be in one TPM. `verify`
-    judges the result against the values that the build predicts.
+    judges the result by your policy, or against the values that one build predicts.
     """
 
 
@@ -81,55 +82,109 @@ def evidence(settings: Settings, directory: str, nonce: bytes | None) -> None:
 @attest.command()
 @click.argument("directory", metavar="DIR", type=click.Path(exists=True, file_okay=False))
 @click.option(
-    "--golden", required=True, metavar="FILE", type=click.Path(exists=True, dir_okay=False),
-    help="The build's manifest.json.",
-)  # fmt: skip
+    "--policy",
+    "policy_file",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False),
+    help="What is accepted: images, manufacturers, and what may be measured besides.",
+)
 @click.option(
-    "--ek-roots", required=True, metavar="FILE", type=click.Path(exists=True, dir_okay=False),
-    help="Certificates of trusted TPM manufacturers (PEM).",
-)  # fmt: skip
+    "--golden",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False),
+    help="In place of a policy: the build's manifest.json, and nothing besides.",
+)
 @click.option(
-    "--previous", metavar="DIR", type=click.Path(exists=True, file_okay=False),
-    help="Earlier evidence of the same TPM; its counters must not have gone back.",
-)  # fmt: skip
+    "--ek-roots",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False),
+    help="With --golden: certificates of trusted TPM manufacturers (PEM).",
+)
+@click.option(
+    "--register",
+    "register_directory",
+    metavar="DIR",
+    type=click.Path(file_okay=False),
+    help="Where accepted machines are remembered; made when missing.",
+)
+@click.option(
+    "--machine",
+    metavar="NAME",
+    help="With --register: which machine this is. Another TPM under its name is refused, and one"
+    " whose counters went back.",
+)
 @nonce_option
 @click.pass_context
 def verify(
     context: click.Context,
     directory: str,
-    golden: str,
-    ek_roots: str,
-    previous: str | None,
+    policy_file: str | None,
+    golden: str | None,
+    ek_roots: str | None,
+    register_directory: str | None,
+    machine: str | None,
     nonce: bytes | None,
 ) -> None:
     """Verify the evidence in DIR; exit 0 only when there is no finding.
 
     From DIR alone this shows that one TPM of a trusted manufacturer signed these values, and
-    whether they are the build's. That the quote is fresh, and that quoting key and endorsement
-    key are in one TPM, is shown only to whoever chose nonce and secret: trust `credential.json`
-    when you ran `evidence` yourself and DIR stayed yours; otherwise run `evidence` again.
+    whether they are accepted. That the quote is fresh, and that quoting key and endorsement key
+    are in one TPM, is shown only to whoever chose nonce and secret: trust `credential.json` when
+    you ran `evidence` yourself and DIR stayed yours; otherwise run `evidence` again.
     """
     from ..attest.directory import load, load_record
-    from ..attest.golden import parse_manifest
+    from ..attest.register import Register
     from ..attest.verify import Trust
     from ..attest.verify import verify as judge
 
+    policy, manufacturers = _accepted(policy_file, golden, ek_roots)
+    if bool(machine) != bool(register_directory):
+        raise click.UsageError("--machine and --register go together")
+    register = Register(register_directory) if register_directory else None
+    known = register.known(machine) if register and machine else None
     record = load_record(directory)
     kept_nonce, activation = record or (None, None)
+    now = datetime.datetime.now(datetime.UTC)
     trust = Trust(
-        golden=parse_manifest(_bytes(golden), golden),
-        manufacturers=_bytes(ek_roots),
-        now=datetime.datetime.now(datetime.UTC),
+        policy=policy,
+        manufacturers=manufacturers,
+        now=now,
         nonce=nonce if nonce is not None else kept_nonce,
         activation=activation,
-        previous=load(previous).quote_msg if previous else None,
+        previous=bytes.fromhex(known.quote) if known else None,
     )
-    verdict = judge(load(directory), trust)
+    evidence = load(directory)
+    verdict = judge(evidence, trust)
+    if register and machine:
+        verdict = verdict.with_findings(register.objections(machine, verdict))
+        if verdict.accepted:
+            register.accept(machine, verdict, evidence.quote_msg, now)
     if context.ensure_object(Settings).json:
         render.as_json(verdict.as_json())
     else:
         show(verdict, os.path.abspath(directory))
     context.exit(0 if verdict.accepted else 1)
+
+
+def _accepted(
+    policy_file: str | None, golden: str | None, ek_roots: str | None
+) -> tuple[Policy, bytes]:
+    """The policy, and the certificates of manufacturers, that the options name."""
+    from ..attest import policy_file as files
+    from ..attest.acceptance import Policy
+    from ..attest.golden import parse_manifest
+
+    if policy_file and not golden and not ek_roots:
+        folder = os.path.dirname(os.path.abspath(policy_file))
+        found = files.load(
+            _bytes(policy_file).decode("utf-8", "replace"),
+            policy_file,
+            lambda name: _bytes(os.path.join(folder, name)),
+        )
+        return found.policy, found.manufacturers
+    if golden and ek_roots and not policy_file:
+        return Policy((parse_manifest(_bytes(golden), golden),)), _bytes(ek_roots)
+    raise click.UsageError("give --policy, or --golden and --ek-roots")
 
 
 def _bytes(path: str) -> bytes:
@@ -170,6 +225,7 @@ def show(verdict: Verdict, title: str) -> None:
     render.facts(
         [
             ("evidence", title),
+            ("held against", f"image {facts.version}"),
             ("Secure Boot", _word(facts.secure_boot, "on", "off", "unknown")),
             ("endorsement key", f"{facts.ek_issuer}, certificate {_short(facts.ek_fingerprint)}"),
             ("same TPM", _word(facts.activated, "yes, challenged", "NO", "not challenged")),

@@ -154,7 +154,7 @@ def assemble(inputs: Inputs, out: Path, *, sign: bool = True) -> dict[str, objec
     manifest = describe(inputs, tree)
     if sign:
         _sign_and_install(inputs, tree, uki, out)
-        manifest["pcrs"] = predict(inputs, manifest, out)
+        manifest |= predict(inputs, manifest, out)
     listed = [out / name for name in LISTED if (out / name).exists()]
     manifest["files"] = {
         path.name: {"sha256": sha256_file(path), "size": path.stat().st_size} for path in listed
@@ -230,8 +230,8 @@ def describe(inputs: Inputs, tree: HashTree) -> dict[str, object]:
     }
 
 
-def predict(inputs: Inputs, manifest: dict[str, object], out: Path) -> dict[str, str]:
-    """Return the PCR values to expect from this image under the firmware that `make run` uses."""
+def predict(inputs: Inputs, manifest: dict[str, object], out: Path) -> dict[str, object]:
+    """What this image has measured under the firmware that `make run` uses: PCRs and variables."""
     with published(out / ".boot-set.json") as file:
         file.write_text(json.dumps(manifest))
     command = [str(SECUREBOOT / "predict"), "--loader", str(out / inputs.loader)]

@@ -17,6 +17,7 @@ from typing import Any
 
 from rich.console import Console
 
+from ainit.attest.acceptance import Policy
 from ainit.attest.directory import load, load_record, save
 from ainit.attest.enrol import enrol
 from ainit.attest.evidence import FILES
@@ -95,7 +96,7 @@ def attest(machine: Machine, directory: Path | None = None) -> Verdict:
 def trust_in(machine: Machine, nonce: bytes, activation: Activation) -> Trust:
     """What the host brings to judge this machine's evidence."""
     return Trust(
-        golden=parse_manifest((machine.image / "manifest.json").read_bytes()),
+        policy=Policy((parse_manifest((machine.image / "manifest.json").read_bytes()),)),
         manufacturers=machine.tpm_root.read_bytes(),
         now=datetime.datetime.now(datetime.UTC),
         nonce=nonce,

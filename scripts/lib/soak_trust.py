@@ -1,9 +1,9 @@
 """Two million changed pieces of evidence, none of which the verifier may accept or fail at.
 
 Half of them are bytes changed in transit, half are structures changed and signed anew with the AK
-that was challenged (``tests.contract.attacks.mutations``). A batch has a seed, so that one is repeated
-by its number. What was done is kept with the verifier that did it. The machine whose evidence is
-changed has an EMULATED TPM.
+that was challenged (``tests.contract.attacks.mutations``). A batch has a seed, so that one is
+repeated by its number. What was done is kept with the verifier that did it. The machine whose
+evidence is changed has an EMULATED TPM.
 
     status = main(minutes=30, wanted=2_000_000)
 """

@@ -112,13 +112,22 @@ def policy_events(variables: Mapping[str, bytes], authority: bytes) -> list[byte
     """
     if variables.get("SecureBootEnable") != b"\1":
         raise HostError("Secure Boot is off in the variable store")
-    # The firmware derives SecureBoot at every start from SecureBootEnable and PK.
-    state = {**variables, "SecureBoot": b"\1"}
-    measured = [
-        variable_data(name, owner, state.get(name, b"")) for name, owner in POLICY_VARIABLES
-    ]
+    measured = policy_variables(variables)
     vouching = variable_data("db", SECURITY, signature_entry(variables.get("db", b""), authority))
     return [*map(_sha256, measured), _sha256(SEPARATOR), _sha256(vouching)]
+
+
+def policy_variables(variables: Mapping[str, bytes]) -> list[bytes]:
+    """UEFI_VARIABLE_DATA of what decides whom the firmware trusts, in the order of measuring."""
+    # The firmware derives SecureBoot at every start from SecureBootEnable and PK.
+    state = {**variables, "SecureBoot": b"\1"}
+    return [variable_data(name, owner, state.get(name, b"")) for name, owner in POLICY_VARIABLES]
+
+
+def predict_variables(variables: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The digest of each variable of PCR 7, so that a verifier can name the one that differs."""
+    events = policy_variables(variables)
+    return {name: _sha256(data) for (name, _), data in zip(POLICY_VARIABLES, events, strict=True)}
 
 
 def kernel_events(sections: Mapping[str, bytes]) -> list[bytes]:

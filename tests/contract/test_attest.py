@@ -150,9 +150,38 @@ def test_an_altered_record_of_asking_is_named(
     assert "credential.json" in capsys.readouterr().err
 
 
-def test_earlier_evidence_of_the_same_tpm(evidence: Path, trust: list[str]) -> None:
-    options = [*trust, "--previous", str(evidence)]
+def test_a_machine_that_was_accepted_is_known(
+    evidence: Path, trust: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = [*trust, "--register", str(tmp_path / "register"), "--machine", "rack-7"]
     assert main(["attest", "verify", str(evidence), *options]) == 0
+    (known,) = (tmp_path / "register/machines").iterdir()
+    assert known.name == "rack-7.json"
+    assert main(["attest", "verify", str(evidence), *options]) == 0
+    record = json.loads(known.read_text())
+    known.write_text(json.dumps({**record, "ak": "00" * 34}))
+    capsys.readouterr()
+    assert main(["attest", "verify", str(evidence), *options]) == 1
+    assert "another attestation key than before" in capsys.readouterr().out
+
+
+def test_a_policy_in_place_of_one_build(evidence: Path, trust: list[str], tmp_path: Path) -> None:
+    _, golden, _, roots = trust
+    policy = tmp_path / "policy.toml"
+    text = f'manufacturers = ["{roots}"]\n[images]\nmanifests = ["{golden}"]\n'
+    policy.write_text(text)
+    assert main(["attest", "verify", str(evidence), "--policy", str(policy)]) == 0
+    policy.write_text(f'{text}floor = "99"\n')
+    assert main(["attest", "verify", str(evidence), "--policy", str(policy)]) == 1
+
+
+@pytest.mark.parametrize(
+    "options", [[], ["--golden", "{file}"], ["--policy", "{file}", "--golden", "{file}"]]
+)
+def test_a_verdict_needs_one_policy(evidence: Path, options: list[str]) -> None:
+    file = str(evidence / "nonce")
+    given = [option.format(file=file) for option in options]
+    assert main(["attest", "verify", str(evidence), *given]) == 2
 
 
 def test_a_given_nonce_is_quoted(control: str, tmp_path: Path) -> None:

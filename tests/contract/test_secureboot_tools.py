@@ -92,7 +92,9 @@ def test_the_verbs_from_nothing_to_a_prediction(image: Path, tmp_path: Path) -> 
     artefacts = ["--loader", signed, "--uki", signed, "--variables", store, "--keys", keys]
     predicted = verb("predict", *artefacts)
     assert predicted.stderr == ""
-    assert json.loads(predicted.stdout).keys() == {"4", "7", "9", "11"}
+    found = json.loads(predicted.stdout)
+    assert found["pcrs"].keys() == {"4", "7", "9", "11"}
+    assert found["variables"].keys() == {"SecureBoot", "PK", "KEK", "db", "dbx"}
     unsigned = verb("predict", "--loader", image, *artefacts[2:])
     assert (unsigned.returncode, unsigned.stdout) == (1, "")
     assert "must be signed" in unsigned.stderr

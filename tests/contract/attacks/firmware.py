@@ -27,9 +27,10 @@ def told_without(ground: Ground, pcrs: set[int], booted: list[Entry], log: list[
     ground.machine.firmware_log.write_bytes(firmware_log.write(log))
     answer = ground.machine.enrol()
     trust = ground.machine.trust(answer)
-    left = {pcr: value for pcr, value in trust.golden.pcrs.items() if pcr not in pcrs}
-    golden = replace(trust.golden, pcrs=left)
-    return verify(answer.evidence, replace(trust, golden=golden)).accepted
+    left = {pcr: value for pcr, value in trust.policy.images[0].pcrs.items() if pcr not in pcrs}
+    golden = replace(trust.policy.images[0], pcrs=left)
+    policy = replace(trust.policy, images=(golden,))
+    return verify(answer.evidence, replace(trust, policy=policy)).accepted
 
 
 DRIVER = Entry(2, 0x80000004, b"an option ROM", b"\x66" * 32)

@@ -72,8 +72,11 @@ def told(
         ground.machine.log.write_bytes(first + b"\n" + log)
     answer = ground.machine.enrol()
     trust = ground.machine.trust(answer)
-    golden = replace(trust.golden, pcrs={pcr: trust.golden.pcrs[pcr] for pcr in predicted})
-    return verify(answer.evidence, replace(trust, golden=golden)).accepted
+    golden = replace(
+        trust.policy.images[0], pcrs={pcr: trust.policy.images[0].pcrs[pcr] for pcr in predicted}
+    )
+    policy = replace(trust.policy, images=(golden,))
+    return verify(answer.evidence, replace(trust, policy=policy)).accepted
 
 
 def written(events: list[Event]) -> bytes:

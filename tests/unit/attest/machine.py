@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from ainit.attest.acceptance import Policy
 from ainit.attest.enrol import Enrolment, enrol
 from ainit.attest.evidence import FILES, Evidence
 from ainit.attest.golden import Golden, parse_manifest
@@ -137,7 +138,7 @@ class Machine:
 
     def trust(self, enrolment: Enrolment) -> Trust:
         return Trust(
-            golden=golden(),
+            policy=Policy((golden(),)),
             manufacturers=self.tpm.manufacturers,
             now=datetime.datetime.now(datetime.UTC),
             nonce=enrolment.nonce,
