@@ -50,8 +50,13 @@ class Supervisor:
         self.order = Order(self.units, self.states, effects, journal)
 
     def resume(self, records: Mapping[str, Record], intent: str) -> list[str]:
-        """Go on from a journal. Returns the names of units that the plan no longer has."""
+        """Go on from a journal. Returns the names of units that the plan no longer has.
+
+        Nothing is started but what was being started, before all of it is known: the memory that
+        tells of the process of ``intent`` has room for one.
+        """
         vanished = []
+        self._running = True
         for name, record in records.items():
             if name in self.units:
                 self.states[name] = State.from_record(record)
@@ -75,6 +80,7 @@ class Supervisor:
                 event.left = self._cgroups.populated(name)
                 self.post(name, event)
         self._find_main()
+        self._running = False
         return vanished
 
     def _redo(self, unit: Unit, state: State, intended: bool) -> None:

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
+from ainit.pid1.supervisor import Supervisor
 from ainit.policy import plan
 from ainit.policy import state as life
 from ainit.policy.plan import Record, Unit
-from ainit.policy.state import State
+from ainit.policy.state import Event, State
 from tests.support.notebook import Notebook
 from tests.support.units import make_unit
 from tests.unit.pid1.world import Fault, World, install, notify
@@ -356,3 +357,40 @@ def test_whoever_takes_over_tells_the_others_what_is_up(monkeypatch: pytest.Monk
     seen.clear()
     world.again()
     assert seen == [("a", life.READY, life.INACTIVE)]
+
+
+@pytest.mark.parametrize("born", [True, False])
+def test_what_comes_up_meanwhile_is_not_taken_for_the_process_that_was_being_started(
+    monkeypatch: pytest.MonkeyPatch, born: bool
+) -> None:
+    """PID 1 fails as it starts one unit; whoever takes over learns of something else first that
+    lets another unit go, and the kernel writes that one's pid into the same memory.
+    """
+    units = [make_unit("agent", gpu_profile="1g.10gb"), make_unit("other"), make_unit("careful")]
+    world = install(World(units), monkeypatch)
+    effects = world.supervisor._effects
+    spawn = effects.spawn
+
+    def fails(unit: Unit, gpu: Record | None) -> tuple[int, int]:
+        if born:
+            spawn(unit, gpu)
+        raise Fault
+
+    effects.spawn = fails
+    world.ask("agent", life.START)
+    with pytest.raises(Fault):
+        world.ask("careful", life.START)
+    world.journal.put("begun", True)
+    world.no_gpu = "no memory for a question"
+    supervise = world._supervisor
+
+    def supervisor() -> Supervisor:
+        made = supervise()
+        made.post("other", Event(life.START))
+        return made
+
+    monkeypatch.setattr(world, "_supervisor", supervisor)
+    world.again()
+    for name in ("other", "careful"):
+        (one,) = world.members(name)
+        assert world.pid(name) == one.pid
