@@ -161,6 +161,8 @@ def assemble(inputs: Inputs, out: Path, *, sign: bool = True) -> dict[str, objec
     }
     with published(out / MANIFEST) as file:
         file.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+    if sign:
+        run([str(SECUREBOOT / "vouch"), str(out / MANIFEST)])
     stamps.write(out)
     return manifest
 

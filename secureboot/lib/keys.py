@@ -1,10 +1,11 @@
-"""The keys of a build: Secure Boot's three (PK, KEK, db) and the publisher's for models.
+"""The keys of a build: Secure Boot's three (PK, KEK, db), the publisher's for models, and the
+release key for what a build predicts.
 
 A key is made once and never overwritten: a machine in the field trusts it for ever. What is missing
 is added, so an interrupted run is simply run again. Certificates follow from their key alone (fixed
 dates, serial number from the key), so losing one loses nothing and PCR 7 does not change.
 
-RSA-2048 because that is what every UEFI firmware accepts; P-256 for models, whose verifier is ours.
+RSA-2048 because that is what every UEFI firmware accepts; P-256 where the verifier is ours.
 
     keys = KeySet(BUILD / "keys"); generate(keys, "development")
 """
@@ -57,6 +58,16 @@ class KeySet:
         return self.directory / "publisher.pub.pem"
 
     @property
+    def release(self) -> Path:
+        """The private key that manifests are signed with, PEM."""
+        return self.directory / "release.pem"
+
+    @property
+    def release_public(self) -> Path:
+        """What verifiers need to believe a manifest, PEM."""
+        return self.directory / "release.pub.pem"
+
+    @property
     def owner_file(self) -> Path:
         """The GUID that marks our entries in the signature databases."""
         return self.directory / "owner.guid"
@@ -76,6 +87,7 @@ class KeySet:
     def require(self) -> None:
         """Raise HostError naming whatever is missing."""
         wanted = [self.owner_file, self.publisher, self.publisher_public]
+        wanted += [self.release, self.release_public]
         wanted += [path(role) for role in ROLES for path in (self.private, self.certificate)]
         if missing := [path.name for path in wanted if not path.exists()]:
             raise HostError(
@@ -94,6 +106,8 @@ def generate(keys: KeySet, label: str) -> list[Path]:
         *((keys.certificate(role), partial(_certificate_pem, keys, role, label)) for role in ROLES),
         (keys.publisher, _p256_pem),
         (keys.publisher_public, partial(_public_pem, keys.publisher)),
+        (keys.release, _p256_pem),
+        (keys.release_public, partial(_public_pem, keys.release)),
         (keys.owner_file, f"{uuid.uuid4()}\n".encode),
     ]
     keys.directory.mkdir(parents=True, exist_ok=True)
@@ -107,6 +121,14 @@ def generate(keys: KeySet, label: str) -> list[Path]:
                     temporary.write_bytes(make())
                 made.append(path)
     return made
+
+
+def vouch(keys: KeySet, data: bytes) -> bytes:
+    """The release key's signature over ``data``: ECDSA with SHA-256, DER, as openssl-dgst(1)."""
+    key = serialization.load_pem_private_key(keys.release.read_bytes(), password=None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise HostError(f"{keys.release}: not an elliptic-curve key")
+    return key.sign(data, ec.ECDSA(hashes.SHA256()))
 
 
 def _rsa_pem() -> bytes:

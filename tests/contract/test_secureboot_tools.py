@@ -95,6 +95,13 @@ def test_the_verbs_from_nothing_to_a_prediction(image: Path, tmp_path: Path) -> 
     found = json.loads(predicted.stdout)
     assert found["pcrs"].keys() == {"4", "7", "9", "11"}
     assert found["variables"].keys() == {"SecureBoot", "PK", "KEK", "db", "dbx"}
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text(predicted.stdout)
+    assert verb("vouch", "--keys", keys, manifest).returncode == 0
+    check = ["openssl", "dgst", "-sha256", "-verify", str(keys / "release.pub.pem")]
+    check += ["-signature", f"{manifest}.sig", str(manifest)]
+    checked = subprocess.run(check, capture_output=True, text=True, timeout=60, check=False)
+    assert "Verified OK" in checked.stdout
     unsigned = verb("predict", "--loader", image, *artefacts[2:])
     assert (unsigned.returncode, unsigned.stdout) == (1, "")
     assert "must be signed" in unsigned.stderr
