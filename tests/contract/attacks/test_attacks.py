@@ -10,10 +10,10 @@ import pytest
 from ainit.attest.enrol import Enrolment
 from tests.unit.attest.machine import Machine
 
-from . import firmware, keys, logs, quotes
+from . import firmware, keys, logs, quotes, store
 from .attack import CATALOGUE, Attack, Ground
 
-MODULES = (firmware, keys, logs, quotes)
+MODULES = (firmware, keys, logs, quotes, store)
 LEAST = 60
 
 
