@@ -1,7 +1,7 @@
 # What people run. Every target calls one script of scripts/; `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-image image extension shell bench-boot bench-image bench-supervisor soak-supervisor soak-trust lint
+.PHONY: help run test test-image image extension shell bench-boot bench-image bench-supervisor bench-trust soak-supervisor soak-trust lint
 .PHONY: fuzz relock buildroot buildroot-check buildroot-licences buildroot-cve clean
 
 # Make hands what is set on its command line on in the environment: scripts/test reads BUILDROOT there.
@@ -45,6 +45,9 @@ bench-supervisor: ## measure ainit beside systemd, s6, runit, finit and supervis
 
 soak-supervisor: ## long tests of PID 1: faults at every line (MINUTES=60, FAULTS=10000, RESUME=1; STAGES="faults syscalls endurance mutants hostile")
 	@scripts/soak-supervisor $(if $(MINUTES),--minutes '$(MINUTES)') $(if $(FAULTS),--faults '$(FAULTS)') $(if $(RESUME),--resume) $(STAGES)
+
+bench-trust: ## attacks that are withstood, honest machines that are accepted
+	@scripts/bench-trust
 
 soak-trust: ## long test of the verifier: two million changed pieces of evidence (MINUTES=60, MUTATIONS=2000000)
 	@scripts/soak-trust $(if $(MINUTES),--minutes '$(MINUTES)') $(if $(MUTATIONS),--mutations '$(MUTATIONS)')

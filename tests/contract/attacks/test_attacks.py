@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from lib import trust_attacks
 
 from ainit.attest.enrol import Enrolment
 from tests.unit.attest.machine import Machine
@@ -36,3 +37,10 @@ def test_there_are_enough_and_each_says_what_it_does() -> None:
     tales = [attack.tale for attack in CATALOGUE.values()]
     assert all(re.fullmatch(r"[A-Z].*[.?]", tale) for tale in tales)
     assert len(set(tales)) == len(tales)
+
+
+def test_the_document_has_them_all() -> None:
+    assert trust_attacks.DOCUMENT.read_text() == trust_attacks.document()
+    assert sorted(trust_attacks.PARTS) == sorted(
+        module.__name__.rpartition(".")[2] for module in MODULES
+    )
