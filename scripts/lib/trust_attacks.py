@@ -22,11 +22,11 @@ PARTS = {
 _BEGIN = """\
 # Attacks
 
-Each of these is a program in `tests/contract/attacks` that forges something. It is run twice: against what
-AINOS ships, which must not believe it, and against the same without the one check in the last column, which
-must. So every check is shown to be needed, and every forgery to be flawless but for that one thing. `make
-bench-trust` counts them. TPMs are emulated (swtpm), fs-verity in the store's attacks is a fake; the kernel's
-own is in `tests/qemu`.
+Each of these is a program in `tests/contract/attacks` that forges something. It is run twice:
+against what AINOS ships, which must not believe it, and against the same without the one check in
+the last column, which must. So every check is shown to be needed, and every forgery to be flawless
+but for that one thing. `make bench-trust` counts them. TPMs are emulated (swtpm), fs-verity in the
+store's attacks is a fake; the kernel's own is in `tests/qemu`.
 """
 
 

@@ -210,3 +210,11 @@ def test_which_boot_it_is_goes_into_a_pcr_that_nobody_predicts() -> None:
     assert event.pcr == 15
     assert event.pcr not in phases.CAPPED
     assert phases.parse(event.record(0), 0).content == event.content
+
+
+def test_a_log_that_begins_with_its_boot_replays_for_ever() -> None:
+    lines = (DATA / "measurements-boot.cel").read_text(encoding="ascii").splitlines()
+    assert phases.replay([json.loads(line) for line in lines])[15].hex() == GOLDEN_PCR_15
+
+
+GOLDEN_PCR_15 = "1a042d661c455d4dac189c7b577e2e67778491368d067c34eef8cf27426bbfdd"
