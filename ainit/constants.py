@@ -17,6 +17,7 @@ MACHINE = CONFIG + "/machine.toml"
 MODELS = STATE + "/models"
 
 TIMERS = STATE + "/timers"
+KEYLIME = STATE + "/keylime"
 
 # Runtime files.
 RUNTIME = "/run/ainit"
@@ -40,11 +41,13 @@ PREVIOUS_PLAN = RUNTIME + "/plan.previous.json"
 CGROUP_ROOT = "/sys/fs/cgroup"
 SERVICE_SLICE = "ainos"
 
-# PCR use (docs/adr/0003-pcr-use.md). 16 and 23 can be reset from software and are never used.
+# PCR use (docs/adr/0003-pcr-use.md). 16 and 23 can be reset from software and prove nothing about
+# the boot; 16 is used only where Keylime's protocol binds its data there.
 PCR_MACHINE = 12
 PCR_MODELS = 13
 PCR_AGENTS = 14
 PCR_IDENTITY = 15
+PCR_KEYLIME = 16
 TPM_DEVICE = "/dev/tpmrm0"
 
 # Limits.

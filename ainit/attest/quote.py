@@ -23,8 +23,11 @@ from tpm2_pytss import (
     TPM2B_ID_OBJECT,
     TPM2B_PUBLIC,
     TPM2B_SENSITIVE_CREATE,
+    TPML_DIGEST_VALUES,
     TPML_PCR_SELECTION,
+    TPMT_HA,
     TPMT_SYM_DEF,
+    TPMU_HA,
     TSS2_Exception,
 )
 
@@ -68,6 +71,14 @@ class AttestationTpm:
                 raise TpmError(f"the TPM has no SHA-256 bank for the PCRs {part}")
             values.update(zip(part, found, strict=True))
         return values
+
+    def bind(self, pcr: int, digest: bytes) -> None:
+        """Reset a PCR that software can reset, and extend this SHA-256 digest into it."""
+        handle = ESYS_TR(ESYS_TR.PCR0 + pcr)
+        value = TPMT_HA(hashAlg=TPM2_ALG.SHA256, digest=TPMU_HA(sha256=digest))
+        with _wrapped(f"binding data in PCR {pcr}"):
+            self._esys.pcr_reset(handle)
+            self._esys.pcr_extend(handle, TPML_DIGEST_VALUES([value]))
 
     def endorsement(self) -> tuple[bytes, bytes]:
         """The EK as TPM2B_PUBLIC, and its certificate (DER; empty when the TPM holds none)."""

@@ -187,6 +187,19 @@ def _accepted(
     raise click.UsageError("give --policy, or --golden and --ek-roots")
 
 
+@attest.command("keylime-policy")
+@click.argument("manifest", metavar="FILE", type=click.Path(exists=True, dir_okay=False))
+def keylime_policy(manifest: str) -> None:
+    """Print the tpm_policy for Keylime from the build's manifest.json.
+
+    Give it to `keylime_tenant -c add --tpm_policy "$(ainitctl attest keylime-policy FILE)"`.
+    """
+    from ..attest.golden import parse_manifest
+    from ..keylime.policy import tpm_policy
+
+    render.as_json(tpm_policy(parse_manifest(_bytes(manifest), manifest)))
+
+
 def _bytes(path: str) -> bytes:
     with open(path, "rb") as file:
         return file.read()

@@ -50,13 +50,9 @@ class Supervisor:
         self.order = Order(self.units, self.states, effects, journal)
 
     def resume(self, records: Mapping[str, Record], intent: str) -> list[str]:
-        """Go on from a journal. Returns the names of units that the plan no longer has.
-
-        Nothing is started but what was being started, before all of it is known: the memory that
-        tells of the process of ``intent`` has room for one.
-        """
+        """Go on from a journal. Returns the names of units that the plan no longer has."""
         vanished = []
-        self._running = True
+        self._running = True  # the cell holds the pid of ``intent``: nobody else is born before
         for name, record in records.items():
             if name in self.units:
                 self.states[name] = State.from_record(record)
@@ -162,16 +158,14 @@ class Supervisor:
         """Whether units wait for the next turn to start."""
         return bool(self._later)
 
-    def exited(self, pid: int, status: int) -> bool:
-        """A child died. False when it was no main process, but an orphan."""
-        name = self._pids.get(pid)
-        if name is None:
-            self._find_main()
-        else:
+    def exited(self, pid: int, status: int) -> None:
+        """A child died: a main process, or an orphan."""
+        if name := self._pids.get(pid):
             unit, state, is_probe = self.units[name], self.states[name], self._effects.is_probe
             self.post(name, deaths.event(unit, state, pid, status, self._cgroups, is_probe))
+        else:
+            self._find_main()
         self.run()
-        return name is not None
 
     def emptied(self, name: str) -> None:
         """The cgroup of a unit may have become empty."""

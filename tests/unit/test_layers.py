@@ -30,6 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "pid1", "sched", "attest", "store", "net", "devices", "bridge", "ota", "crash", "log",
         "metrics",
     ),
+    ("keylime",),  # speaks for attest
     ("cli",),
 )  # fmt: skip
 RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row}
@@ -37,7 +38,7 @@ RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row}
 # A package from outside the standard library, and the only modules (or packages) that import it.
 OWNERS: dict[str, tuple[str, ...]] = {
     "click": ("ainit.cli",),
-    "cryptography": ("ainit.attest", "ainit.store"),
+    "cryptography": ("ainit.attest", "ainit.keylime.identity", "ainit.store"),
     "numpy": ("ainit.sched.onnx",),
     "onnxruntime": ("ainit.sched.onnx",),
     "pynvml": ("ainit.sched.nvml",),
@@ -50,7 +51,10 @@ OWNERS: dict[str, tuple[str, ...]] = {
 STDLIB = sys.stdlib_module_names | {"ainit", "_sha2"}  # _sha2: the guest's name of _sha256
 
 # Modules that decide: values in, values out.
-PURE = ("ainit.policy", "ainit.attest.verify", "ainit.sched.place")
+PURE = (
+    "ainit.policy", "ainit.attest.verify", "ainit.keylime.policy", "ainit.keylime.protocol",
+    "ainit.sched.place",
+)  # fmt: skip
 IMPURE = {
     "asyncio", "ctypes", "io", "os", "pathlib", "random", "secrets", "select", "selectors",
     "shutil", "signal", "socket", "subprocess", "tempfile", "threading", "time", "urllib",
@@ -119,6 +123,8 @@ def allowed(source: str, target: str) -> bool:
         return False
     if here == "cli" and RANK[there] == RANK["attest"]:
         return within(target, ("ainit.attest",)) and not within(target, ("ainit.attest.quote",))
+    if (here, there) == ("cli", "keylime"):
+        return within(target, ("ainit.keylime.policy",))
     return RANK[there] < RANK[here]
 
 

@@ -149,9 +149,10 @@ def test_the_examples_of_the_guide_are_right() -> None:
         "[service]": lambda text: config.unit(text, "guide", "weather")[1],
         "[agent]": lambda text: config.agent(text, "guide", "filetype", "")[1],
         "[machine]": lambda text: config.machine(text, "guide")[1],
+        "[publishers.acme]": lambda text: config.machine(text, "guide")[1],
     }
     assert len(examples) == len(checks)
-    assert [checks[text.split("\n")[0]](text) for text in examples] == [[], [], []]
+    assert [checks[text.split("\n")[0]](text) for text in examples] == [[]] * len(checks)
 
 
 def test_the_guide_lists_every_fault() -> None:

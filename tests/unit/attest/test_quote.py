@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 from pathlib import Path
 
@@ -157,3 +158,19 @@ def test_a_quote_over_no_pcr(tpm: Swtpm) -> None:
 def test_no_tpm_is_an_error_of_ours(tmp_path: Path) -> None:
     with pytest.raises(TpmError, match="no TPM"):
         AttestationTpm(f"swtpm:path={tmp_path}/nobody")
+
+
+def test_data_is_bound_in_a_pcr_that_software_resets(honest: Honest) -> None:
+    with AttestationTpm(honest[0].tpm.tcti) as tpm:
+        for letter in (b"a", b"b"):  # the second time as if there had been no first
+            tpm.bind(16, letter * 32)
+            expected = hashlib.sha256(bytes(32) + letter * 32).digest()
+            assert tpm.pcr_values([16]) == {16: expected}
+
+
+def test_a_pcr_of_the_boot_cannot_be_bound_anew(honest: Honest) -> None:
+    with AttestationTpm(honest[0].tpm.tcti) as tpm:
+        before = tpm.pcr_values([14])
+        with pytest.raises(TpmError):
+            tpm.bind(14, bytes(32))
+        assert tpm.pcr_values([14]) == before

@@ -388,7 +388,7 @@ def test_a_gpu_that_comes_after_the_stop_is_given_back(make: Make) -> None:
 def test_an_orphan_means_nothing(make: Make) -> None:
     world = started(make, make_unit("a"))
     before = [state.to_record() for state in world.supervisor.states.values()]
-    assert not world.supervisor.exited(4_000_000, 1)
+    world.supervisor.exited(4_000_000, 1)
     assert [state.to_record() for state in world.supervisor.states.values()] == before
 
 
