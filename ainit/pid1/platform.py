@@ -11,7 +11,7 @@ import time
 from .. import constants
 from ..errors import RefusedError
 from ..linux import block, efi, kmsg, libc, process
-from . import loop, mounts
+from . import loop, mounts, settings
 from .facts import Facts
 from .journal import Journal
 from .measure import Measurements
@@ -26,27 +26,14 @@ _COMMANDS = {
 _DYING_SECONDS = 5.0
 
 
-# A queue of datagrams holds ten by default: one unit's flood would keep the others unheard.
-_NOTIFICATIONS_QUEUED = ("/proc/sys/net/unix/max_dgram_qlen", "1024")
-
-
-def _set(setting: tuple[str, str]) -> None:
-    path, value = setting
-    try:
-        with open(path, "w", encoding="ascii") as file:
-            file.write(value)
-    except OSError as error:
-        kmsg.log(f"{path} cannot be set to {value}: {error.strerror}", kmsg.WARNING)
-
-
 class Platform:
     """A real machine."""
 
     def prepare(self) -> None:
-        """The early mounts."""
+        """The early mounts, and the kernel's settings."""
         for line in mounts.early():
             kmsg.log(f"not mounted: {line}", kmsg.WARNING)
-        _set(_NOTIFICATIONS_QUEUED)
+        settings.apply()
         libc.reboot(libc.RB_DISABLE_CAD)  # the keys become a signal, and that an orderly reboot
 
     def measurements(self, journal: Journal) -> Measurements:
