@@ -10,9 +10,14 @@ from typing import Any
 import pytest
 from lib import drive
 from lib.machine import Machine
+from lib.process import wait_until
 from lib.scenario import healthy
 
+from ainit.pid1 import settings
 from ainit.policy import phases
+from tests.qemu import story
+
+DEADLINE_S = story.STEER_DEADLINE_S
 
 Data = dict[str, Any]
 
@@ -72,9 +77,35 @@ def test_the_log_replays_to_the_tpm(attested: tuple[Data, Path]) -> None:
     measurements = report["measurements"]
     replayed = phases.replay(measurements["records"])
     assert {str(pcr): value.hex() for pcr, value in replayed.items()} == {
-        pcr: measurements["pcrs"][pcr] for pcr in ("12", "13", "14")
+        pcr: measurements["pcrs"][pcr] for pcr in ("12", "13", "14", "15")
     }
     assert len(measurements["records"]) <= phases.BOOT_EXTENDS_MAX
+    assert measurements["records"][0]["content"]["type"] == phases.BOOT
+
+
+def test_a_model_is_read_and_verified_again_when_asked(booted: Machine) -> None:
+    call = booted.call
+    job = call("org.ainos.Store.Verify", {"name": "magika"})["job"]
+    assert wait_until(lambda: call("org.ainos.Store.Job")["job"]["finished"], DEADLINE_S)
+    done = call("org.ainos.Store.Job")["job"]
+    assert (done["id"], done["name"], done["reason"]) == (job["id"], "magika", "")
+    assert call("org.ainos.Store.Collect") == {"objects": 0, "bytes": 0}
+
+
+def test_a_model_that_nobody_signed_is_not_added(booted: Machine) -> None:
+    call = booted.call
+    call("org.ainos.Store.Add", {"source": "/usr/lib/ainos"})
+    assert wait_until(lambda: call("org.ainos.Store.Job")["job"]["finished"], DEADLINE_S)
+    assert call("org.ainos.Store.Job")["job"]["reason"] == "record.json is missing"
+
+
+def test_the_kernel_is_set_as_the_table_says(booted: Machine) -> None:
+    lacking = {"vm/unprivileged_userfaultfd"}  # a kernel without userfaultfd(2)
+    names = [name for name, _, _ in settings.TABLE]
+    script = " ".join(f"/proc/sys/{name}" for name in names)
+    found = story.in_shell(booted, f"for f in {script}; do cat $f 2>/dev/null || echo lacks; done")
+    wanted = {name: "lacks" if name in lacking else value for name, value, _ in settings.TABLE}
+    assert dict(zip(names, found.split(), strict=True)) == wanted
 
 
 def test_every_model_was_measured_before_use(attested: tuple[Data, Path]) -> None:
