@@ -27,6 +27,7 @@ BUNDLES = RUNTIME + "/agents"
 EXTENSIONS = RUNTIME + "/extensions"
 CREDENTIALS = RUNTIME + "/credentials"
 NOTIFY = RUNTIME + "/notify"
+ENFORCEMENT = "/sys/fs/bpf/ainos"
 MEASUREMENTS = RUNTIME + "/measurements.cel"
 ADMITTED = RUNTIME + "/admitted.json"
 DEVICES = RUNTIME + "/devices.json"  # which devices start which units

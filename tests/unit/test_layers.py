@@ -28,7 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("sandbox",),
     (
         "pid1", "sched", "attest", "store", "net", "devices", "bridge", "ota", "crash", "log",
-        "metrics",
+        "metrics", "enforce",
     ),
     ("keylime",),  # speaks for attest
     ("cli",),

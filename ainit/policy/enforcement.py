@@ -1,0 +1,103 @@
+"""What the kernel is told about agents: the maps of the BPF programs, their keys and values.
+
+Shared by `ainit.enforce`, which loads the programs, and whoever fills the maps. Leaves out what the
+programs decide, see ``enforce.program``. Numbers are in the processor's byte order, which is
+little-endian on all that AINOS runs on.
+
+>>> len(admission(7, "sha256:" + 64 * "0")) == ADMITTED.key_bytes
+True
+"""
+
+from __future__ import annotations
+
+import struct
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# Types of maps (bpf(2), enum bpf_map_type).
+HASH = 1
+TASK_STORAGE = 29
+
+# A unit's group is /sys/fs/cgroup/<slice>/<unit>: the second ancestor below the root of the tree.
+UNIT_LEVEL = 2
+
+_ALGORITHM_SHA256 = 1
+_DIGEST_BYTES = 32
+_NAME_BYTES = 56
+
+# The verdict's memory, one a task: the identity of the agent's group, the kernel's struct
+# fsverity_digest, a path. The first two together are a key of ADMITTED.
+DIGEST_AT = 8
+DIGEST_STRUCT_BYTES = 4 + _DIGEST_BYTES
+PATH_AT = 48
+PATH_BYTES = 1024
+
+
+class Map:
+    """A map: what it is called in the kernel and in the BPF file system, and its form."""
+
+    __slots__ = ("entries", "key_bytes", "kind", "name", "value_bytes")
+
+    def __init__(
+        self, name: str, key_bytes: int, value_bytes: int, entries: int, kind: int = HASH
+    ) -> None:
+        self.name = name
+        self.key_bytes = key_bytes
+        self.value_bytes = value_bytes
+        self.entries = entries
+        self.kind = kind
+
+
+SUPERBLOCKS = Map("superblocks", 4, 4, 4096)
+AGENTS = Map("agents", 8, 8 + _NAME_BYTES, 4096)
+ADMITTED = Map("admitted", DIGEST_AT + DIGEST_STRUCT_BYTES, 4, 65536)
+TASKS = Map("tasks", 4, PATH_AT + PATH_BYTES, 0, TASK_STORAGE)
+MAPS = (SUPERBLOCKS, AGENTS, ADMITTED, TASKS)
+
+# Hooks of the Linux security module interface, each with a program of ours.
+HOOKS = ("file_post_open", "file_receive", "task_alloc", "bpf")
+
+PRESENT = struct.pack("=I", 1)  # the value of a map that is a set
+
+
+def superblock(device: int) -> bytes:
+    """The key of a file system, by ``st_dev`` of stat(2), which splits the kernel's number."""
+    major = (device >> 8) & 0xFFF | (device >> 32) & ~0xFFF
+    minor = device & 0xFF | (device >> 12) & ~0xFF
+    return struct.pack("=I", (major << 20 | minor & 0xFFFFF) & 0xFFFFFFFF)
+
+
+def group(identity: int) -> bytes:
+    """The key of an agent: its group's identity, the inode number of the group's directory."""
+    return struct.pack("=Q", identity)
+
+
+def agent(name: str) -> bytes:
+    """The value of an agent of which nothing was denied yet."""
+    return struct.pack(f"=Q{_NAME_BYTES}s", 0, name.encode()[:_NAME_BYTES])
+
+
+def agent_of(value: bytes) -> tuple[str, int]:
+    """Name and denied opens."""
+    denied, name = struct.unpack(f"=Q{_NAME_BYTES}s", value)
+    return name.rstrip(b"\0").decode("utf-8", "replace"), denied
+
+
+def admission(identity: int, digest: str) -> bytes:
+    """The key that says that an agent may open the file with this fs-verity digest."""
+    value = bytes.fromhex(digest.removeprefix("sha256:"))
+    if len(value) != _DIGEST_BYTES:
+        raise ValueError(f"{digest} is no SHA-256 digest")
+    return struct.pack("=QHH", identity, _ALGORITHM_SHA256, _DIGEST_BYTES) + value
+
+
+def stale(
+    name: str, identity: int, wanted: set[bytes], agents: Mapping[bytes, bytes], keys: list[bytes]
+) -> tuple[list[bytes], list[bytes]]:
+    """What an agent's former lives left in AGENTS and in ADMITTED, given what is there now."""
+    old = [key for key, value in agents.items() if agent_of(value)[0] == name]
+    old = [key for key in old if key != group(identity)]
+    owners = {*old, group(identity)}
+    return old, [key for key in keys if key[:8] in owners and key not in wanted]

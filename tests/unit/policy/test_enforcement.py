@@ -1,0 +1,63 @@
+"""Keys and values as the kernel's programs expect them."""
+
+from __future__ import annotations
+
+import os
+import struct
+
+import pytest
+
+from ainit.policy import enforcement
+from ainit.policy.enforcement import ADMITTED, AGENTS, SUPERBLOCKS, TASKS
+
+DIGEST = "sha256:" + "ab" * 32
+
+
+@pytest.mark.parametrize("device", [(0, 5), (254, 0), (8, 17), (259, 300), (0xFFF, 0xFFFFF)])
+def test_a_file_system_is_known_by_the_kernels_own_number(device: tuple[int, int]) -> None:
+    key = enforcement.superblock(os.makedev(*device))
+    assert len(key) == SUPERBLOCKS.key_bytes
+    assert struct.unpack("=I", key)[0] == device[0] << 20 | device[1]
+
+
+def test_keys_and_values_have_the_size_of_their_maps() -> None:
+    assert len(enforcement.group(7)) == AGENTS.key_bytes
+    assert len(enforcement.agent("speech")) == AGENTS.value_bytes
+    assert len(enforcement.admission(7, DIGEST)) == ADMITTED.key_bytes
+    assert len(enforcement.PRESENT) == ADMITTED.value_bytes == SUPERBLOCKS.value_bytes
+
+
+def test_an_admission_is_how_a_tasks_memory_begins() -> None:
+    """Group, then struct fsverity_digest: algorithm, size, digest; then the path."""
+    key = enforcement.admission(7, DIGEST)
+    assert key[: enforcement.DIGEST_AT] == enforcement.group(7)
+    assert key[enforcement.DIGEST_AT :] == struct.pack("=HH", 1, 32) + b"\xab" * 32
+    assert len(key) <= enforcement.PATH_AT
+    assert TASKS.value_bytes == enforcement.PATH_AT + enforcement.PATH_BYTES
+
+
+@pytest.mark.parametrize("digest", ["", "sha256:", "sha256:" + "ab" * 31, "sha512:" + "ab" * 64])
+def test_no_other_digest_is_admitted(digest: str) -> None:
+    with pytest.raises(ValueError, match=r"digest|hexadecimal"):
+        enforcement.admission(7, digest)
+
+
+def test_an_agent_is_read_back() -> None:
+    value = struct.pack("=Q", 3) + enforcement.agent("speech")[8:]
+    assert enforcement.agent_of(value) == ("speech", 3)
+    assert enforcement.agent_of(enforcement.agent("x" * 90)) == ("x" * 56, 0)
+
+
+def test_what_former_lives_left_is_taken_away() -> None:
+    agents = {
+        enforcement.group(1): enforcement.agent("speech"),
+        enforcement.group(2): enforcement.agent("speech"),
+        enforcement.group(3): enforcement.agent("other"),
+    }
+    former, now, theirs = (enforcement.admission(number, DIGEST) for number in (1, 2, 3))
+    unwanted = enforcement.admission(2, "sha256:" + "cd" * 32)
+    keys = [former, now, theirs, unwanted]
+    assert enforcement.stale("speech", 2, {now}, agents, keys) == (
+        [enforcement.group(1)],
+        [former, unwanted],
+    )
