@@ -29,7 +29,6 @@ _MEANING = {
     13: "the models and policies",
     14: "the agents",
 }
-_NO_PINS: Mapping[int, frozenset[bytes]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,7 @@ class Policy:
     images: tuple[Golden, ...]
     floor: str = ""
     artefacts: frozenset[Artefact] = frozenset()
-    pins: Mapping[int, frozenset[bytes]] = field(default_factory=lambda: _NO_PINS)
+    pins: Mapping[int, frozenset[bytes]] = field(default_factory=dict)
 
 
 def version_key(version: str) -> list[tuple[int, str]]:

@@ -24,7 +24,6 @@ from .tpm import SHA256, Tpm, command, selection
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Self
 
 # Loader and kernel image, Secure Boot, what the loader passed on, the image's parts.
@@ -95,12 +94,7 @@ class MachineKey:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._flush(self._handle)
 
     def sign(self, digest: bytes) -> tuple[int, int]:

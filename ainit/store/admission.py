@@ -62,8 +62,7 @@ class Store:
     """The models of one machine.
 
     ``publishers`` has the rights of those who do not have all; files of ``read_anyway`` bytes at
-    most are read at every boot. ``step`` is told each step; a test
-    stops the store there.
+    most are read at every boot. ``step`` is told each step; a test stops the store there.
     """
 
     root: str
