@@ -160,11 +160,12 @@ class Store:
             with opened(path) as descriptor:
                 if self.cover.measure(descriptor).hex() != note.object:
                     raise RefusedError(f"altered: {record.file} is another file than was admitted")
-                small_one = os.fstat(descriptor).st_size <= self.read_anyway
-                if not (whole or small_one) and self.seal.holds(statement(name, note), note.seal):
+                sealed = self.seal.holds(statement(name, note), note.seal)
+                if sealed and not whole and os.fstat(descriptor).st_size > self.read_anyway:
                     signer = self.signer(record, note)[0]
                 else:
                     signer = self._verify(descriptor, record, note)
+                if not sealed:
                     self._seal_again(name, note)
         except (RefusedError, OSError, UnicodeError) as error:
             return replace(verdict, reason=reason(error))

@@ -366,6 +366,16 @@ def test_what_the_machine_did_not_sign_is_read(
         assert counting.bytes == len(onnx())
 
 
+@pytest.mark.parametrize("read_anyway", [0, 1 << 20])
+def test_a_signature_that_holds_is_kept(root: Path, cover: FakeCover, read_anyway: int) -> None:
+    deliver(root, PUBLISHER)
+    _, seal = boot(root, cover, FakeSeal())
+    note = root / "names/speech.json"
+    before = note.read_bytes()
+    boot(root, cover, seal, read_anyway=read_anyway)
+    assert note.read_bytes() == before
+
+
 def test_a_small_file_is_read_at_every_boot(root: Path, counting: CountingCover) -> None:
     deliver(root, PUBLISHER)
     _, seal = boot(root, counting, FakeSeal())
