@@ -59,6 +59,7 @@ def test_the_boot_set_is_in_the_tpm_in_its_order(machine: Machine) -> None:
     machine.wait_state("listener", "ready")
     machine.wait_state("archivist", "ready")
     assert contents(machine) == [
+        ("boot", "None"),
         ("machine-config", "machine"),
         ("refusal", "bad"),
         ("model", "file-type"),
