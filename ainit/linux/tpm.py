@@ -16,8 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-_NO_SESSIONS = 0x8001
-_SESSIONS = 0x8002
+NO_SESSIONS = 0x8001
+SESSIONS = 0x8002
 _PCR_EXTEND = 0x182
 _PCR_READ = 0x17E
 _READ_CLOCK = 0x181
@@ -27,7 +27,7 @@ SHA256 = 0x000B
 _PCR_BYTES = 3
 _RESPONSE_BYTES = 4096
 _DEADLINE_SECONDS = 5.0
-_EMPTY_PASSWORD = _PASSWORD.to_bytes(4, "big") + bytes((0, 0, 0, 0, 0))
+EMPTY_PASSWORD = _PASSWORD.to_bytes(4, "big") + bytes((0, 0, 0, 0, 0))
 
 
 def command(tag: int, code: int, body: bytes) -> bytes:
@@ -36,18 +36,23 @@ def command(tag: int, code: int, body: bytes) -> bytes:
     return tag.to_bytes(2, "big") + size.to_bytes(4, "big") + code.to_bytes(4, "big") + body
 
 
+def session_area(session: bytes) -> bytes:
+    """The authorisation area of a command with one session: its size, and the session."""
+    return len(session).to_bytes(4, "big") + session
+
+
 def extend_command(pcr: int, digest: bytes) -> bytes:
     """TPM2_PCR_Extend of one SHA-256 digest with an empty password."""
     if len(digest) != 32:
         raise ValueError("the SHA-256 bank is extended with 32 bytes")
-    session = len(_EMPTY_PASSWORD).to_bytes(4, "big") + _EMPTY_PASSWORD
+    session = session_area(EMPTY_PASSWORD)
     digests = (1).to_bytes(4, "big") + SHA256.to_bytes(2, "big") + digest
-    return command(_SESSIONS, _PCR_EXTEND, pcr.to_bytes(4, "big") + session + digests)
+    return command(SESSIONS, _PCR_EXTEND, pcr.to_bytes(4, "big") + session + digests)
 
 
 def read_command(pcrs: Iterable[int]) -> bytes:
     """TPM2_PCR_Read of up to eight PCRs of the SHA-256 bank."""
-    return command(_NO_SESSIONS, _PCR_READ, selection(pcrs))
+    return command(NO_SESSIONS, _PCR_READ, selection(pcrs))
 
 
 def selection(pcrs: Iterable[int]) -> bytes:
@@ -60,7 +65,7 @@ def selection(pcrs: Iterable[int]) -> bytes:
 
 def clock_command() -> bytes:
     """TPM2_ReadClock."""
-    return command(_NO_SESSIONS, _READ_CLOCK, b"")
+    return command(NO_SESSIONS, _READ_CLOCK, b"")
 
 
 def parse_clock(body: bytes) -> tuple[int, int]:

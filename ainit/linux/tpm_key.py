@@ -20,7 +20,16 @@ from __future__ import annotations
 
 from ..digest import sha256
 from ..errors import TpmError
-from .tpm import SHA256, Tpm, command, selection
+from .tpm import (
+    EMPTY_PASSWORD,
+    NO_SESSIONS,
+    SESSIONS,
+    SHA256,
+    Tpm,
+    command,
+    selection,
+    session_area,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,11 +37,9 @@ if TYPE_CHECKING:
 
 # Loader and kernel image, Secure Boot, what the loader passed on, the image's parts.
 PCRS = (4, 7, 9, 11)
-_NO_SESSIONS, _SESSIONS = 0x8001, 0x8002
 _CREATE_PRIMARY, _SIGN, _FLUSH = 0x131, 0x15D, 0x165
 _START_SESSION, _POLICY_PCR = 0x176, 0x17F
 _OWNER, _NULL_HANDLE = 0x40000001, 0x40000007
-_PASSWORD = bytes.fromhex("40000009 0000 00 0000")
 _ECC, _NULL, _ECDSA, _P256 = 0x0023, 0x0010, 0x0018, 0x0003
 _HASHCHECK = 0x8024
 _POLICY_SESSION = 1
@@ -101,12 +108,12 @@ class MachineKey:
         """The ECDSA signature (r, s) over a SHA-256 digest."""
         session = self._session()
         try:
-            self._run(_NO_SESSIONS, _POLICY_PCR, session + _sized(b"") + selection(PCRS))
+            self._run(NO_SESSIONS, _POLICY_PCR, session + _sized(b"") + selection(PCRS))
             authorisation = session + _sized(b"") + b"\0" + _sized(b"")
             ticket = _u16(_HASHCHECK) + _u32(_NULL_HANDLE) + _sized(b"")
-            body = self._handle + _u32(len(authorisation)) + authorisation
+            body = self._handle + session_area(authorisation)
             body += _sized(digest) + _u16(_NULL) + ticket
-            answer = _Reader(self._run(_SESSIONS, _SIGN, body), "TPM2_Sign")
+            answer = _Reader(self._run(SESSIONS, _SIGN, body), "TPM2_Sign")
         except BaseException:
             self._flush(session)  # after a signature the TPM forgets it by itself
             raise
@@ -117,9 +124,9 @@ class MachineKey:
 
     def _create(self, public: bytes) -> tuple[bytes, tuple[int, int]]:
         sensitive = _sized(_sized(b"") + _sized(b""))
-        body = _u32(_OWNER) + _u32(len(_PASSWORD)) + _PASSWORD
+        body = _u32(_OWNER) + session_area(EMPTY_PASSWORD)
         body += sensitive + public + _sized(b"") + _u32(0)
-        answer = _Reader(self._run(_SESSIONS, _CREATE_PRIMARY, body), "TPM2_CreatePrimary")
+        answer = _Reader(self._run(SESSIONS, _CREATE_PRIMARY, body), "TPM2_CreatePrimary")
         handle = answer.take(4)
         try:
             answer.take(4)
@@ -138,10 +145,10 @@ class MachineKey:
     def _session(self) -> bytes:
         body = _u32(_NULL_HANDLE) * 2 + _sized(bytes(16)) + _sized(b"")
         body += bytes((_POLICY_SESSION,)) + _u16(_NULL) + _u16(SHA256)
-        return self._run(_NO_SESSIONS, _START_SESSION, body)[:4]
+        return self._run(NO_SESSIONS, _START_SESSION, body)[:4]
 
     def _flush(self, handle: bytes) -> None:
-        self._run(_NO_SESSIONS, _FLUSH, handle)
+        self._run(NO_SESSIONS, _FLUSH, handle)
 
     def _run(self, tag: int, code: int, body: bytes) -> bytes:
         return self._tpm.run(command(tag, code, body), _NAMES[code])
