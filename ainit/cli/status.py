@@ -36,6 +36,7 @@ def status(settings: Settings, failed: bool) -> None:
             *(("", finding) for finding in reply.words(machine, "findings")),
             ("secure boot", machine.get("secure_boot")),
             ("tpm", machine.get("tpm")),
+            ("enforcement", machine.get("enforcement")),
             ("root", machine.get("root")),
             ("state", machine.get("state")),
             ("configuration", machine.get("configuration")),

@@ -12,6 +12,8 @@ else that BTF can say.
 from __future__ import annotations
 
 import struct
+from array import array
+from collections.abc import Iterator
 
 from ..errors import UnavailableError
 
@@ -46,36 +48,44 @@ class Types:
                 raise UnavailableError("the kernel's types are in an unknown form")
             self._texts = blob[size + texts : size + texts + texts_size]
             self._blob = blob[size + types : size + types + types_size]
-            self._places = self._walk()
+            self._places, self._names = array("Q", [0]), array("I", [0])  # types count from 1
+            self._walk()
         except struct.error as error:
             raise UnavailableError("the kernel's types end early") from error
 
-    def _walk(self) -> list[int]:
-        """Where each type begins; types have no size of their own, and count from 1."""
-        places, at, blob = [0], 0, self._blob
+    def _walk(self) -> None:
+        """Where each type begins, and where its name; types have no size of their own."""
+        at, blob = 0, self._blob
         unpack, behind, end = _TYPE.unpack_from, _BEHIND, len(self._blob)
         while at < end:
-            places.append(at)
-            info = unpack(blob, at)[1]
+            name, info, _ = unpack(blob, at)
+            self._places.append(at)
+            self._names.append(name)
             sizes = behind.get(info >> 24 & 0x1F)
             if sizes is None:
                 raise UnavailableError("the kernel's types are of unknown kinds")
             at += 12 + sizes[0] + sizes[1] * (info & 0xFFFF)
-        return places
 
     def find(self, name: str, kind: int) -> int:
         """The id of the type of this name and kind."""
         text = b"\0" + name.encode() + b"\0"
-        places = set()
         at = self._texts.find(text)
         while at >= 0:
-            places.add(at + 1)
+            for number in self._named(at + 1):
+                if self._blob[self._places[number] + 7] & 0x1F == kind:
+                    return number
             at = self._texts.find(text, at + 1)
-        for number, place in enumerate(self._places[1:], 1):
-            named, info, _ = _TYPE.unpack_from(self._blob, place)
-            if named in places and info >> 24 & 0x1F == kind:
-                return number
         raise UnavailableError(f"the kernel has no {name}")
+
+    def _named(self, text: int) -> Iterator[int]:
+        """The types whose name is at this place."""
+        number = 0
+        try:
+            while True:
+                number = self._names.index(text, number + 1)
+                yield number
+        except ValueError:
+            return
 
     def offset(self, structure: str, field: str) -> int:
         """Where a field begins, in bytes; it may lie in a nameless part of the structure."""

@@ -60,7 +60,7 @@ def collect(status: Record, accounts: Mapping[str, Record]) -> list[Family]:
 def _machine(machine: Record, phases: list[Record]) -> list[Family]:
     info = Family("ainos_machine_info", GAUGE, "Always 1; the labels say which machine.")
     if "version" in machine:
-        labels = ("hostname", "version", "configuration", "secure_boot", "tpm")
+        labels = ("hostname", "version", "configuration", "secure_boot", "tpm", "enforcement")
         info.add(1, **{label: machine.get(label, "") for label in labels})
     health = Family("ainos_machine_health", GAUGE, "1 for the health that the machine is in.")
     for name in HEALTHS if "health" in machine else ():
@@ -87,11 +87,15 @@ def _units(units: list[Record], accounts: Mapping[str, Record]) -> list[Family]:
     dropped = Family(
         "ainos_unit_log_dropped_bytes_total", COUNTER, "Output that was lost unread and unkept."
     )
+    denied = Family(
+        "ainos_unit_denied_opens_total", COUNTER, "Files that the kernel kept from an agent."
+    )
     for unit in units:
         for name in STATES:
             states.add(int(unit.get("state") == name), unit=unit.get("name", ""), state=name)
         dropped.add(unit.get("log_dropped"), unit=unit.get("name", ""))
-    families = [states, dropped]
+        denied.add(unit.get("denied_opens"), unit=unit.get("name", ""))
+    families = [states, dropped, denied]
     for field, (name, kind, scale, help_) in _OF_ACCOUNTS.items():
         family = Family(f"ainos_unit_{name}", kind, help_)
         for owner, account in accounts.items():

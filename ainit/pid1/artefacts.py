@@ -80,8 +80,11 @@ class Artefacts:
 
     def models(
         self, unit: Unit, descriptors: list[int], opened: list[int], environment: dict[str, str]
-    ) -> None:
-        """Open and measure what the unit names, and say in the environment where it is."""
+    ) -> list[str]:
+        """Open and measure what the unit names, and say in the environment where it is. Returns
+        the digests.
+        """
+        digests = []
         for name, required in _both(unit.models, unit.optional_models):
             try:
                 descriptor, event = self._open_stored(name, phases.MODEL, phases.POLICY)
@@ -90,24 +93,27 @@ class Artefacts:
                 continue
             opened.append(descriptor)
             self._measurements.add(event)
+            digests.append(str(event.content["digest"]))
             target = LISTEN_FD + len(descriptors)
             descriptors.append(descriptor)
             environment["AINOS_MODEL_" + name.upper().replace("-", "_")] = f"/proc/self/fd/{target}"
+        return digests
 
-    def extensions(self, unit: Unit, environment: dict[str, str]) -> None:
-        """Mount what the unit names, and say where."""
+    def extensions(self, unit: Unit, environment: dict[str, str]) -> list[str]:
+        """Mount what the unit names, and say where: every agent that names an extension sees the
+        same one. Returns the directories.
+        """
+        directories = []
         for name, required in _both(unit.extensions, unit.optional_extensions):
-            self._extend(name, required, environment, unit)
-
-    def _extend(self, name: str, required: bool, environment: dict[str, str], unit: Unit) -> None:
-        """Mount an extension and say where: every agent that names it sees the same one."""
-        try:
-            descriptor, event = self._open_stored(name, phases.EXTENSION)
-            directory = self._mount(descriptor, event, f"{EXTENSIONS}/{name}")
-        except (RefusedError, OSError) as error:
-            self._do_without(f"extension {name}", required, unit, error)
-            return
-        environment["AINOS_EXTENSION_" + name.upper().replace("-", "_")] = directory
+            try:
+                descriptor, event = self._open_stored(name, phases.EXTENSION)
+                directory = self._mount(descriptor, event, f"{EXTENSIONS}/{name}")
+            except (RefusedError, OSError) as error:
+                self._do_without(f"extension {name}", required, unit, error)
+                continue
+            environment["AINOS_EXTENSION_" + name.upper().replace("-", "_")] = directory
+            directories.append(directory)
+        return directories
 
     def _do_without(self, what: str, required: bool, unit: Unit, error: Exception) -> None:
         """Say that a unit starts without something. Raises RefusedError when it needs that."""

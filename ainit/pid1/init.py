@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from ..policy.change import Change
     from ..policy.plan import Plan, Unit
     from ..policy.state import State
+    from .enforcement import Enforcement
     from .facts import Facts
     from .journal import Journal
     from .measure import Measurements
@@ -53,18 +54,23 @@ class Init:
     """PID 1 itself. ``facts`` are what ``main`` found out about the machine."""
 
     def __init__(
-        self, plan_: Plan, facts: Facts, journal: Journal, measurements: Measurements
+        self,
+        plan_: Plan,
+        facts: Facts,
+        journal: Journal,
+        measurements: Measurements,
+        enforcement: Enforcement,
     ) -> None:
         self.loop = loop.Loop()
         self.journal = journal
         self.facts = facts
         self.measurements = measurements
+        self.enforcement = enforcement
         self.logs = Logs(self.loop, journal)
         self.logs.configure(plan_.units)
         self.logs.resume({**journal.of("pipe"), **journal.of("ring")})
         self.cgroups = Tree(f"{constants.CGROUP_ROOT}/{constants.SERVICE_SLICE}")
         self.jobs = Jobs(self.loop, self.cgroups)
-        without_tpm = str(plan_.machine.get("without_tpm", "refuse"))
         self.artefacts = Artefacts(measurements, self.logs, journal)
         self.launcher = Launcher(
             measurements,
@@ -72,7 +78,9 @@ class Init:
             self.logs,
             journal,
             self.artefacts,
-            without_tpm=without_tpm,
+            enforcement,
+            without_tpm=str(plan_.machine.get("without_tpm", "refuse")),
+            without_enforcement=str(plan_.machine.get("without_enforcement", "refuse")),
         )
         self.relay = Relay(self.loop, constants.SOCKETS, self._why_unanswered)
         self.providers = _providers(plan_)
@@ -177,14 +185,22 @@ class Init:
     def _changed(self, unit: Unit, state: State, before: str) -> None:
         """A unit has come into another state: what hangs on that begins or ends."""
         self.health.changed(unit, state, before)
-        if state.state in life.DOWN_STATES and unit.credentials:
-            self.credentials.remove(unit.name)
+        if state.state in life.DOWN_STATES:
+            self._take_away(unit)
         if state.state == life.INACTIVE:
             self.notifications.forget(unit.name)
             if unit.name in self._leaving:
                 self._left.append(unit.name)
         self.activation.changed(unit, state, before)
         self._look_at = self._look_at or max(loop.now(), self._look_again_at)
+
+    def _take_away(self, unit: Unit) -> None:
+        """What a unit had for as long as it is up."""
+        if unit.credentials:
+            self.credentials.remove(unit.name)
+        if denied := self.enforcement.forget(unit.name):
+            text = f"was denied {denied} opens of files that were not measured for it"
+            self.say(unit.name, text, kmsg.WARNING)
 
     def _exhausted(self, unit: Unit, reason: str) -> None:
         self.health.exhausted(unit, reason)
@@ -236,6 +252,7 @@ class Init:
         models, agents = self.artefacts.boot_events(list(self.supervisor.units.values()))
         for event in phases.boot_set(self.facts.config_event(), models, agents):
             self.measurements.add(event)
+        self.enforcement.hold()  # before there is an agent that could remove the names
         kmsg.log(f"boot set closed: {len(self.measurements.records)} measurements")
 
     def _why_unanswered(self, unit: str) -> str:

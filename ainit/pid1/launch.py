@@ -13,7 +13,6 @@ from ..constants import NOTIFY
 from ..errors import RefusedError
 from ..linux import files, process, users
 from ..policy import plan
-from .artefacts import Artefacts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
 
     from ..linux.cgroup import Tree
     from ..policy.plan import Record, Unit
+    from .artefacts import Artefacts
+    from .enforcement import Enforcement
     from .journal import Journal
     from .logs import Logs
     from .measure import Measurements
@@ -31,7 +32,8 @@ Named = tuple[str, int]  # a name for LISTEN_FDNAMES, and a descriptor
 
 
 class Launcher:
-    """Starts units. ``without_tpm`` is the machine's policy: ``refuse`` or ``start``.
+    """Starts units. ``without_tpm`` and ``without_enforcement`` are the machine's policy: ``refuse``
+    or ``start``.
 
     ``inherited`` gives the descriptors that PID 1 holds for a unit, ``prepare`` adds to its
     environment what was made for this incarnation.
@@ -44,8 +46,10 @@ class Launcher:
         logs: Logs,
         journal: Journal,
         artefacts: Artefacts,
+        enforcement: Enforcement,
         *,
         without_tpm: str,
+        without_enforcement: str,
         notify: str = NOTIFY,
     ) -> None:
         self._measurements = measurements
@@ -53,6 +57,8 @@ class Launcher:
         self._logs = logs
         self._journal = journal
         self._artefacts = artefacts
+        self._enforcement = enforcement
+        self._without_enforcement = without_enforcement
         self._without_tpm = without_tpm
         self._notify = notify
         self.inherited: Sequence[Callable[[Unit], Sequence[Named]]] = ()
@@ -74,14 +80,17 @@ class Launcher:
         descriptors: list[int] = []
         environment = self._environment(unit, gpu)
         self._inherit(unit, descriptors, environment)
-        self._artefacts.models(unit, descriptors, opened, environment)
-        self._artefacts.extensions(unit, environment)
+        digests = self._artefacts.models(unit, descriptors, opened, environment)
+        measured = self._artefacts.extensions(unit, environment)
         directory = self._artefacts.bundle(unit) if unit.bundle else ""
         for prepare in self.prepare:
             prepare(unit, environment)
         self._demand_tpm(unit)  # it may have been lost over these very measurements
         opened.append(group := self._cgroups.prepare_unit(unit))
         opened.append(output := self._logs.pipe(unit.name))
+        if unit.kind == plan.AGENT:
+            given = (directory, environment.get("CREDENTIALS_DIRECTORY", ""))
+            self._confine(unit, group, digests, [*measured, *filter(None, given)])
         child = self._child(unit, directory, environment, output)
         child.cgroup, child.descriptors = group, descriptors
         pid = process.spawn(child)
@@ -133,6 +142,16 @@ class Launcher:
                 f"must be measured, and {self._measurements.tpm_state} "
                 "(machine policy without_tpm = refuse)"
             )
+
+    def _confine(self, unit: Unit, group: int, digests: list[str], directories: list[str]) -> None:
+        """Have the kernel deny it every file but these."""
+        why = self._enforcement.hold()
+        if not why:
+            self._enforcement.admit(unit.name, group, digests, directories)
+        elif self._without_enforcement == "refuse":
+            raise RefusedError(f"{why} (machine policy without_enforcement = refuse)")
+        else:
+            self._logs.say(unit.name, f"starts without enforcement: {why}")
 
     def _environment(self, unit: Unit, gpu: Record | None) -> dict[str, str]:
         environment = {

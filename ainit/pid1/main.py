@@ -74,7 +74,7 @@ def _start(platform: Platform, journal: Journal, facts: Facts) -> Init:
         facts.remember(journal)
     else:
         plan = configuration.running(facts, journal)
-    return Init(plan, facts, journal, measurements)
+    return Init(plan, facts, journal, measurements, platform.enforcement(journal))
 
 
 def _watch(init: Init, journal: Journal) -> Watchdog:

@@ -96,6 +96,7 @@ class Methods:
                 "findings": findings,
                 "secure_boot": facts.secure_boot,
                 "tpm": self._init.measurements.tpm_state,
+                "enforcement": self._init.enforcement.state,
                 "root": facts.root,
                 "state": facts.state,
                 "configuration": facts.configuration,
@@ -146,6 +147,7 @@ class Methods:
             "trigger": state.trigger or None,
             "watchdog_s": state.watchdog or None,
             "log_dropped": self._init.logs.dropped(name),
+            "denied_opens": self._init.enforcement.denied(name) or None,
             "provides": list(unit.provides),
             "models": [*unit.models, *unit.optional_models],
             "gpu": {"profile": unit.gpu_profile, "uuid": gpu.get("uuid"), "gpu": gpu.get("gpu")}

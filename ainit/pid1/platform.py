@@ -12,6 +12,7 @@ from .. import constants
 from ..errors import RefusedError
 from ..linux import block, efi, kmsg, libc, process
 from . import loop, mounts, settings
+from .enforcement import Enforcement
 from .facts import Facts
 from .journal import Journal
 from .measure import Measurements
@@ -39,6 +40,10 @@ class Platform:
     def measurements(self, journal: Journal) -> Measurements:
         """The TPM and the event log of this boot."""
         return Measurements(journal)
+
+    def enforcement(self, journal: Journal) -> Enforcement:
+        """Who tells the kernel what agents may open."""
+        return Enforcement(journal)
 
     def find_disk(self, facts: Facts) -> None:
         """Find the one disk that may be used, mount its state partition, record what is wrong."""

@@ -14,7 +14,7 @@ import struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable
 
 # Types of maps (bpf(2), enum bpf_map_type).
 HASH = 1
@@ -93,11 +93,38 @@ def admission(identity: int, digest: str) -> bytes:
     return struct.pack("=QHH", identity, _ALGORITHM_SHA256, _DIGEST_BYTES) + value
 
 
-def stale(
-    name: str, identity: int, wanted: set[bytes], agents: Mapping[bytes, bytes], keys: list[bytes]
-) -> tuple[list[bytes], list[bytes]]:
-    """What an agent's former lives left in AGENTS and in ADMITTED, given what is there now."""
-    old = [key for key, value in agents.items() if agent_of(value)[0] == name]
-    old = [key for key in old if key != group(identity)]
-    owners = {*old, group(identity)}
-    return old, [key for key in keys if key[:8] in owners and key not in wanted]
+class Given:
+    """What an agent was given: identities of its groups, fs-verity digests, numbers of file systems.
+
+    >>> (Given([7]) | Given([8])).to_record()["groups"]
+    [7, 8]
+    """
+
+    __slots__ = ("devices", "digests", "groups")
+
+    def __init__(
+        self, groups: Iterable[int] = (), digests: Iterable[str] = (), devices: Iterable[int] = ()
+    ) -> None:
+        self.groups = frozenset(groups)
+        self.digests = frozenset(digests)
+        self.devices = frozenset(devices)
+
+    def __or__(self, other: Given) -> Given:
+        return Given(
+            self.groups | other.groups, self.digests | other.digests, self.devices | other.devices
+        )
+
+    def admissions(self) -> set[bytes]:
+        """The keys of ADMITTED."""
+        return {admission(group, digest) for group in self.groups for digest in self.digests}
+
+    def to_record(self) -> dict[str, object]:
+        """The JSON form."""
+        return {each: sorted(getattr(self, each)) for each in ("groups", "digests", "devices")}
+
+    @classmethod
+    def from_record(cls, record: object) -> Given:
+        """What a JSON form says. Raises KeyError or TypeError when it is none."""
+        if not isinstance(record, dict):
+            raise TypeError("what an agent was given is a record")
+        return cls(record["groups"], record["digests"], record["devices"])

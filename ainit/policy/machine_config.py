@@ -22,10 +22,12 @@ from .values import Check
 
 _HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,62}[A-Za-z0-9])?\Z")
 
+_WITHOUT = values.one_of(("refuse", "start"))
+
 # Table of the machine configuration → its keys.
 MACHINE: Mapping[str, Mapping[str, Check]] = {
     "machine": {"hostname": values.matching(_HOSTNAME, "a host name")},
-    "policy": {"without_tpm": values.one_of(("refuse", "start"))},
+    "policy": {"without_tpm": _WITHOUT, "without_enforcement": _WITHOUT},
     "units": {"disabled": values.names, "replace": values.names},
 }
 # Every table that a machine configuration may have.
@@ -33,10 +35,11 @@ TABLES = tuple(sorted((*MACHINE, "network", "publishers")))
 
 
 def machine(text: str, file: str) -> tuple[dict[str, object], list[Finding]]:
-    """The machine configuration: hostname, without_tpm, disabled, replace, network, publishers."""
+    """The machine configuration: every key of MACHINE, and the tables network and publishers."""
     result: dict[str, object] = {
         "hostname": "ainos",
         "without_tpm": "refuse",
+        "without_enforcement": "refuse",
         "disabled": [],
         "replace": [],
     }

@@ -240,7 +240,8 @@ def spread(text: str) -> float:
 class Plan:
     """Everything PID 1 is to run, in start order, and the validated machine configuration.
 
-    ``machine`` holds hostname, without_tpm (``refuse`` or ``start``) and the network's tables.
+    ``machine`` holds hostname, without_tpm, without_enforcement (each ``refuse`` or ``start``), and
+    the tables of the network and of publishers.
     """
 
     __slots__ = ("machine", "units")

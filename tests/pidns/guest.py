@@ -44,11 +44,13 @@ constants.FAULTS_IN_A_ROW = 1_000_000
 from ainit.errors import TpmError  # noqa: E402
 from ainit.linux import libc  # noqa: E402
 from ainit.linux.tpm import Tpm  # noqa: E402
+from ainit.pid1.enforcement import Enforcement  # noqa: E402
 from ainit.pid1.facts import Facts  # noqa: E402
 from ainit.pid1.journal import Journal  # noqa: E402
 from ainit.pid1.main import main  # noqa: E402
 from ainit.pid1.measure import Measurements  # noqa: E402
 from ainit.pid1.platform import Platform  # noqa: E402
+from tests.support.enforcement import MapKeeper  # noqa: E402
 from tests.support.tpm import PcrBank  # noqa: E402
 
 
@@ -79,6 +81,11 @@ class Namespaces(Platform):
 
     def measurements(self, journal: Journal) -> Measurements:
         return Measurements(journal, open_tpm, constants.MEASUREMENTS, root=directory)
+
+    def enforcement(self, journal: Journal) -> Enforcement:
+        kernel = MapKeeper()
+        kernel.lacks = {"agents"} if os.path.exists(f"{directory}/lenient") else set()
+        return Enforcement(journal, kernel)
 
     def find_disk(self, facts: Facts) -> None:
         facts.root = facts.state = "namespaces"

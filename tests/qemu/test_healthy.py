@@ -13,7 +13,9 @@ from lib.machine import Machine
 from lib.process import wait_until
 from lib.scenario import healthy
 
+from ainit.constants import ADMITTED, MEASUREMENTS, MODELS
 from ainit.pid1 import settings
+from ainit.pid1.enforcement import IN_FORCE
 from ainit.policy import phases
 from tests.qemu import story
 
@@ -110,6 +112,29 @@ def test_the_kernel_is_set_as_the_table_says(booted: Machine) -> None:
     ]
     wanted = {name: "lacks" if name in lacking else value for name, value, _ in settings.TABLE}
     assert dict(zip(names, found, strict=True)) == wanted
+
+
+def test_an_agent_opens_what_was_measured_for_it_and_nothing_else(booted: Machine) -> None:
+    """A shell that joins an agent's group is that agent to the kernel, whoever it is else."""
+    machine = booted.call("org.ainos.Control.Status", {})["machine"]
+    assert machine["enforcement"] == IN_FORCE
+    models = json.loads(story.in_shell(booted, f"cat {ADMITTED}"))["models"]
+    paths = {model["name"]: model["path"] for model in models}
+    planted = f"{MODELS}/planted.onnx"
+    allowed = [paths["magika"], "/usr/lib/os-release", "/proc/self/status", MEASUREMENTS]
+    denied = [paths["silero-vad"], planted]
+    story.in_shell(booted, f"echo x > {planted}")
+
+    def opened(join: str = "") -> list[str]:
+        files = " ".join([*allowed, *denied])
+        each = f"for f in {files}; do cat $f >/dev/null 2>&1; echo $?; done"
+        return story.in_shell(booted, f"sh -c '{join}{each}'").split()
+
+    assert opened() == ["0"] * 6
+    assert opened("echo $$ > /sys/fs/cgroup/ainos/filetype/cgroup.procs; ") == [*"000011"]
+    described = booted.call("org.ainos.Control.Describe", {"name": "filetype"})["unit"]
+    assert described["denied_opens"] == len(denied)
+    story.in_shell(booted, f"rm {planted}")
 
 
 def test_every_model_was_measured_before_use(attested: tuple[Data, Path]) -> None:

@@ -16,12 +16,14 @@ from ainit.linux import fsverity, libc, process
 from ainit.linux.cgroup import Tree
 from ainit.linux.tpm import Tpm
 from ainit.pid1.artefacts import Artefacts
+from ainit.pid1.enforcement import Enforcement
 from ainit.pid1.launch import Launcher
 from ainit.pid1.logs import Logs
 from ainit.pid1.loop import Loop
 from ainit.pid1.measure import Measurements
 from ainit.policy import plan
 from tests.support import descriptors
+from tests.support.enforcement import MapKeeper
 from tests.support.notebook import Notebook
 from tests.support.tpm import PcrBank
 from tests.support.units import make_unit
@@ -39,6 +41,8 @@ class Bench:
         self.journal = Notebook()
         self.measurements = self.measure(lambda: Tpm(transmit=self.bank.transmit))
         self.artefacts = self.admit(self.measurements)
+        self.kernel = MapKeeper()
+        self.enforcement = Enforcement(self.journal, self.kernel)
         self.launcher = self.make(self.measurements)
 
     def measure(self, open_tpm: Callable[[], Tpm], log: str = "log") -> Measurements:
@@ -47,14 +51,21 @@ class Bench:
     def admit(self, measurements: Measurements) -> Artefacts:
         return Artefacts(measurements, self.logs, self.journal, str(self.admitted))
 
-    def make(self, measurements: Measurements, without_tpm: str = "refuse") -> Launcher:
+    def make(
+        self,
+        measurements: Measurements,
+        without_tpm: str = "refuse",
+        without_enforcement: str = "refuse",
+    ) -> Launcher:
         return Launcher(
             measurements,
             Tree(str(self.directory / "cgroup")),
             self.logs,
             self.journal,
             self.admit(measurements),
+            self.enforcement,
             without_tpm=without_tpm,
+            without_enforcement=without_enforcement,
             notify="/nonexistent",
         )
 
@@ -301,6 +312,49 @@ def test_a_tpm_lost_over_its_own_measurement_starts_nothing(bench: Bench) -> Non
     bench.bank.code = 0x101
     with pytest.raises(RefusedError, match=r"must be measured, and extend of PCR 13"):
         bench.launcher.spawn(agent(bench), None)
+
+
+def confined(bench: Bench, **fields: object) -> plan.Unit:
+    return make_unit("u", kind=plan.AGENT, exec=["/bin/false"], models=["m"], **fields)
+
+
+def test_an_agent_is_confined_to_what_was_measured_for_it_before_it_runs(
+    bench: Bench, mounts: Mounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.publish(bench.entry("m"), bench.entry("cuda", kind="extension"))
+    secrets = bench.directory / "secrets"
+    secrets.mkdir()
+    bench.launcher.prepare = (
+        lambda unit, environment: environment.update(CREDENTIALS_DIRECTORY=str(secrets)),
+    )
+    asked = []
+
+    def admit(name: str, group: int, digests: list[str], directories: list[str]) -> None:
+        asked.append((name, os.fstat(group).st_ino, digests, directories))
+
+    monkeypatch.setattr(bench.enforcement, "admit", admit)
+    child_of(bench, confined(bench, extensions=["cuda"]), monkeypatch)
+    group = os.stat(bench.directory / "cgroup/u").st_ino
+    digest = bench.entry("m")["digest"]
+    assert asked == [("u", group, [digest], [f"{mounts.root}/cuda", str(secrets)])]
+
+
+def test_a_service_is_not_confined(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.kernel.lacks = {"agents"}
+    bench.publish(bench.entry("m"))
+    child_of(bench, make_unit("u", exec=["/bin/false"], models=["m"]), monkeypatch)
+
+
+def test_without_enforcement_no_agent_starts_unless_the_machine_says_so(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.kernel.lacks = {"agents"}
+    bench.publish(bench.entry("m"))
+    with pytest.raises(RefusedError, match=r"no program agents.*without_enforcement = refuse"):
+        bench.launcher.spawn(confined(bench), None)
+    bench.launcher = bench.make(bench.measurements, without_enforcement="start")
+    child_of(bench, confined(bench), monkeypatch)
+    assert bench.kernel.maps == {}
 
 
 def test_descriptors_come_in_the_order_that_their_names_say(

@@ -48,16 +48,14 @@ def test_an_agent_is_read_back() -> None:
     assert enforcement.agent_of(enforcement.agent("x" * 90)) == ("x" * 56, 0)
 
 
-def test_what_former_lives_left_is_taken_away() -> None:
-    agents = {
-        enforcement.group(1): enforcement.agent("speech"),
-        enforcement.group(2): enforcement.agent("speech"),
-        enforcement.group(3): enforcement.agent("other"),
-    }
-    former, now, theirs = (enforcement.admission(number, DIGEST) for number in (1, 2, 3))
-    unwanted = enforcement.admission(2, "sha256:" + "cd" * 32)
-    keys = [former, now, theirs, unwanted]
-    assert enforcement.stale("speech", 2, {now}, agents, keys) == (
-        [enforcement.group(1)],
-        [former, unwanted],
-    )
+def test_what_an_agent_was_given_is_read_back() -> None:
+    given = enforcement.Given([7], [DIGEST], [5]) | enforcement.Given([3], [DIGEST], [6])
+    again = enforcement.Given.from_record(given.to_record())
+    assert (again.groups, again.digests, again.devices) == ({3, 7}, {DIGEST}, {5, 6})
+    assert again.admissions() == {enforcement.admission(number, DIGEST) for number in (3, 7)}
+
+
+@pytest.mark.parametrize("record", [None, [], {}, {"groups": [], "digests": []}])
+def test_anything_else_was_given_to_nobody(record: object) -> None:
+    with pytest.raises((KeyError, TypeError)):
+        enforcement.Given.from_record(record)
