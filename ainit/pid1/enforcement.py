@@ -1,7 +1,7 @@
 """Tells the kernel who is an agent and which files it may open (docs/adr/0011).
 
-The unit ``enforce`` loads the programs that judge, and names them and their maps. PID 1 holds all of
-them by descriptor, over its own re-execution, too: from then on whoever removes the names ends
+The unit ``enforce`` loads the programs that judge, and names them and their maps. PID 1 holds them
+all by descriptor, over its own re-execution, too: from then on whoever removes the names ends
 nothing. What an agent was given is in the journal before it is in the kernel, so that a PID 1 that
 takes over can take it away again. Leaves out what is judged, see ``enforce.program``.
 

@@ -32,8 +32,8 @@ Named = tuple[str, int]  # a name for LISTEN_FDNAMES, and a descriptor
 
 
 class Launcher:
-    """Starts units. ``without_tpm`` and ``without_enforcement`` are the machine's policy: ``refuse``
-    or ``start``.
+    """Starts units. ``without_tpm`` and ``without_enforcement`` are the machine's policy, each
+    ``refuse`` or ``start``.
 
     ``inherited`` gives the descriptors that PID 1 holds for a unit, ``prepare`` adds to its
     environment what was made for this incarnation.

@@ -94,7 +94,7 @@ def admission(identity: int, digest: str) -> bytes:
 
 
 class Given:
-    """What an agent was given: identities of its groups, fs-verity digests, numbers of file systems.
+    """What an agent was given: its groups, fs-verity digests, and file systems, by numbers.
 
     >>> (Given([7]) | Given([8])).to_record()["groups"]
     [7, 8]
