@@ -79,8 +79,7 @@ class Init:
             journal,
             self.artefacts,
             enforcement,
-            without_tpm=str(plan_.machine.get("without_tpm", "refuse")),
-            without_enforcement=str(plan_.machine.get("without_enforcement", "refuse")),
+            machine=plan_.machine,
         )
         self.relay = Relay(self.loop, constants.SOCKETS, self._why_unanswered)
         self.providers = _providers(plan_)
@@ -186,21 +185,15 @@ class Init:
         """A unit has come into another state: what hangs on that begins or ends."""
         self.health.changed(unit, state, before)
         if state.state in life.DOWN_STATES:
-            self._take_away(unit)
+            self.launcher.confine_no_more(unit)
+            if unit.credentials:
+                self.credentials.remove(unit.name)
         if state.state == life.INACTIVE:
             self.notifications.forget(unit.name)
             if unit.name in self._leaving:
                 self._left.append(unit.name)
         self.activation.changed(unit, state, before)
         self._look_at = self._look_at or max(loop.now(), self._look_again_at)
-
-    def _take_away(self, unit: Unit) -> None:
-        """What a unit had for as long as it is up."""
-        if unit.credentials:
-            self.credentials.remove(unit.name)
-        if denied := self.enforcement.forget(unit.name):
-            text = f"was denied {denied} opens of files that were not measured for it"
-            self.say(unit.name, text, kmsg.WARNING)
 
     def _exhausted(self, unit: Unit, reason: str) -> None:
         self.health.exhausted(unit, reason)

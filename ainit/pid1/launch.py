@@ -16,7 +16,7 @@ from ..policy import plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from ..linux.cgroup import Tree
     from ..policy.plan import Record, Unit
@@ -32,8 +32,8 @@ Named = tuple[str, int]  # a name for LISTEN_FDNAMES, and a descriptor
 
 
 class Launcher:
-    """Starts units. ``without_tpm`` and ``without_enforcement`` are the machine's policy, each
-    ``refuse`` or ``start``.
+    """Starts units. ``machine`` is the machine configuration, of which ``without_tpm`` and
+    ``without_enforcement`` matter here: each ``refuse``, the default, or ``start``.
 
     ``inherited`` gives the descriptors that PID 1 holds for a unit, ``prepare`` adds to its
     environment what was made for this incarnation.
@@ -48,8 +48,7 @@ class Launcher:
         artefacts: Artefacts,
         enforcement: Enforcement,
         *,
-        without_tpm: str,
-        without_enforcement: str,
+        machine: Mapping[str, object],
         notify: str = NOTIFY,
     ) -> None:
         self._measurements = measurements
@@ -58,8 +57,7 @@ class Launcher:
         self._journal = journal
         self._artefacts = artefacts
         self._enforcement = enforcement
-        self._without_enforcement = without_enforcement
-        self._without_tpm = without_tpm
+        self._machine = machine
         self._notify = notify
         self.inherited: Sequence[Callable[[Unit], Sequence[Named]]] = ()
         self.prepare: Sequence[Callable[[Unit, dict[str, str]], None]] = ()
@@ -137,7 +135,7 @@ class Launcher:
 
     def _demand_tpm(self, unit: Unit) -> None:
         missing = unit.measurement == plan.REQUIRED and not self._measurements.has_tpm
-        if missing and self._without_tpm == "refuse":
+        if missing and self._refuses("without_tpm"):
             raise RefusedError(
                 f"must be measured, and {self._measurements.tpm_state} "
                 "(machine policy without_tpm = refuse)"
@@ -148,10 +146,18 @@ class Launcher:
         why = self._enforcement.hold()
         if not why:
             self._enforcement.admit(unit.name, group, digests, directories)
-        elif self._without_enforcement == "refuse":
+        elif self._refuses("without_enforcement"):
             raise RefusedError(f"{why} (machine policy without_enforcement = refuse)")
         else:
             self._logs.say(unit.name, f"starts without enforcement: {why}")
+
+    def confine_no_more(self, unit: Unit) -> None:
+        """It is down: what was measured for it is shut, and its log says what it was denied."""
+        if denied := self._enforcement.forget(unit.name):
+            self._logs.say(unit.name, f"was denied {denied} files that were not measured for it")
+
+    def _refuses(self, key: str) -> bool:
+        return self._machine.get(key, "refuse") == "refuse"
 
     def _environment(self, unit: Unit, gpu: Record | None) -> dict[str, str]:
         environment = {

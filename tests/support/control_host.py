@@ -34,6 +34,7 @@ from ainit.errors import RefusedError  # noqa: E402
 from ainit.linux import kmsg  # noqa: E402
 from ainit.linux.tpm import Tpm  # noqa: E402
 from ainit.pid1.effects import Effects  # noqa: E402
+from ainit.pid1.enforcement import Enforcement  # noqa: E402
 from ainit.pid1.facts import Facts  # noqa: E402
 from ainit.pid1.init import Init  # noqa: E402
 from ainit.pid1.journal import Journal  # noqa: E402
@@ -92,7 +93,7 @@ class Host(Init):
         facts.root, facts.state, facts.configuration = "verified", "ready", "default"
         plan = Plan(units(), {"hostname": "ainos-test"})
         measurements = Measurements(journal, MemoryTpm, constants.MEASUREMENTS)
-        super().__init__(plan, facts, journal, measurements)
+        super().__init__(plan, facts, journal, measurements, Enforcement(journal))
 
     def _effects(self) -> Effects:
         effects = super()._effects()

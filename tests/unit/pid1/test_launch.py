@@ -21,7 +21,7 @@ from ainit.pid1.launch import Launcher
 from ainit.pid1.logs import Logs
 from ainit.pid1.loop import Loop
 from ainit.pid1.measure import Measurements
-from ainit.policy import plan
+from ainit.policy import enforcement, plan
 from tests.support import descriptors
 from tests.support.enforcement import MapKeeper
 from tests.support.notebook import Notebook
@@ -51,12 +51,7 @@ class Bench:
     def admit(self, measurements: Measurements) -> Artefacts:
         return Artefacts(measurements, self.logs, self.journal, str(self.admitted))
 
-    def make(
-        self,
-        measurements: Measurements,
-        without_tpm: str = "refuse",
-        without_enforcement: str = "refuse",
-    ) -> Launcher:
+    def make(self, measurements: Measurements, **machine: object) -> Launcher:
         return Launcher(
             measurements,
             Tree(str(self.directory / "cgroup")),
@@ -64,8 +59,7 @@ class Bench:
             self.journal,
             self.admit(measurements),
             self.enforcement,
-            without_tpm=without_tpm,
-            without_enforcement=without_enforcement,
+            machine=machine,
             notify="/nonexistent",
         )
 
@@ -337,6 +331,18 @@ def test_an_agent_is_confined_to_what_was_measured_for_it_before_it_runs(
     group = os.stat(bench.directory / "cgroup/u").st_ino
     digest = bench.entry("m")["digest"]
     assert asked == [("u", group, [digest], [f"{mounts.root}/cuda", str(secrets)])]
+
+
+def test_what_it_was_denied_is_in_its_log_once_it_is_down(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.publish(bench.entry("m"))
+    unit = confined(bench)
+    child_of(bench, unit, monkeypatch)
+    bench.kernel.deny(os.stat(bench.directory / "cgroup/u").st_ino, 2)
+    bench.launcher.confine_no_more(unit)
+    assert "denied 2 files" in str(bench.logs.select("u", 1))
+    assert bench.kernel.entries(enforcement.ADMITTED) == {}
 
 
 def test_a_service_is_not_confined(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
