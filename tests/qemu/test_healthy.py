@@ -13,7 +13,7 @@ from lib.machine import Machine
 from lib.process import wait_until
 from lib.scenario import healthy
 
-from ainit.constants import ADMITTED, MEASUREMENTS, MODELS
+from ainit.constants import ADMITTED, ENFORCEMENT, MEASUREMENTS, MODELS
 from ainit.pid1 import settings
 from ainit.pid1.enforcement import IN_FORCE
 from ainit.policy import phases
@@ -115,25 +115,32 @@ def test_the_kernel_is_set_as_the_table_says(booted: Machine) -> None:
 
 
 def test_an_agent_opens_what_was_measured_for_it_and_nothing_else(booted: Machine) -> None:
-    """A shell that joins an agent's group is that agent to the kernel, whoever it is else."""
+    """A shell that joins an agent's group is that agent to the kernel, whoever it is else. Files
+    that nobody had open are judged as others are, and removing the programs' names ends nothing.
+    """
     machine = booted.call("org.ainos.Control.Status", {})["machine"]
     assert machine["enforcement"] == IN_FORCE
     models = json.loads(story.in_shell(booted, f"cat {ADMITTED}"))["models"]
     paths = {model["name"]: model["path"] for model in models}
-    planted = f"{MODELS}/planted.onnx"
+    planted, disk = f"{MODELS}/planted.onnx", f"/dev/{machine['root'].split()[0]}"
     allowed = [paths["magika"], "/usr/lib/os-release", "/proc/self/status", MEASUREMENTS]
-    denied = [paths["silero-vad"], planted]
+    denied = [paths["silero-vad"], planted, disk]
     story.in_shell(booted, f"echo x > {planted}")
 
-    def opened(join: str = "") -> list[str]:
+    def opened(join: str = "") -> str:
+        """For each file, whether it can be opened."""
         files = " ".join([*allowed, *denied])
-        each = f"for f in {files}; do cat $f >/dev/null 2>&1; echo $?; done"
-        return story.in_shell(booted, f"sh -c '{join}{each}'").split()
+        each = f"for f in {files}; do (: <$f) 2>/dev/null && printf y || printf n; done"
+        cold = "sync; echo 3 > /proc/sys/vm/drop_caches"
+        return story.in_shell(booted, f"{cold}; sh -c '{join}{each}'").strip()
 
-    assert opened() == ["0"] * 6
-    assert opened("echo $$ > /sys/fs/cgroup/ainos/filetype/cgroup.procs; ") == [*"000011"]
+    join = "echo $$ > /sys/fs/cgroup/ainos/filetype/cgroup.procs; "
+    assert opened() == "yyyyyyy"
+    assert opened(join) == "yyyynnn"
+    assert opened(f"{join}rm -r {ENFORCEMENT}; ") == "yyyynnn"
+    assert story.in_shell(booted, f"ls {ENFORCEMENT} 2>/dev/null").strip() == ""
     described = booted.call("org.ainos.Control.Describe", {"name": "filetype"})["unit"]
-    assert described["denied_opens"] == len(denied)
+    assert described["denied_opens"] == 2 * len(denied)
     story.in_shell(booted, f"rm {planted}")
 
 
