@@ -63,8 +63,14 @@ def row(unit: reply.Record, uptime: object) -> tuple[str, ...]:
         reply.text(unit, "restarts"),
         render.size(unit.get("memory_bytes")),
         render.span(uptime - since) if known else "",  # type: ignore[operator]
-        reply.text(unit, "reason") or partition(reply.record(unit, "gpu")),
+        reply.text(unit, "reason") or _notes(unit),
     )
+
+
+def _notes(unit: reply.Record) -> str:
+    denied = unit.get("denied_opens")
+    notes = (partition(reply.record(unit, "gpu")), f"denied {denied} files" if denied else "")
+    return ", ".join(filter(None, notes))
 
 
 def partition(gpu: reply.Record) -> str:

@@ -25,3 +25,9 @@ def test_status_failed_shows_only_what_is_wrong(run: Run, serve: Serve) -> None:
     shown = rows(run("status", "--failed").out)
     assert "speech" in shown
     assert "file-type" not in shown
+
+
+def test_status_shows_which_agent_was_denied_files(run: Run, serve: Serve) -> None:
+    units = [{**unit, "denied_opens": 3} for unit in STATUS["units"] if unit["name"] == "file-type"]
+    serve({"org.ainos.Control.Status": {**STATUS, "units": units}})
+    assert "1g.10gb on GPU 0, denied 3 files" in run("status").out
