@@ -17,10 +17,11 @@ from pathlib import Path
 import pytest
 
 from ainit.attest import pcrs
+from ainit.child.http import CONNECTIONS
 from ainit.errors import TpmError
 from ainit.keylime.agent import Agent
 from ainit.keylime.identity import Identity, IdentityError, identity, server_context
-from ainit.keylime.server import CONNECTIONS, Server
+from ainit.keylime.server import Server
 from tests.support.keylime import HOST, authority
 from tests.support.wait import wait_for
 
