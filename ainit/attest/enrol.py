@@ -44,6 +44,30 @@ class Enrolment:
     activation: Activation
 
 
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """A secret that only the TPM of one EK can recover, for one AK."""
+
+    ak_name: bytes
+    ek_pub: bytes
+    secret: bytes
+    credential: bytes  # TPM2B_ID_OBJECT
+    wrapped: bytes  # TPM2B_ENCRYPTED_SECRET
+
+    def answered(self, secret: bytes) -> Activation:
+        """The challenge with what the TPM recovered."""
+        return Activation(self.ak_name, self.ek_pub, self.secret, secret)
+
+
+def challenge(evidence: Evidence, random: Callable[[int], bytes] = os.urandom) -> Challenge:
+    """Make a fresh secret for the keys of ``evidence``. Raises MalformedError for no keys."""
+    name = parse_public(evidence.ak_pub).name
+    ek = rsa_key(parse_public(evidence.ek_pub))
+    secret = random(SECRET_BYTES)
+    credential, wrapped = make_credential(ek, name, secret, random(SEED_BYTES))
+    return Challenge(name, evidence.ek_pub, secret, credential, wrapped)
+
+
 def enrol(
     client: Caller, nonce: bytes | None = None, random: Callable[[int], bytes] = os.urandom
 ) -> Enrolment:
@@ -62,14 +86,11 @@ def activate(
     client: Caller, evidence: Evidence, random: Callable[[int], bytes] = os.urandom
 ) -> Activation:
     """Challenge the TPM that holds the EK of ``evidence`` with a secret made for its AK."""
-    name = parse_public(evidence.ak_pub).name
-    ek = rsa_key(parse_public(evidence.ek_pub))
-    secret = random(SECRET_BYTES)
-    blob, wrapped = make_credential(ek, name, secret, random(SEED_BYTES))
-    parameters = {"credential": blob.hex(), "secret": wrapped.hex()}
+    asked = challenge(evidence, random)
+    parameters = {"credential": asked.credential.hex(), "secret": asked.wrapped.hex()}
     answer = client.call("org.ainos.Attest.Activate", parameters).get("secret")
     try:
         recovered = bytes.fromhex(answer) if isinstance(answer, str) else b""
     except ValueError as error:
         raise WireError("the answer to the credential is not hexadecimal") from error
-    return Activation(name, evidence.ek_pub, secret, recovered)
+    return asked.answered(recovered)

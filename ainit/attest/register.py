@@ -18,13 +18,15 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from ..errors import ConfigError, Finding
 from ..linux import files
 from ..wire import codec
+from .evidence import Evidence
 from .verdict import Finding as Objection
 from .verdict import Scope, Verdict
+from .verify import Trust, verify
 
 NONCE_BYTES = 32
 LIFETIME = datetime.timedelta(minutes=5)
@@ -149,3 +151,16 @@ class Register:
         if not isinstance(record, dict):
             raise ConfigError([Finding(path, 1, "not what the verifier wrote")])
         return record
+
+
+def judge(evidence: Evidence, trust: Trust, register: Register, machine: str) -> Verdict:
+    """Judge what is said to be evidence of this machine, also by what is remembered of it; remember
+    it when it is accepted.
+    """
+    known = register.known(machine)
+    previous = bytes.fromhex(known.quote) if known else None
+    verdict = verify(evidence, replace(trust, previous=previous))
+    verdict = verdict.with_findings(register.objections(machine, verdict))
+    if verdict.accepted:
+        register.accept(machine, verdict, evidence.quote_msg, trust.now)
+    return verdict

@@ -3,7 +3,7 @@ lasts a bounded time, and there is a bounded number of them; more are sent away.
 the connection's own thread.
 
     class Handler(http.Handler):
-        def do_GET(self) -> None:
+        def answer(self) -> None:
             self.send(HTTPStatus.OK, b"[]", "application/json")
 
     Server(listener, Handler).serve_forever()
@@ -26,13 +26,27 @@ _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One connection. Subclasses have the methods ``do_GET`` and so on, and call ``send``."""
+    """One connection. Subclasses say which ``methods`` they know (None: every one), and have
+    ``answer``, which calls ``send``.
+    """
+
+    methods: frozenset[str] | None = frozenset({"GET", "HEAD"})
 
     protocol_version = "HTTP/1.1"
     server_version = "ainos"
     sys_version = ""
     timeout = SILENCE_SECONDS
     server: Server
+
+    def __getattr__(self, name: str) -> object:
+        """What the base class looks for: ``do_`` and the method."""
+        if name.startswith("do_") and (self.methods is None or name[3:] in self.methods):
+            return self.answer
+        raise AttributeError(name)
+
+    def answer(self) -> None:
+        """Answer the request: ``self.command``, ``self.path``, ``self.headers``, ``self.rfile``."""
+        raise NotImplementedError
 
     def setup(self) -> None:
         """Do TLS's handshake; whoever the context does not want gets no further."""

@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import render
-from .base import TIMEOUT_SECONDS, Group, Settings
+from . import render, verifier
+from .accepted import acceptance_options, accepted, contents
+from .base import Group, Settings
 
 if TYPE_CHECKING:
-    from ..attest.acceptance import Policy
     from ..attest.verdict import Verdict
-
-EVIDENCE_SECONDS = 60.0  # a TPM chip needs seconds for its primary keys
 
 
 def _nonce(_context: click.Context, _option: click.Parameter, value: str | None) -> bytes | None:
@@ -65,9 +63,7 @@ def evidence(settings: Settings, directory: str, nonce: bytes | None) -> None:
     from ..attest.enrol import enrol
     from ..attest.evidence import FILES
 
-    if settings.timeout == TIMEOUT_SECONDS:
-        settings.timeout = EVIDENCE_SECONDS
-    with settings.client() as client:
+    with verifier.patient(settings).client() as client:
         enrolment = enrol(client, nonce)
     save(directory, enrolment)
     if settings.json:
@@ -81,25 +77,7 @@ def evidence(settings: Settings, directory: str, nonce: bytes | None) -> None:
 
 @attest.command()
 @click.argument("directory", metavar="DIR", type=click.Path(exists=True, file_okay=False))
-@click.option(
-    "--policy",
-    "policy_file",
-    metavar="FILE",
-    type=click.Path(exists=True, dir_okay=False),
-    help="What is accepted: images, manufacturers, and what may be measured besides.",
-)
-@click.option(
-    "--golden",
-    metavar="FILE",
-    type=click.Path(exists=True, dir_okay=False),
-    help="In place of a policy: the build's manifest.json, and nothing besides.",
-)
-@click.option(
-    "--ek-roots",
-    metavar="FILE",
-    type=click.Path(exists=True, dir_okay=False),
-    help="With --golden: certificates of trusted TPM manufacturers (PEM).",
-)
+@acceptance_options
 @click.option(
     "--register",
     "register_directory",
@@ -133,58 +111,32 @@ def verify(
     you ran `evidence` yourself and DIR stayed yours; otherwise run `evidence` again.
     """
     from ..attest.directory import load, load_record
-    from ..attest.register import Register
+    from ..attest.register import Register, judge
     from ..attest.verify import Trust
-    from ..attest.verify import verify as judge
+    from ..attest.verify import verify as verify_alone
 
-    policy, manufacturers = _accepted(policy_file, golden, ek_roots)
+    policy, manufacturers = accepted(policy_file, golden, ek_roots)
     if bool(machine) != bool(register_directory):
         raise click.UsageError("--machine and --register go together")
-    register = Register(register_directory) if register_directory else None
-    known = register.known(machine) if register and machine else None
     record = load_record(directory)
     kept_nonce, activation = record or (None, None)
-    now = datetime.datetime.now(datetime.UTC)
     trust = Trust(
         policy=policy,
         manufacturers=manufacturers,
-        now=now,
+        now=datetime.datetime.now(datetime.UTC),
         nonce=nonce if nonce is not None else kept_nonce,
         activation=activation,
-        previous=bytes.fromhex(known.quote) if known else None,
     )
     evidence = load(directory)
-    verdict = judge(evidence, trust)
-    if register and machine:
-        verdict = verdict.with_findings(register.objections(machine, verdict))
-        if verdict.accepted:
-            register.accept(machine, verdict, evidence.quote_msg, now)
+    if register_directory and machine:
+        verdict = judge(evidence, trust, Register(register_directory), machine)
+    else:
+        verdict = verify_alone(evidence, trust)
     if context.ensure_object(Settings).json:
         render.as_json(verdict.as_json())
     else:
         show(verdict, os.path.abspath(directory))
     context.exit(0 if verdict.accepted else 1)
-
-
-def _accepted(
-    policy_file: str | None, golden: str | None, ek_roots: str | None
-) -> tuple[Policy, bytes]:
-    """The policy, and the certificates of manufacturers, that the options name."""
-    from ..attest import policy_file as files
-    from ..attest.acceptance import Policy
-    from ..attest.golden import parse_manifest
-
-    if policy_file and not golden and not ek_roots:
-        folder = os.path.dirname(os.path.abspath(policy_file))
-        found = files.load(
-            _bytes(policy_file).decode("utf-8", "replace"),
-            policy_file,
-            lambda name: _bytes(os.path.join(folder, name)),
-        )
-        return found.policy, found.manufacturers
-    if golden and ek_roots and not policy_file:
-        return Policy((parse_manifest(_bytes(golden), golden),)), _bytes(ek_roots)
-    raise click.UsageError("give --policy, or --golden and --ek-roots")
 
 
 @attest.command("keylime-policy")
@@ -197,12 +149,7 @@ def keylime_policy(manifest: str) -> None:
     from ..attest.golden import parse_manifest
     from ..keylime.policy import tpm_policy
 
-    render.as_json(tpm_policy(parse_manifest(_bytes(manifest), manifest)))
-
-
-def _bytes(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read()
+    render.as_json(tpm_policy(parse_manifest(contents(manifest), manifest)))
 
 
 def show(verdict: Verdict, title: str) -> None:
@@ -255,6 +202,10 @@ def show(verdict: Verdict, title: str) -> None:
         click.echo(click.style("refused", fg="red") + ": genuine evidence of another state")
     else:
         click.echo(click.style("refused", fg="red") + ": the evidence does not hold")
+
+
+attest.add_command(verifier.serve)
+attest.add_command(verifier.submit)
 
 
 def _short(digest: str | None) -> str:

@@ -1,6 +1,6 @@
 """HTTP over TLS for the agent: requests without a body, by verifiers that show a certificate.
 
-    Server(listener, context, agent).serve_forever()
+Server(listener, context, agent).serve_forever()
 """
 
 from __future__ import annotations
@@ -22,15 +22,11 @@ TARGET_CHARACTERS = 1024
 
 class _Handler(http.Handler):
     server_version = "ainos-keylime"
+    methods = None
     server: Server
 
-    def __getattr__(self, name: str) -> object:
-        """Every method of HTTP is answered in one place."""
-        if name.startswith("do_"):
-            return self._serve
-        raise AttributeError(name)
-
-    def _serve(self) -> None:
+    def answer(self) -> None:
+        """Answer what the protocol knows, and say of the rest what is wrong with it."""
         try:
             if len(self.path) > TARGET_CHARACTERS:
                 raise RequestError(HTTPStatus.REQUEST_URI_TOO_LONG, "the target is too long")

@@ -1,6 +1,6 @@
 """One page over HTTP.
 
-    Server(listener, source.page).serve_forever()
+Server(listener, source.page).serve_forever()
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class _Handler(http.Handler):
     server_version = "ainos-metrics"
     server: Server
 
-    def do_GET(self) -> None:
+    def answer(self) -> None:
         """Answer with the page."""
         if self.path.partition("?")[0] != PATH:
             self.send(HTTPStatus.NOT_FOUND, f"there is {PATH} only\n".encode(), "text/plain")
@@ -32,8 +32,6 @@ class _Handler(http.Handler):
             self.send(HTTPStatus.SERVICE_UNAVAILABLE, f"{error}\n".encode(), "text/plain")
         else:
             self.send(HTTPStatus.OK, page, CONTENT_TYPE)
-
-    do_HEAD = do_GET  # noqa: N815
 
 
 class Server(http.Server):

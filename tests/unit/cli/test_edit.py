@@ -66,7 +66,10 @@ def test_a_dry_run_says_what_would_happen_and_changes_nothing(
         "weather": "starts",
         "nightly": "is known, and waits for what starts it",
         **dict.fromkeys(
-            ("disabled", "hostname", "network", "publishers", "replace", "without_tpm"),
+            (
+                *("disabled", "hostname", "network", "publishers", "replace"),
+                *("without_enforcement", "without_tpm"),
+            ),
             "is another setting of the machine",
         ),
     }

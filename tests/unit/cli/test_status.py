@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support.replies import STATUS
+from tests.support.replies import STATUS, UNIT
 
 from .conftest import Run, Serve, rows
 
@@ -28,6 +28,6 @@ def test_status_failed_shows_only_what_is_wrong(run: Run, serve: Serve) -> None:
 
 
 def test_status_shows_which_agent_was_denied_files(run: Run, serve: Serve) -> None:
-    units = [{**unit, "denied_opens": 3} for unit in STATUS["units"] if unit["name"] == "file-type"]
-    serve({"org.ainos.Control.Status": {**STATUS, "units": units}})
+    unit = {**UNIT, "gpu": {"profile": "1g.10gb", "uuid": "MIG-1", "gpu": 0}, "denied_opens": 3}
+    serve({"org.ainos.Control.Status": {**STATUS, "units": [unit]}})
     assert "1g.10gb on GPU 0, denied 3 files" in run("status").out

@@ -191,8 +191,8 @@ def test_requests_are_refused_with_their_status(
 def test_an_endless_request_is_cut_off(client: Client) -> None:
     try:
         assert client.ask("GET", "/version?" + "a" * (1 << 20))[0] == 414
-    except OSError:
-        pass  # the connection ended while the request was still being written
+    except (OSError, http.client.HTTPException):
+        pass  # the connection ended while the request was still being written, or the answer read
     results(client, "/version")
 
 

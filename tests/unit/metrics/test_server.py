@@ -122,7 +122,7 @@ def test_a_fault_ends_one_scrape_and_is_told_in_one_line(
     with pytest.raises(http.client.RemoteDisconnected):
         ask(path)
     assert ask(path)[0] == 200
-    assert capfd.readouterr().err == "fault in a scrape: ValueError('odd')\n"
+    assert capfd.readouterr().err == "fault in a request: ValueError('odd')\n"
 
 
 def test_more_clients_than_there_may_be_are_told_to_come_back(serve: Serve, path: str) -> None:
