@@ -84,7 +84,7 @@ class Namespaces(Platform):
 
     def enforcement(self, journal: Journal) -> Enforcement:
         kernel = MapKeeper()
-        kernel.lacks = {"agents"} if os.path.exists(f"{directory}/lenient") else set()
+        kernel.lacks = {"agents"} if os.path.exists(f"{directory}/unenforced") else set()
         return Enforcement(journal, kernel)
 
     def find_disk(self, facts: Facts) -> None:

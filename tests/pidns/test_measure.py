@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ainit.linux import fsverity
+from ainit.pid1.enforcement import IN_FORCE
 from ainit.policy import phases
 from tests.pidns.machine import Machine, Record
 from tests.support.wait import wait_for
@@ -191,6 +192,47 @@ def test_machine_policy_may_start_agents_without_a_tpm(machine: Machine) -> None
     machine.agent("strict", PRINTS_ITS_ENVIRONMENT)
     machine.boot()
     machine.wait_state("strict", "ready")
+
+
+def unenforced(machine: Machine) -> None:
+    """From now on the kernel has no programs that one could take hold of."""
+    (machine.directory / "unenforced").touch()
+
+
+def test_without_enforcement_agents_are_refused_and_services_run(machine: Machine) -> None:
+    machine.tpm()
+    unenforced(machine)
+    machine.agent("speech", PRINTS_ITS_ENVIRONMENT)
+    machine.unit("service", "pause")
+    machine.boot()
+    machine.wait_state("service", "ready")
+    refused = machine.wait_state("speech", "refused")
+    assert "without_enforcement = refuse" in str(refused["reason"])
+    assert "no program agents" in str(facts(machine)["enforcement"])
+
+
+def test_machine_policy_may_start_agents_without_enforcement(machine: Machine) -> None:
+    machine.configure('[policy]\nwithout_enforcement = "start"\n', image=True)
+    machine.tpm()
+    unenforced(machine)
+    machine.agent("speech", PRINTS_ITS_ENVIRONMENT)
+    machine.boot()
+    machine.wait_state("speech", "ready")
+    assert any("without enforcement" in line for line in machine.log("speech"))
+
+
+def test_enforcement_is_held_over_a_re_execution(machine: Machine) -> None:
+    """Programs whose names somebody removed stay in force, and agents can be started again."""
+    machine.tpm()
+    machine.agent("speech", PRINTS_ITS_ENVIRONMENT)
+    machine.boot()
+    before = machine.wait_state("speech", "ready")["pid"]
+    unenforced(machine)
+    machine.call("Reexec")
+    assert facts(machine)["enforcement"] == IN_FORCE
+    machine.call("Restart", name="speech")
+    wait_for(lambda: machine.describe("speech")["pid"] not in (None, before), "another process")
+    machine.wait_state("speech", "ready")
 
 
 def test_the_machines_own_configuration_is_used_and_measured(machine: Machine) -> None:
