@@ -27,11 +27,13 @@ from ainit import constants
 from ainit.errors import TpmError
 from ainit.linux import alarm, kmsg, libc, native, process
 from ainit.pid1 import control, facts, init, journal, loop, main, resources, shutdown, timers
+from ainit.pid1.enforcement import Enforcement
 from ainit.pid1.journal import Journal
 from ainit.pid1.measure import Measurements
 from ainit.pid1.platform import Platform
 from ainit.wire.codec import loads
 from tests.support import stirs
+from tests.support.enforcement import MapKeeper
 from tests.support.kernel import JOURNAL, Hang, Kernel, lift
 from tests.support.model import Model, Seen
 from tests.support.seam import Seam
@@ -68,6 +70,9 @@ class Ground(Platform):
             raise TpmError("this machine has none")
 
         return Measurements(journal, none, constants.MEASUREMENTS, root=self._directory)
+
+    def enforcement(self, journal: Journal) -> Enforcement:
+        return Enforcement(journal, MapKeeper())
 
     def find_disk(self, facts: facts.Facts) -> None:
         facts.root = facts.state = "memory"
