@@ -18,8 +18,6 @@ from .foreign import Char, Int, Long, Pointer, addressof, function, get_errno
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ..policy.enforcement import Map
 
 _NUMBERS = {"x86_64": 321, "aarch64": 280}
@@ -28,7 +26,7 @@ _ATTRIBUTES_BYTES = (
 )
 
 # Commands.
-_MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _MAP_NEXT_KEY, _PROG_LOAD, _PIN, _GET = range(8)
+_MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _, _PROG_LOAD, _PIN, _GET = range(8)
 _BTF_LOAD, _LINK_CREATE = 18, 28
 
 _PROG_TYPE_LSM = 29
@@ -110,21 +108,6 @@ def lookup(map_: int, key: bytes, size: int) -> bytes | None:
             return None
         raise
     return bytes(value.data)
-
-
-def keys(map_: int, size: int) -> Iterator[bytes]:
-    """The keys of a hash that nobody else changes meanwhile. Raises OSError."""
-    at = 0
-    while True:
-        following = _Memory(b"", size)
-        try:
-            _call(_MAP_NEXT_KEY, struct.pack("=I4xQQQ", map_, at, following.address, 0), "map keys")
-        except OSError as error:
-            if error.errno == errno.ENOENT:
-                return
-            raise
-        yield bytes(following.data)
-        at = following.address
 
 
 def create(map_: Map, types: int = 0) -> int:
