@@ -45,15 +45,22 @@ class _Handler(http.Handler):
         """One step of a conversation, or what is remembered."""
         try:
             record = self._step() if self.command == "POST" else self._remembered()
-            status = HTTPStatus.OK
         except _StatusError as error:
-            status, record = error.status, {"error": str(error)}
+            self.refuse(error.status, str(error))
         except (BlockingIOError, UnavailableError) as error:
-            status, record = HTTPStatus.SERVICE_UNAVAILABLE, {"error": str(error)}
+            self.refuse(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
         except RefusedError as error:
-            status, record = HTTPStatus.CONFLICT, {"error": str(error)}
+            self.refuse(HTTPStatus.CONFLICT, str(error))
         except AinosError as error:
-            status, record = HTTPStatus.BAD_REQUEST, {"error": str(error)}
+            self.refuse(HTTPStatus.BAD_REQUEST, str(error))
+        else:
+            self._say(HTTPStatus.OK, record)
+
+    def refuse(self, status: HTTPStatus, reason: str) -> None:
+        """In JSON, as every answer."""
+        self._say(status, {"error": reason})
+
+    def _say(self, status: HTTPStatus, record: object) -> None:
         self.send(status, codec.dumps(record).encode() + b"\n", "application/json")
 
     def _remembered(self) -> object:

@@ -78,6 +78,14 @@ class Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
+    def refuse(self, status: HTTPStatus, reason: str) -> None:
+        """Say in a line why not; subclasses whose answers have a form of their own give it that."""
+        self.send(status, f"{reason}\n".encode(), "text/plain")
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """What the base class finds wrong with a request."""
+        self.refuse(HTTPStatus(code), message or HTTPStatus(code).phrase)
+
     def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
         """A request is no event."""
 

@@ -33,18 +33,15 @@ class _Handler(http.Handler):
             request = protocol.parse_request(self.command, self.path)
             body = protocol.answer(self.server.agent.answer(request))
         except RequestError as error:
-            self._refuse(error.status, str(error))
+            self.refuse(error.status, str(error))
         except (AinosError, OSError) as error:
             print(f"no quote: {error}", file=sys.stderr, flush=True)
-            self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "the TPM gave no quote")
+            self.refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "the TPM gave no quote")
         else:
             self.send(HTTPStatus.OK, body, "application/json")
 
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """What the base class finds wrong with a request."""
-        self._refuse(HTTPStatus(code), message or HTTPStatus(code).phrase)
-
-    def _refuse(self, status: HTTPStatus, reason: str) -> None:
+    def refuse(self, status: HTTPStatus, reason: str) -> None:
+        """The protocol's own form."""
         self.send(status, protocol.answer({}, status, reason), "application/json")
 
 

@@ -24,12 +24,12 @@ class _Handler(http.Handler):
     def answer(self) -> None:
         """Answer with the page."""
         if self.path.partition("?")[0] != PATH:
-            self.send(HTTPStatus.NOT_FOUND, f"there is {PATH} only\n".encode(), "text/plain")
+            self.refuse(HTTPStatus.NOT_FOUND, f"there is {PATH} only")
             return
         try:
             page = self.server.page()
         except AinosError as error:
-            self.send(HTTPStatus.SERVICE_UNAVAILABLE, f"{error}\n".encode(), "text/plain")
+            self.refuse(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
         else:
             self.send(HTTPStatus.OK, page, CONTENT_TYPE)
 

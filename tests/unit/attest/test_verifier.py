@@ -214,14 +214,6 @@ def test_nobody_can_fill_the_memory(stand: Stand, monkeypatch: pytest.MonkeyPatc
 def test_other_requests_are_answered_with_a_reason(
     stand: Stand, method: str, path: str, body: bytes, status: int
 ) -> None:
-    if method == "PUT":
-        channel = http.client.HTTPSConnection(
-            HOST, stand.port, timeout=60, context=client_context(*stand.files("client"))
-        )
-        channel.request(method, path, body)
-        assert channel.getresponse().status == status
-        channel.close()
-        return
     found, answer = stand.raw(method, path, body)
     assert (found, list(answer)) == (status, ["error"])  # type: ignore[call-overload]
 
