@@ -1,7 +1,7 @@
 # What people run. Every target calls one script of scripts/; `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-image image extension shell bench-boot bench-image bench-supervisor bench-trust soak-supervisor soak-trust lint
+.PHONY: help run test test-image image extension shell bench-boot bench-image bench-gpu bench-sched bench-supervisor bench-trust soak-supervisor soak-trust train lint
 .PHONY: fuzz relock buildroot buildroot-check buildroot-licences buildroot-cve clean
 
 # Make hands what is set on its command line on in the environment: scripts/test reads BUILDROOT there.
@@ -39,6 +39,9 @@ bench-boot: ## measure the boot and write build/bench/bench-boot.json
 bench-image: ## measure the images and write build/bench/bench-image.json (ONLY=base,aarch64,server,nvidia,buildroot; BUILDROOT_IMAGE=DIR)
 	@scripts/bench-image $(if $(ONLY),--only '$(ONLY)') $(if $(BUILDROOT_IMAGE),--buildroot '$(BUILDROOT_IMAGE)')
 
+bench-gpu: ## kill the GPU service at every step of every change, on fake and emulated GPUs (JOBS=2, THIN=10)
+	@scripts/bench-gpu $(if $(JOBS),--jobs '$(JOBS)') $(if $(THIN),--thin '$(THIN)')
+
 bench-supervisor: ## measure ainit beside systemd, s6, runit, finit and supervisord (ROUNDS=9, ONLY=ainit,systemd)
 	@scripts/bench-supervisor $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(ONLY),--only '$(ONLY)'); \
 	status=$$?; $(if $(ONLY),,scripts/bench-boot --peers &&) exit $$status
@@ -49,8 +52,14 @@ soak-supervisor: ## long tests of PID 1: faults at every line (MINUTES=60, FAULT
 bench-trust: ## attacks that are withstood, honest machines that are accepted
 	@scripts/bench-trust
 
-soak-trust: ## long test of the verifier: two million changed pieces of evidence (MINUTES=60, MUTATIONS=2000000)
-	@scripts/soak-trust $(if $(MINUTES),--minutes '$(MINUTES)') $(if $(MUTATIONS),--mutations '$(MUTATIONS)')
+train: ## train the GPU scheduling policy in simulation (MINUTES=50; TRACES=DIRECTORY: with the jobs of those traces; FRESH=1)
+	@scripts/train $(if $(MINUTES),--minutes '$(MINUTES)') $(if $(FRESH),--fresh)
+
+bench-sched: ## compare the GPU scheduler with rules, partitions and an optimum, simulated (TRACES=DIRECTORY; DECISIONS=1000000)
+	@scripts/bench-sched $(if $(DECISIONS),--decisions '$(DECISIONS)')
+
+soak-trust: ## long tests of trust: damaged models, changed evidence (MINUTES=60, MUTATIONS=2000000, CORRUPTIONS=10000; STAGES="corruption mutations")
+	@scripts/soak-trust $(if $(MINUTES),--minutes '$(MINUTES)') $(if $(MUTATIONS),--mutations '$(MUTATIONS)') $(if $(CORRUPTIONS),--corruptions '$(CORRUPTIONS)') $(STAGES)
 
 fuzz: ## fuzz PID 1's parsers and sockets for MINUTES=10, guided by coverage (TARGETS='ring inbox')
 	@scripts/fuzz $(if $(MINUTES),--minutes '$(MINUTES)') $(TARGETS)

@@ -18,6 +18,13 @@ MODELS = STATE + "/models"
 
 TIMERS = STATE + "/timers"
 KEYLIME = STATE + "/keylime"
+REMOTE = STATE + "/remote"
+CHANNEL = REMOTE + "/channel.pem"  # certificate and key of the machine's end of TLS
+
+# That partition in LUKS2: the mapping that it is mounted from.
+MAPPING = "state"
+MAPPED = f"/dev/mapper/{MAPPING}"
+RECOVERY = STATE + "/seal/recovery-key"  # until its owner has fetched it
 
 # Runtime files.
 RUNTIME = "/run/ainit"
@@ -26,12 +33,16 @@ SOCKETS = RUNTIME + "/sockets"
 BUNDLES = RUNTIME + "/agents"
 EXTENSIONS = RUNTIME + "/extensions"
 CREDENTIALS = RUNTIME + "/credentials"
+MODEL_DIRECTORIES = RUNTIME + "/models"  # of models that are several files
+DISK = RUNTIME + "/disk"  # where a disk that was plugged in is mounted while models come from it
 NOTIFY = RUNTIME + "/notify"
 ENFORCEMENT = "/sys/fs/bpf/ainos"
+SEAL = RUNTIME + "/seal.json"  # how the sealed state was opened, or why not
 MEASUREMENTS = RUNTIME + "/measurements.cel"
 ADMITTED = RUNTIME + "/admitted.json"
 DEVICES = RUNTIME + "/devices.json"  # which devices start which units
 DEVICES_TOLD = RUNTIME + "/devices.told.json"  # which of them have done so
+GPUS = RUNTIME + "/bus/gpus.json"  # which GPUs and NVSwitches are on the bus
 MACHINE_JSON = RUNTIME + "/machine.json"
 CONFIG_COPY = RUNTIME + "/config"  # the configuration in force, and the plan made of it
 MACHINE_PLAN = RUNTIME + "/plan.json"
@@ -50,6 +61,8 @@ PCR_AGENTS = 14
 PCR_IDENTITY = 15
 PCR_KEYLIME = 16
 TPM_DEVICE = "/dev/tpmrm0"
+
+REMOTE_PORT = 7443
 
 # Limits.
 LOG_RING_BYTES = 256 * 1024

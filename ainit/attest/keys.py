@@ -17,14 +17,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa, utils
 
 from . import certificate
 from .evidence import FILES, Evidence
+from .templates import AK_ATTRIBUTES, ak_template, ek_template
 from .tpms import (
-    AK_ATTRIBUTES,
     ATTRIBUTES,
     MalformedError,
     Public,
     Reader,
-    ak_template,
-    ek_template,
     parse_public,
     parse_quote,
     parse_signature,

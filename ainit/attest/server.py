@@ -6,19 +6,20 @@
     GET  /v1/machines                                → {"machines"}
     GET  /v1/machines/NAME                           → when and as what it was accepted last
 
-An error is {"error"} with a status of HTTP. Who may ask at all, TLS decides: ``context`` takes the
-clients whose certificates one authority issued. What a client says is believed of no machine.
+An error is {"error"} with a status of HTTP. Who may ask at all, TLS decides. What a client says is
+believed of no machine.
 """
 
 from __future__ import annotations
 
 import socket
 import ssl
+import sys
 from dataclasses import asdict
 from http import HTTPStatus
 
 from ..child import http
-from ..errors import AinosError, ConfigError, Finding, RefusedError, UnavailableError
+from ..errors import AinosError, RefusedError, UnavailableError
 from ..wire import codec
 from .evidence import from_wire
 from .verifier import Verifier
@@ -49,6 +50,11 @@ class _Handler(http.Handler):
             self.refuse(error.status, str(error))
         except (BlockingIOError, UnavailableError) as error:
             self.refuse(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+        except (ConnectionError, TimeoutError, ssl.SSLError):
+            raise  # the client's, who is not there to be answered
+        except OSError as error:
+            print(f"no verdict: {error}", file=sys.stderr, flush=True)
+            self.refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "the verifier's own files fail it")
         except RefusedError as error:
             self.refuse(HTTPStatus.CONFLICT, str(error))
         except AinosError as error:
@@ -109,42 +115,6 @@ class Server(http.Server):
     ) -> None:
         super().__init__(listener, _Handler, context=context, lasting_s=CONNECTION_SECONDS)
         self.verifier = verifier
-
-
-def context(certificate: str, key: str, clients: str) -> ssl.SSLContext:
-    """TLS 1.3 with our certificate and key (PEM files), for clients whose certificates the
-    authorities in ``clients`` issued. Raises ConfigError that names the file.
-    """
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    made.minimum_version = ssl.TLSVersion.TLSv1_3
-    made.verify_mode = ssl.CERT_REQUIRED
-    return _with(made, certificate, key, clients)
-
-
-def client_context(certificate: str, key: str, authority: str) -> ssl.SSLContext:
-    """The same for a client that trusts servers whose certificates ``authority`` issued."""
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    made.minimum_version = ssl.TLSVersion.TLSv1_3
-    return _with(made, certificate, key, authority)
-
-
-def _with(made: ssl.SSLContext, certificate: str, key: str, authority: str) -> ssl.SSLContext:
-    for path in (certificate, key, authority):
-        try:
-            with open(path, "rb"):
-                pass
-        except OSError as error:
-            raise ConfigError([Finding(path, 0, str(error.strerror))]) from error
-    try:
-        made.load_cert_chain(certificate, key)
-    except ssl.SSLError as error:
-        text = f"no certificate with the key {key}: {error.reason}"
-        raise ConfigError([Finding(certificate, 0, text)]) from error
-    try:
-        made.load_verify_locations(authority)
-    except ssl.SSLError as error:
-        raise ConfigError([Finding(authority, 0, "no certificates (PEM)")]) from error
-    return made
 
 
 def _bytes(text: str) -> bytes:

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..child.server import Service, VarlinkError
-from ..constants import MEASUREMENTS, TPM_DEVICE
+from ..constants import CHANNEL, MEASUREMENTS, TPM_DEVICE
 from ..errors import TpmError
 from ..wire import interface_text
 from ..wire.protocol import INVALID_PARAMETER, Message
-from . import pcrs
+from . import pcrs, tss2
 from .evidence import FILE_BYTES, NONCE_BYTES, Evidence, to_wire
 from .tpms import MalformedError, parse_public, parse_quote, point_pem
 
@@ -37,6 +37,7 @@ class Sources:
     device: str | None = TPM_DEVICE
     log: str = MEASUREMENTS
     firmware_log: str = FIRMWARE_LOG
+    channel: str = CHANNEL
 
 
 def collect(tpm: AttestationTpm, sources: Sources, nonce: bytes) -> Evidence:
@@ -112,6 +113,20 @@ class Attestation:
         except TpmError as error:
             raise _failed(error) from error
 
+    def channel(self, parameters: Message) -> Message:
+        """``Channel(nonce)``: the AK's word that the key of our TLS certificate is in its TPM."""
+        nonce = _hex(parameters, "nonce", *NONCE_BYTES)
+        try:
+            public, private = tss2.parse(_read(self._sources.channel).decode("ascii", "replace"))
+            with self._open() as tpm:
+                message, signature = tpm.certify(public, private, nonce)
+        except (TpmError, MalformedError) as error:
+            raise _failed(error) from error
+        except OSError as error:
+            raise VarlinkError(f"{INTERFACE}.Failed", {"reason": str(error)}) from error
+        named = {"public": public, "message": message, "signature": signature}
+        return {name: data.hex() for name, data in named.items()}
+
     def _open(self) -> AttestationTpm:
         device = self._sources.device
         if device is not None and not os.path.exists(device):
@@ -144,5 +159,9 @@ def service(sources: Sources | None = None) -> Service:
     methods = Attestation(sources or Sources())
     return Service(
         interface_text(INTERFACE),
-        {"Evidence": methods.evidence, "Activate": methods.activate},
+        {
+            "Evidence": methods.evidence,
+            "Activate": methods.activate,
+            "Channel": methods.channel,
+        },
     )

@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from ..errors import AinosError
 
 GENERATED = 0xFF544347  # TPM_GENERATED_VALUE: only a TPM signs structures that begin so
-ATTEST_QUOTE = 0x8018
+ATTEST_CERTIFY, ATTEST_QUOTE = 0x8017, 0x8018
 RH_ENDORSEMENT = 0x4000000B
 SHA256 = 0x000B
-_RSA, _ECC = 0x0001, 0x0023
-_NULL, _AES, _CFB, _ECDSA = 0x0010, 0x0006, 0x0043, 0x0018
-_P256 = 0x0003
+RSA, ECC = 0x0001, 0x0023
+NULL, AES, CFB, ECDSA = 0x0010, 0x0006, 0x0043, 0x0018
+P256 = 0x0003
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 # Attribute bits of a public area (part 2, section 8.3).
@@ -40,13 +40,6 @@ ATTRIBUTES = {
     "decrypt": 1 << 17,
     "sign": 1 << 18,
 }
-_BORN_HERE = ("fixedTPM", "fixedParent", "sensitiveDataOrigin")
-AK_ATTRIBUTES = (*_BORN_HERE, "userWithAuth", "noDA", "restricted", "sign")
-EK_ATTRIBUTES = (*_BORN_HERE, "adminWithPolicy", "restricted", "decrypt")
-
-# PolicySecret(TPM_RH_ENDORSEMENT): the policy of every EK made from a low-range template
-# (TCG EK Credential Profile 2.5, annex B.3).
-EK_POLICY = bytes.fromhex("837197674484b3f81a90cc8d46a5d724fd52d76e06520b64f2a1da1b331469aa")
 
 
 class MalformedError(AinosError):
@@ -56,18 +49,18 @@ class MalformedError(AinosError):
 class Reader:
     """Reads big-endian fields and never past the end. ``what`` names the structure in errors."""
 
-    __slots__ = ("_data", "_offset", "_what")
+    __slots__ = ("_data", "_offset", "what")
 
     def __init__(self, data: bytes, what: str) -> None:
         self._data = data
         self._offset = 0
-        self._what = what
+        self.what = what
 
     def take(self, size: int) -> bytes:
         """The next ``size`` bytes."""
         part = self._data[self._offset : self._offset + size]
         if len(part) != size:
-            raise MalformedError(f"{self._what} ends early, at byte {len(self._data)}")
+            raise MalformedError(f"{self.what} ends early, at byte {len(self._data)}")
         self._offset += size
         return part
 
@@ -79,19 +72,19 @@ class Reader:
         """A TPM2B: two bytes of size, then as many bytes, ``limit`` at most."""
         size = self.number(2)
         if size > limit:
-            raise MalformedError(f"{self._what} has a field of {size} bytes, {limit} at most")
+            raise MalformedError(f"{self.what} has a field of {size} bytes, {limit} at most")
         return self.take(size)
 
     def expect(self, size: int, wanted: int, field: str) -> None:
         """The next number must be ``wanted``."""
         found = self.number(size)
         if found != wanted:
-            raise MalformedError(f"{self._what}: {field} is {found:#x}, not {wanted:#x}")
+            raise MalformedError(f"{self.what}: {field} is {found:#x}, not {wanted:#x}")
 
     def done(self) -> None:
         """Nothing may be left."""
         if left := len(self._data) - self._offset:
-            raise MalformedError(f"{self._what} has {left} bytes after its end")
+            raise MalformedError(f"{self.what} has {left} bytes after its end")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,22 +112,44 @@ class Quote:
 def parse_quote(data: bytes) -> Quote:
     """The quote in ``data``. Raises MalformedError; a structure not made by a TPM is malformed."""
     reader = Reader(data, "the quote")
-    reader.expect(4, GENERATED, "magic")
-    reader.expect(2, ATTEST_QUOTE, "type")
-    signer, nonce = reader.sized(34), reader.sized(64)
-    milliseconds, resets, restarts = reader.number(8), reader.number(4), reader.number(4)
-    safe = reader.number(1)
-    if safe > 1:
-        raise MalformedError(f"the quote: clockInfo.safe is {safe}, neither yes nor no")
-    firmware = reader.number(8)
+    signer, nonce, clock, firmware = _attested(reader, ATTEST_QUOTE)
     count = reader.number(4)
     if count > 16:
         raise MalformedError(f"the quote selects from {count} PCR banks")
     selections = tuple(_selection(reader) for _ in range(count))
     digest = reader.sized(32)
     reader.done()
-    clock = Clock(milliseconds, resets, restarts, bool(safe))
     return Quote(signer, nonce, clock, firmware, selections, digest)
+
+
+@dataclass(frozen=True, slots=True)
+class Certified:
+    """A TPMS_ATTEST of type TPM_ST_ATTEST_CERTIFY: the TPM holds the object of this name."""
+
+    signer: bytes
+    nonce: bytes
+    name: bytes
+
+
+def parse_certified(data: bytes) -> Certified:
+    """What TPM2_Certify attested. Raises MalformedError."""
+    reader = Reader(data, "the certification")
+    signer, nonce, _, _ = _attested(reader, ATTEST_CERTIFY)
+    name, _ = reader.sized(34), reader.sized(34)
+    reader.done()
+    return Certified(signer, nonce, name)
+
+
+def _attested(reader: Reader, kind: int) -> tuple[bytes, bytes, Clock, int]:
+    """What every TPMS_ATTEST begins with: signer, nonce, clock, and the version of the firmware."""
+    reader.expect(4, GENERATED, "magic")
+    reader.expect(2, kind, "type")
+    signer, nonce = reader.sized(34), reader.sized(64)
+    milliseconds, resets, restarts = reader.number(8), reader.number(4), reader.number(4)
+    safe = reader.number(1)
+    if safe > 1:
+        raise MalformedError(f"{reader.what}: clockInfo.safe is {safe}, neither yes nor no")
+    return signer, nonce, Clock(milliseconds, resets, restarts, bool(safe)), reader.number(8)
 
 
 def _selection(reader: Reader) -> tuple[int, tuple[int, ...]]:
@@ -153,7 +168,7 @@ def parse_signature(data: bytes) -> tuple[int, int]:
     turn a signature into another one.
     """
     reader = Reader(data, "the signature")
-    reader.expect(2, _ECDSA, "algorithm")
+    reader.expect(2, ECDSA, "algorithm")
     reader.expect(2, SHA256, "hash")
     r, s = reader.sized(32), reader.sized(32)
     reader.done()
@@ -214,12 +229,12 @@ def parse_public(data: bytes) -> Public:
         raise MalformedError(f"the public area has unknown attributes {unknown:#x}")
     point: tuple[bytes, bytes] | None = None
     modulus: bytes | None = None
-    if kind == _ECC:
-        for wanted, field in _AK_PARAMETERS:
+    if kind == ECC:
+        for wanted, field in SIGNING_PARAMETERS:
             reader.expect(2, wanted, field)
         point = reader.sized(32).rjust(32, b"\0"), reader.sized(32).rjust(32, b"\0")
-    elif kind == _RSA:
-        for wanted, field in _EK_PARAMETERS:
+    elif kind == RSA:
+        for wanted, field in STORAGE_PARAMETERS:
             reader.expect(2, wanted, field)
         reader.expect(4, 0, "exponent")  # zero stands for 65537
         modulus = reader.sized(256)
@@ -229,41 +244,20 @@ def parse_public(data: bytes) -> Public:
     return Public(area, attributes, policy, point, modulus)
 
 
-_AK_PARAMETERS = (
-    (_NULL, "symmetric algorithm"),
-    (_ECDSA, "signature scheme"),
+SIGNING_PARAMETERS = (
+    (NULL, "symmetric algorithm"),
+    (ECDSA, "signature scheme"),
     (SHA256, "signature hash"),
-    (_P256, "curve"),
-    (_NULL, "key derivation"),
+    (P256, "curve"),
+    (NULL, "key derivation"),
 )
-_EK_PARAMETERS = (
-    (_AES, "symmetric algorithm"),
+STORAGE_PARAMETERS = (
+    (AES, "symmetric algorithm"),
     (128, "symmetric key size"),
-    (_CFB, "symmetric mode"),
-    (_NULL, "scheme"),
+    (CFB, "symmetric mode"),
+    (NULL, "scheme"),
     (2048, "key size"),
 )
-
-
-def _area(kind: int, names: tuple[str, ...], policy: bytes, tail: bytes) -> bytes:
-    attributes = sum(ATTRIBUTES[name] for name in names)
-    head = kind.to_bytes(2, "big") + SHA256.to_bytes(2, "big") + attributes.to_bytes(4, "big")
-    area = head + len(policy).to_bytes(2, "big") + policy + tail
-    return len(area).to_bytes(2, "big") + area
-
-
-def ak_template(x: bytes = b"", y: bytes = b"") -> bytes:
-    """The TPM2B_PUBLIC that the AK is made from, or (with its point) the one it must have."""
-    parameters = b"".join(value.to_bytes(2, "big") for value, _ in _AK_PARAMETERS)
-    point = b"".join(len(part).to_bytes(2, "big") + part for part in (x, y))
-    return _area(_ECC, AK_ATTRIBUTES, b"", parameters + point)
-
-
-def ek_template(modulus: bytes = bytes(256)) -> bytes:
-    """Template L-1 of the TCG EK Credential Profile (RSA 2048), or the EK with this modulus."""
-    parameters = b"".join(value.to_bytes(2, "big") for value, _ in _EK_PARAMETERS) + bytes(4)
-    unique = len(modulus).to_bytes(2, "big") + modulus
-    return _area(_RSA, EK_ATTRIBUTES, EK_POLICY, parameters + unique)
 
 
 # SubjectPublicKeyInfo of a P-256 key up to its point (RFC 5480).

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import socket
 import sys
 
+from ..child.client import local
 from ..constants import CONTROL
 from ..errors import AinosError
 from .port import open_port, wait_port
@@ -16,13 +16,7 @@ CONNECT_SECONDS = 10.0
 
 def connect() -> Peer:
     """A new connection to PID 1. Raises OSError."""
-    channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    try:
-        channel.settimeout(CONNECT_SECONDS)
-        channel.connect(CONTROL)
-    except BaseException:
-        channel.close()
-        raise
+    channel = local(CONTROL, CONNECT_SECONDS)
     return Peer(channel.fileno(), channel.close)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -20,25 +20,28 @@ from ..wire.protocol import Inbox, Message, VarlinkError
 __all__ = ["Client", "VarlinkError"]
 
 
+Connect = Callable[[float | None], socket.socket]
+
+
 class Client:
-    """One connection. ``timeout`` bounds each call as a whole, in seconds; None waits for ever. It
-    may be changed between two calls.
+    """One connection: to the socket at a path, or one that ``connect`` makes in so many seconds and
+    that is called ``path`` in messages. ``timeout`` bounds each call as a whole, in seconds; None
+    waits for ever. It may be changed between two calls.
 
     Raises UnavailableError when nobody answers there, DeadlineError when the answer is late,
     WireError when it is not varlink, and VarlinkError when it is an error reply.
     """
 
-    def __init__(self, path: str, timeout: float | None = 10.0) -> None:
+    def __init__(
+        self, path: str, timeout: float | None = 10.0, connect: Connect | None = None
+    ) -> None:
         self._path = path
         self.timeout = timeout
         self._inbox = Inbox(MESSAGE_BYTES * 8)
         self._ready: list[Message] = []
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         try:
-            self._socket.settimeout(timeout)
-            self._socket.connect(path)
+            self._socket = connect(timeout) if connect else local(path, timeout)
         except OSError as error:
-            self._socket.close()
             raise UnavailableError(f"{path}: {error.strerror or error}") from error
 
     def __enter__(self) -> Self:
@@ -102,6 +105,18 @@ class Client:
                 raise UnavailableError(f"{self._path}: the connection was closed")
             self._ready += self._inbox.feed(data)
         return self._ready.pop(0)
+
+
+def local(path: str, timeout: float | None) -> socket.socket:
+    """The socket at a path, connected. Raises OSError."""
+    channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        channel.settimeout(timeout)
+        channel.connect(path)
+    except OSError:
+        channel.close()
+        raise
+    return channel
 
 
 def _parameters(message: Message) -> Message:

@@ -181,7 +181,8 @@ class Server(ThreadingMixIn, BaseServer):
             late = [channel for channel, until in self._open.values() if now >= until]
         for channel in late:
             try:
-                channel.shutdown(socket.SHUT_RDWR)  # its thread wakes up and ends
+                # Its thread wakes up and ends. TLS's own would have it read on without TLS.
+                socket.socket.shutdown(channel, socket.SHUT_RDWR)
             except OSError:
                 pass
 

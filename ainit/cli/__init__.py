@@ -40,8 +40,13 @@ COMMANDS = {
     "logs": Entry("logs:logs", "What units have written, and what they write now."),
     "measurements": Entry("measurements:measurements", "The log of measurements, and the PCRs."),
     "attest": Entry("attest:attest", "Fetch evidence of what runs, and verify it."),
+    "remote": Entry("remote:remote", "Your key, and the machines that --host names."),
     "gpu": Entry("gpu:gpu", "GPUs, their partitions and who holds them."),
+    "run": Entry("run:run", "Run a program once there is a GPU instance for it."),
+    "queue": Entry("job:queue", "Who waits for a GPU instance, and why."),
+    "job": Entry("job:job", "Jobs that wait, run, or ended lately; cancel one."),
     "models": Entry("models:models", "Models and policies: admitted, refused, why."),
+    "seal": Entry("seal:seal", "The sealed state: whether it opened, the floor, recovery."),
     "network": Entry("network:network", "Links, addresses, routes and name servers."),
     "devices": Entry("devices:devices", "Devices that the kernel announced."),
     "analyze": Entry("analyze:analyze", "Where the time of the boot went; a picture of it."),
@@ -97,7 +102,9 @@ def _explain(error: AinosError) -> str:
         case DeadlineError():
             return f"{error}; a longer wait is --timeout SECONDS"
         case UnavailableError():
-            hint = f"on an AINOS machine it is {CONTROL}, elsewhere give --socket PATH"
+            hint = (
+                f"on an AINOS machine it is {CONTROL}, elsewhere give --socket PATH or --host NAME"
+            )
             return f"cannot reach the control socket {error}; {hint}"
         case WireError():
             return f"what answers at the socket does not speak the control protocol: {error}"
@@ -120,8 +127,10 @@ def _explain_reply(error: VarlinkError) -> str:
         case "org.ainos.Control.Unavailable":
             hint = "`ainitctl status` shows what provides it"
             return f"{detail('interface')} does not answer: {detail('reason')}; {hint}"
+        case "org.ainos.Gpu.Busy" | "org.ainos.Gpu.NoGpu" | "org.ainos.Gpu.Failed":
+            return detail("reason")
         case protocol.PERMISSION_DENIED:
-            return "permission denied; this needs root"
+            return "permission denied; this needs root, or over the network another role"
         case protocol.INVALID_PARAMETER:
             return f"the parameter {detail('parameter')} is missing or of the wrong type"
         case protocol.METHOD_NOT_FOUND:

@@ -23,21 +23,25 @@ from click.shell_completion import CompletionItem
 from ..child.client import Client
 from ..constants import CONTROL
 
-SOCKET_VARIABLE = "AINITCTL_SOCKET"
+SOCKET_VARIABLE, HOST_VARIABLE = "AINITCTL_SOCKET", "AINITCTL_HOST"
+FOLDER_VARIABLE = "AINITCTL_FOLDER"
 TIMEOUT_SECONDS = 10.0
 
 
 @dataclass
 class Settings:
-    """The global options; ``ctx.obj`` of every command. ``timeout`` is in seconds, per call."""
+    """The global options; ``ctx.obj`` of every command. ``timeout`` is in seconds, per call. With
+    ``host`` the machine of that name is called, not the one at ``socket``.
+    """
 
     socket: str = field(default_factory=lambda: os.environ.get(SOCKET_VARIABLE) or CONTROL)
+    host: str = field(default_factory=lambda: os.environ.get(HOST_VARIABLE, ""))
     json: bool = False
     timeout: float = TIMEOUT_SECONDS
 
     def client(self) -> Client:
         """A connection to the control socket, to be closed by ``with``."""
-        return Client(self.socket, self.timeout)
+        return self._connected(self.timeout)
 
     def call(
         self, method: str, parameters: Mapping[str, object] | None = None
@@ -50,8 +54,22 @@ class Settings:
         self, method: str, parameters: Mapping[str, object] | None = None
     ) -> Iterator[dict[str, object]]:
         """Every reply of a streaming call. Only the user or the system ends it: no deadline."""
-        with Client(self.socket, None) as client:
+        with self._connected(self.timeout) as client:
+            client.timeout = None
             yield from client.more(method, parameters)
+
+    def _connected(self, timeout: float) -> Client:
+        if not self.host:
+            return Client(self.socket, timeout)
+        from ..remote.operator import Folder
+
+        return Client(self.host, timeout, Folder(operator_folder()).connect(self.host))
+
+
+def operator_folder() -> str:
+    """Where an operator's key and the machines that he knows are kept."""
+    base = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    return os.environ.get(FOLDER_VARIABLE) or os.path.join(base, "ainos")
 
 
 def _remember(context: click.Context, option: click.Parameter, value: object) -> None:
@@ -67,6 +85,13 @@ GLOBAL_OPTIONS: tuple[click.Option, ...] = (
         callback=_remember,
         expose_value=False,
         help=f"Control socket.  [env: {SOCKET_VARIABLE}; default: {CONTROL}]",
+    ),
+    click.Option(
+        ["--host"],
+        metavar="NAME",
+        callback=_remember,
+        expose_value=False,
+        help=f"A machine that `ainitctl remote add` has met.  [env: {HOST_VARIABLE}]",
     ),
     click.Option(
         ["--json"],

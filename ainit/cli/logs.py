@@ -24,7 +24,7 @@ PRIORITIES = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "deb
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-def _seconds(_context: click.Context, _option: click.Parameter, value: str | None) -> float | None:
+def duration(_context: click.Context, _option: click.Parameter, value: str | None) -> float | None:
     """A number of seconds, or a number with one of the units s, m, h and d."""
     if value is None:
         return None
@@ -57,7 +57,7 @@ def _level(_context: click.Context, _option: click.Parameter, value: str | None)
     help="How many of the last lines to show.",
 )
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until interrupted.")
-@click.option("--since", callback=_seconds, metavar="DURATION", help="Not older than 90s, 10m, 2h.")
+@click.option("--since", callback=duration, metavar="DURATION", help="Not older than 90s, 10m, 2h.")
 @click.option(
     "-p", "--priority", callback=_level, metavar="LEVEL", help="As urgent as err, 4, …, or more so."
 )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 
 import click
 
 from ..errors import AinosError
+from ..linux import fsverity
+from ..policy import model_files
 from . import render, reply
 from .base import Group, Settings
 
@@ -30,7 +33,8 @@ def list_(settings: Settings) -> None:
     """List every model and policy as this boot verified it.
 
     STATE is `admitted`, or `refused` with the reason. DIGEST is the fs-verity digest that the
-    kernel enforces at every read, and that PCR 13 holds; SIGNER names the publisher's key.
+    kernel enforces at every read, and that PCR 13 holds; that of a model of several files is one
+    over the names and digests of all. SIGNER names the publisher's key.
     """
     answer = settings.call("org.ainos.Store.Models")
     if settings.json:
@@ -50,10 +54,11 @@ def list_(settings: Settings) -> None:
 def add(settings: Settings, source: str) -> None:
     """Fetch a model from SOURCE and admit it.
 
-    SOURCE is a directory on the machine or an http:// or https:// address; it holds record.json,
-    model.sig and the model file. The signature is judged before the file is fetched. What came
-    before an interruption is gone on with when you add the same SOURCE again. Units that name the
-    model use it from their next start on.
+    SOURCE is a directory on the machine, usb:LABEL/PATH for a directory on the USB disk with this
+    label, or an http:// or https:// address; it holds record.json, model.sig and the model's file
+    or files. The signature is judged before these are fetched. What came before an interruption is
+    gone on with when you add the same SOURCE again. Units that name the model use it from their
+    next start on.
     """
     _follow(settings, "Add", {"source": source})
 
@@ -96,6 +101,29 @@ def gc(settings: Settings) -> None:
         render.as_json(answer)
         return
     click.echo(f"{reply.text(answer, 'objects')} objects, {render.size(answer.get('bytes'))}")
+
+
+@models.command()
+@click.argument(
+    "files",
+    metavar="FILE...",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False),
+)
+def digest(files: tuple[str, ...]) -> None:
+    """Print the digest that a model of these files has, from any copy of them.
+
+    It is what `list` shows and a verifier's policy names. Asks no machine. Give all files of the
+    model, but neither record.json nor model.sig.
+    """
+    found: dict[str, tuple[int, str]] = {}
+    for path in files:
+        name = os.path.basename(path)
+        if not model_files.is_file(name) or name in found:
+            raise AinosError(f"{path}: {name} is given twice or is no name of a model's file")
+        found[name] = os.path.getsize(path), fsverity.text(fsverity.digest_file(path))
+    click.echo(model_files.digest(found))
 
 
 def _follow(settings: Settings, method: str, parameters: Mapping[str, object]) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import sys
 import time
 from collections.abc import Iterator
 
 import click
 
 from ..child import accounts
-from . import render, reply
+from . import render, repeated, reply
 from .base import Command, Settings
 
 HEADERS = (
@@ -27,7 +26,6 @@ SORTS = {
     "pressure": "memory_pressure",
     "name": "name",
 }
-INTERVAL_MIN_SECONDS = 1.0  # the machine reads no account more often
 _ROWS_ROUND_THE_TABLE = 4
 
 Accounts = dict[str, reply.Record]
@@ -41,21 +39,7 @@ Accounts = dict[str, reply.Record]
     show_default=True,
     help="What to sort by; the largest comes first.",
 )
-@click.option(
-    "--interval",
-    type=click.FloatRange(min=INTERVAL_MIN_SECONDS),
-    default=2.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Time between two readings.",
-)
-@click.option(
-    "-n",
-    "--iterations",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="End after so many tables.  [default: at a terminal none, else 1]",
-)
+@repeated.options(default=2.0, help="Time between two readings.")
 @click.pass_obj
 def top(settings: Settings, sort: str, interval: float, iterations: int | None) -> None:
     """Show what every unit uses, again and again until interrupted.
@@ -65,8 +49,7 @@ def top(settings: Settings, sort: str, interval: float, iterations: int | None) 
     task of the unit waited for memory. A `-` is what the kernel does not account for. With
     `--json`, each table is one object.
     """
-    live = sys.stdout.isatty() and not settings.json and iterations is None
-    count = iterations or (None if live else 1)
+    live, count = repeated.often(settings, iterations)
     tables = itertools.islice(_tables(settings, interval, sort), count)
     if live:
         _show_live(tables)

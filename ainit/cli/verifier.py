@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
-
 import click
 
 from . import render
 from .accepted import acceptance_options, accepted
+from .address import address, shown
 from .base import TIMEOUT_SECONDS, Command, Settings
 from .reply import records, text
 
 EVIDENCE_SECONDS = 60.0  # a TPM chip needs seconds for its primary keys
 PORT = 8443
-_ADDRESS = re.compile(r"(?:\[(?P<six>[0-9a-fA-F:.]+)\]|(?P<host>[^:\[\]]+))(?::(?P<port>\d{1,5}))?")
 _FILE = click.Path(exists=True, dir_okay=False)
 
 
@@ -24,18 +22,6 @@ def patient(settings: Settings) -> Settings:
     return settings
 
 
-def _address(_context: click.Context, _option: click.Parameter, value: str) -> tuple[str, int]:
-    found = _ADDRESS.fullmatch(value)
-    port = int(found["port"] or PORT) if found else 1 << 16
-    if not found or port >= 1 << 16:
-        raise click.BadParameter("give HOST or HOST:PORT, an IPv6 address in brackets")
-    return found["six"] or found["host"], port
-
-
-def _shown(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
 @click.command(cls=Command)
 @acceptance_options
 @click.option(
@@ -44,7 +30,7 @@ def _shown(host: str, port: int) -> str:
 )  # fmt: skip
 @click.option(
     "--listen", default=f"127.0.0.1:{PORT}", show_default=True, metavar="HOST[:PORT]",
-    callback=_address, help="Where to listen.",
+    callback=address(PORT), help="Where to listen.",
 )  # fmt: skip
 @click.option(
     "--certificate", required=True, metavar="FILE", type=_FILE, help="The verifier's own (PEM)."
@@ -72,22 +58,23 @@ def serve(
     import socket
 
     from ..attest.register import Register
-    from ..attest.server import Server, context
+    from ..attest.server import Server
     from ..attest.verifier import Verifier
+    from ..child import tls
 
     accepted(policy_file, golden, ek_roots)  # what is wrong is said now
-    made = context(certificate, key, clients)
+    made = tls.server(certificate, key, tls.authorities(clients))
     verifier = Verifier(lambda: accepted(policy_file, golden, ek_roots), Register(directory))
     with socket.create_server(
         listen, family=socket.AF_INET6 if ":" in listen[0] else socket.AF_INET
     ) as listener:
-        click.echo(f"verifying at https://{_shown(*listener.getsockname()[:2])}")
+        click.echo(f"verifying at https://{shown(*listener.getsockname()[:2])}")
         Server(listener, made, verifier).serve_forever()
 
 
 @click.command(cls=Command)
 @click.option(
-    "--verifier", "address", required=True, metavar="HOST[:PORT]", callback=_address,
+    "--verifier", "where", required=True, metavar="HOST[:PORT]", callback=address(PORT),
     help="Where the verifier listens.",
 )  # fmt: skip
 @click.option("--machine", required=True, metavar="NAME", help="Which machine this is.")
@@ -102,7 +89,7 @@ def serve(
 @click.pass_context
 def submit(
     context: click.Context,
-    address: tuple[str, int],
+    where: tuple[str, int],
     machine: str,
     certificate: str,
     key: str,
@@ -110,15 +97,16 @@ def submit(
 ) -> None:
     """Have a verifier judge the machine; exit 0 only when it is accepted.
 
-    This command carries the conversation between the machine's control socket and the verifier,
-    which believes nothing that it says.
+    This command carries the conversation between the machine, with `--host` one on the network,
+    and the verifier, which believes nothing that it says.
     """
-    from ..attest.server import client_context
     from ..attest.submit import Https
     from ..attest.submit import submit as carry
+    from ..child import tls
 
     settings = patient(context.ensure_object(Settings))
-    verifier = Https(*address, client_context(certificate, key, authority), settings.timeout)
+    trusted = tls.client(certificate, key, tls.authorities(authority))
+    verifier = Https(*where, trusted, settings.timeout)
     with settings.client() as client:
         verdict = carry(client, verifier, machine)
     is_accepted = verdict.get("accepted") is True
@@ -129,5 +117,5 @@ def submit(
             said = render.visible(f"{text(finding, 'subject')}: {text(finding, 'message')}")
             click.echo(f"{text(finding, 'scope')}  {said}  [{text(finding, 'code')}]")
         word, colour = ("accepted", "green") if is_accepted else ("refused", "red")
-        click.echo(f"{machine}: {click.style(word, fg=colour)} by {_shown(*address)}")
+        click.echo(f"{machine}: {click.style(word, fg=colour)} by {shown(*where)}")
     context.exit(0 if is_accepted else 1)

@@ -3,10 +3,13 @@ units by their devices, answers ``org.ainos.Devices``."""
 
 from __future__ import annotations
 
+import json
 import os
 import time
 
 from ..child.server import Service
+from ..constants import GPUS
+from ..linux import files
 from ..wire import interface_text
 from . import modules
 from .nvidia import MODULES, Nvidia
@@ -28,6 +31,7 @@ class Devices:
         self._nvidia = Nvidia()
         self._triggers = Triggers()
         self._wakeup, self._woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._announced: dict[str, object] = {}
         self._loader = modules.Loader(modules.load, lambda: os.write(self._woken, b"."))
 
     def start(self) -> None:
@@ -41,6 +45,7 @@ class Devices:
                 print(f"modules still load after {SETTLE_S:g} s; going on", flush=True)
         self.enumerate_all()
         self.follow_driver()
+        self.announce()
         self._triggers.reload()
         self._triggers.look(self._kernel.everything())
 
@@ -51,6 +56,7 @@ class Devices:
     def listen(self) -> None:
         """Take over what the kernel announced."""
         aliases = []
+        self.follow_driver()  # who is started by a device finds its nodes
         try:
             for event in self._kernel.events():
                 now = time.clock_gettime(time.CLOCK_BOOTTIME)
@@ -62,8 +68,22 @@ class Devices:
             self.enumerate_all()
             self._triggers.look(self._kernel.everything())
             aliases = list(self._kernel.aliases()) if self._has_modules else []
+        self.announce()
         if self._has_modules:
             self._loader.want(aliases)
+
+    def announce(self) -> None:
+        """Write down which GPUs and NVSwitches are on the bus, for the GPU service to read."""
+        bus = self._inventory.bus()
+        if bus == self._announced:
+            return
+        try:
+            os.makedirs(os.path.dirname(GPUS), exist_ok=True)
+            files.replace(GPUS, json.dumps(bus).encode())
+        except OSError as error:
+            print(f"{GPUS} cannot be written: {error}", flush=True)
+            return
+        self._announced = bus
 
     def matches_changed(self) -> None:
         """PID 1 may have other units now that devices start."""

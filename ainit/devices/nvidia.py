@@ -1,8 +1,7 @@
 """NVIDIA's driver: what state it is in, and the device nodes that its modules do not make.
 
-Numbers and modes are what the modules publish below /proc (NVIDIA driver README, chapter
-"Frequently Asked Questions", device files; MIG User Guide, "Device Nodes and Capabilities"). There
-is no udevd and no set-user-ID helper: this service makes the nodes.
+There is no udevd and no set-user-ID helper: this service makes the nodes. Which ones is decided in
+``nodes``.
 
 >>> nvidia = Nvidia()
 >>> nvidia.make_nodes(); nvidia.state(gpus=8, problems=[])      # doctest: +SKIP
@@ -15,13 +14,15 @@ import glob
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from . import nodes
+from .nodes import Node, Tree
+
 MINE = ("nvidia", "pci:v000010DE")  # a problem with the module, by its name or a GPU's alias
 MODULES = ("nvidia", "nvidia-uvm")  # the second has no alias of its own, and needs the first
-CONTROL_MINOR = 255
 LIBRARIES = ("/usr/lib/*-linux-gnu/libnvidia-ml.so.1", "/usr/lib/libnvidia-ml.so.1")
 # How the emulator's library differs from NVIDIA's: it carries no version in its file name.
 VERSIONED = re.compile(r"libnvidia-ml\.so\.(\d+(?:\.\d+)+)")
@@ -41,16 +42,6 @@ class Driver:
     state: str
     version: str
     reason: str
-
-
-@dataclass(frozen=True)
-class Node:
-    """A character device: its path below /dev, major and minor number, permissions."""
-
-    path: str
-    major: int
-    minor: int
-    mode: int
 
 
 class Nvidia:
@@ -93,36 +84,23 @@ class Nvidia:
             return match[1] if match else EMULATED
         return ""
 
-    def nodes(self) -> Iterator[Node]:
-        """Every node that the loaded modules want."""
-        found = re.findall(r"^ *(\d+) (\S+)$", _characters(self._proc), re.MULTILINE)
-        majors = {name: int(number) for number, name in found}
-        if (major := majors.get("nvidia", majors.get("nvidia-frontend"))) is not None:
-            yield Node("nvidiactl", major, CONTROL_MINOR, 0o666)
-            for path in sorted(glob.glob(f"{self._proc}/driver/nvidia/gpus/*/information")):
-                if match := re.search(r"^Device Minor:\s+(\d+)$", _read(path), re.MULTILINE):
-                    yield Node(f"nvidia{match[1]}", major, int(match[1]), 0o666)
-        if (major := majors.get("nvidia-uvm")) is not None:
-            yield Node("nvidia-uvm", major, 0, 0o666)
-            yield Node("nvidia-uvm-tools", major, 1, 0o666)
-        if (major := majors.get("nvidia-nvswitch")) is not None:
-            yield Node("nvidia-nvswitchctl", major, CONTROL_MINOR, 0o666)
-        if (major := majors.get("nvidia-caps")) is not None:
-            folder = f"{self._proc}/driver/nvidia/capabilities"
-            for path in sorted(glob.glob(f"{folder}/**/*", recursive=True)):
-                text = _read(path) if os.path.isfile(path) else ""
-                minor = re.search(r"^DeviceFileMinor: (\d+)$", text, re.MULTILINE)
-                mode = re.search(r"^DeviceFileMode: (\d+)$", text, re.MULTILINE)
-                if minor and mode:
-                    name = f"nvidia-caps/nvidia-cap{minor[1]}"
-                    yield Node(name, major, int(minor[1]), int(mode[1]))
+    def tree(self) -> Tree:
+        """What the loaded modules publish now."""
+        driver = f"{self._proc}/driver"
+        patterns = ("nvidia/gpus/*/information", "nvidia-nvswitch/devices/*/information")
+        paths = [path for each in patterns for path in glob.glob(f"{driver}/{each}")]
+        below = glob.glob(f"{driver}/{nodes.CAPABILITIES}**/*", recursive=True)
+        paths += [path for path in below if os.path.isfile(path)]
+        texts = {os.path.relpath(path, driver): _read(path) for path in paths}
+        return Tree(_read(f"{self._proc}/devices"), texts)
 
     def make_nodes(self) -> None:
-        """Make the nodes that are missing or wrong; those of MIG instances that went, too, go."""
-        wanted = {node.path: node for node in self.nodes()}
+        """Make the nodes that are missing or wrong; those of what went, go."""
+        wanted = {node.path: node for node in nodes.every(self.tree())}
         for node in wanted.values():
             self._make(node)
-        for path in glob.glob(f"{self._dev}/nvidia-caps/nvidia-cap*"):
+        stale = ("nvidia-caps/nvidia-cap*", "nvidia[0-9]*", "nvidia-nvswitch[0-9]*")
+        for path in (path for each in stale for path in glob.glob(f"{self._dev}/{each}")):
             if os.path.relpath(path, self._dev) not in wanted:
                 os.unlink(path)
 
@@ -139,10 +117,6 @@ class Nvidia:
         with suppress(FileExistsError):  # NVIDIA's libraries make nodes, too; the next look tells
             os.mknod(path, stat.S_IFCHR | node.mode, device)
         os.chmod(path, node.mode)  # whatever the umask
-
-
-def _characters(proc: str) -> str:
-    return _read(f"{proc}/devices").partition("Block devices:")[0]
 
 
 def _read(path: str) -> str:

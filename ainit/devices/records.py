@@ -13,7 +13,9 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 VENDOR_NVIDIA = "0x10de"
-CLASSES_DISPLAY = ("0x0300", "0x0302")  # PCI code and ID assignment: VGA controller, 3D controller
+# PCI code and ID assignment specification: VGA controller, 3D controller; bridge of another kind.
+CLASSES_DISPLAY = ("0x0300", "0x0302")
+CLASSES_SWITCH = ("0x0680",)
 SECTOR = 512  # the unit of the kernel's "size", whatever the disk's own is
 EVENTS_MAX = 256
 
@@ -22,6 +24,7 @@ class Kind(StrEnum):
     """What a device is for."""
 
     GPU = "gpu"
+    SWITCH = "nvswitch"
     BLOCK = "block"
     NET = "net"
 
@@ -74,9 +77,12 @@ def classify(subsystem: str, path: str, attributes: Mapping[str, str]) -> Device
         return None
     properties = dict(attributes)
     if kind is Kind.GPU:
-        if not properties.pop("class", "").startswith(CLASSES_DISPLAY):
-            return None
+        of_class = properties.pop("class", "")
         if properties.get("vendor") != VENDOR_NVIDIA:
+            return None
+        if of_class.startswith(CLASSES_SWITCH):
+            kind = Kind.SWITCH
+        elif not of_class.startswith(CLASSES_DISPLAY):
             return None
     if kind is Kind.BLOCK:
         sectors = properties.pop("size", "0")
@@ -119,6 +125,15 @@ class Inventory:
     def count(self, kind: Kind) -> int:
         """How many devices of a kind there are."""
         return sum(device.kind is kind for device in self._devices.values())
+
+    def bus(self) -> dict[str, object]:
+        """The PCI addresses of GPUs and NVSwitches, as other services are told of them."""
+        kinds = {"gpus": Kind.GPU, "switches": Kind.SWITCH}
+        devices = self._devices.values()
+        return {
+            key: sorted(device.name for device in devices if device.kind is kind)
+            for key, kind in kinds.items()
+        }
 
     def to_record(self) -> dict[str, object]:
         """Everything as JSON values."""

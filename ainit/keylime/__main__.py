@@ -1,7 +1,9 @@
 """The command: register with the registrar, then answer verifiers.
 
-KEYLIME_ADDRESS      where to listen, and what the registrar is told: an IP address
+KEYLIME_ADDRESS      where to listen: an IP address
 KEYLIME_PORT         likewise; 9002 when absent
+KEYLIME_CONTACT      the IP address that the registrar is told; KEYLIME_ADDRESS when absent
+KEYLIME_CONTACT_PORT likewise; KEYLIME_PORT when absent
 KEYLIME_REGISTRAR    the registrar: an address or a host name
 KEYLIME_REGISTRAR_PORT   8890 when absent
 CREDENTIALS_DIRECTORY/client-ca   the authority that issues the certificates of verifiers (PEM)
@@ -13,16 +15,18 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..attest.service import FIRMWARE_LOG
+from ..child import service, tls
 from ..child.notify import notify
 from ..constants import KEYLIME, TPM_DEVICE
-from ..errors import AinosError, ConfigError, Finding
+from ..errors import ConfigError, Finding
 from .agent import Agent
-from .identity import agent_name, identity, server_context
+from .identity import agent_name, identity
 from .registrar import Registration, register
 from .server import Server
 
@@ -36,6 +40,8 @@ class Settings:
 
     address: str
     port: int
+    contact: str
+    contact_port: int
     registrar: str
     registrar_port: int
     client_ca: str
@@ -60,17 +66,21 @@ def settings(environment: Mapping[str, str]) -> Settings:
         wrong.append(f"{name} is no port: {value!r}")
         return default
 
+    address, own_port = text("KEYLIME_ADDRESS"), port("KEYLIME_PORT", 9002)
     found = Settings(
-        text("KEYLIME_ADDRESS"),
-        port("KEYLIME_PORT", 9002),
+        address,
+        own_port,
+        environment.get("KEYLIME_CONTACT") or address,
+        port("KEYLIME_CONTACT_PORT", own_port),
         text("KEYLIME_REGISTRAR"),
         port("KEYLIME_REGISTRAR_PORT", 8890),
         os.path.join(text("CREDENTIALS_DIRECTORY"), "client-ca"),
     )
-    try:
-        socket.getaddrinfo(found.address, None, flags=socket.AI_NUMERICHOST)
-    except OSError:
-        wrong.append(f"KEYLIME_ADDRESS is no IP address: {found.address!r}")
+    for name, value in (("KEYLIME_ADDRESS", found.address), ("KEYLIME_CONTACT", found.contact)):
+        try:
+            socket.getaddrinfo(value, None, flags=socket.AI_NUMERICHOST)
+        except OSError:
+            wrong.append(f"{name} is no IP address: {value!r}")
     if wrong:
         raise ConfigError([Finding("environment", 0, reason) for reason in wrong])
     return found
@@ -80,39 +90,36 @@ def start(given: Settings, listener: socket.socket) -> Server:
     """Register the machine whose agent listens there, and return its server."""
     from ..attest.quote import AttestationTpm  # two seconds on an emulated processor
 
-    own = identity(given.state, given.address)
-    context = server_context(own, given.client_ca)
+    own = identity(given.state, given.contact)
+    clients = tls.authorities(given.client_ca)
+    context = tls.server(own.path, own.path, clients, oldest=ssl.TLSVersion.TLSv1_2)
     with AttestationTpm(given.tcti) as tpm:
         ek_pub, ek_crt = tpm.endorsement()
         name = agent_name(ek_pub)
-        port = listener.getsockname()[1]
         ak_pub = tpm.attestation_key()
-        registration = Registration(
-            name, ek_pub, ek_crt, ak_pub, own.certificate, given.address, port
-        )
+        contact = given.contact, given.contact_port or listener.getsockname()[1]
+        registration = Registration(name, ek_pub, ek_crt, ak_pub, own.certificate, *contact)
         register(given.registrar, given.registrar_port, registration, tpm.activate)
     agent = Agent(name, own.public_key, lambda: AttestationTpm(given.tcti), given.firmware_log)
     return Server(listener, context, agent)
 
 
+def serve() -> None:
+    """Serve until something goes wrong. Raises AinosError and OSError."""
+    given = settings(os.environ)
+    family = socket.AF_INET6 if ":" in given.address else socket.AF_INET
+    with socket.create_server(
+        (given.address, given.port), family=family, backlog=_BACKLOG
+    ) as listener:
+        server = start(given, listener)
+        print(f"registered as {server.agent.name}", flush=True)
+        notify("READY=1")
+        server.serve_forever(_IDLE_SECONDS)
+
+
 def main() -> int:
     """Run the service."""
-    try:
-        given = settings(os.environ)
-        family = socket.AF_INET6 if ":" in given.address else socket.AF_INET
-        with socket.create_server(
-            (given.address, given.port), family=family, backlog=_BACKLOG
-        ) as listener:
-            server = start(given, listener)
-            print(f"registered as {server.agent.name}", flush=True)
-            notify("READY=1")
-            server.serve_forever(_IDLE_SECONDS)
-    except ConfigError as error:
-        for finding in error.findings:
-            print(f"keylime: {finding}", file=sys.stderr)
-    except (AinosError, OSError) as error:
-        print(f"keylime: {error}", file=sys.stderr)
-    return 1
+    return service.run("keylime", serve)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ import datetime
 import hashlib
 import ipaddress
 import os
-import ssl
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -65,19 +64,6 @@ def identity(directory: str, address: str) -> Identity:
         raise IdentityError(f"{path}: {error}") from error
     public = certificate.public_key().public_bytes(_PEM, _SPKI)
     return Identity(path, certificate.public_bytes(_PEM).decode(), public.decode())
-
-
-def server_context(own: Identity, client_ca: str) -> ssl.SSLContext:
-    """TLS for verifiers and tenants whose certificates ``client_ca`` issued. IdentityError."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.verify_mode = ssl.CERT_REQUIRED
-    try:
-        context.load_cert_chain(own.path)
-        context.load_verify_locations(client_ca)
-    except OSError as error:  # ssl.SSLError is one
-        raise IdentityError(f"{own.path} with {client_ca}: {error}") from error
-    return context
 
 
 def _made(address: str) -> bytes:

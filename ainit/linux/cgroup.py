@@ -261,7 +261,7 @@ class Tree:
 def _make(directory: str) -> bool:
     """Whether a group was made; False when it was there."""
     try:
-        os.makedirs(directory)
+        os.mkdir(directory)
     except FileExistsError:
         return False
     return True

@@ -14,8 +14,12 @@ MS_NODEV = 4
 MS_NOEXEC = 8
 MS_REMOUNT = 32
 MS_NOATIME = 1024
+MS_BIND = 4096
 MS_REC = 16384
 MS_PRIVATE = 1 << 18
+
+# A flag of umount2(2).
+MNT_DETACH = 2
 
 # Commands of reboot(2).
 RB_AUTOBOOT = 0x01234567

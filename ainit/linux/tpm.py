@@ -30,6 +30,21 @@ _DEADLINE_SECONDS = 5.0
 EMPTY_PASSWORD = _PASSWORD.to_bytes(4, "big") + bytes((0, 0, 0, 0, 0))
 
 
+def u16(value: int) -> bytes:
+    """Two bytes, the most significant first, as everything in a TPM structure."""
+    return value.to_bytes(2, "big")
+
+
+def u32(value: int) -> bytes:
+    """Four bytes."""
+    return value.to_bytes(4, "big")
+
+
+def sized(data: bytes) -> bytes:
+    """A TPM2B structure: the size, and the data."""
+    return u16(len(data)) + data
+
+
 def command(tag: int, code: int, body: bytes) -> bytes:
     """The bytes of a command: its tag, its size, its code, what follows."""
     size = 10 + len(body)
@@ -96,6 +111,29 @@ def parse_read(body: bytes, asked: Iterable[int]) -> dict[int, bytes]:
         values[pcr] = value
         offset += 2 + size
     return values
+
+
+class Reader:
+    """Takes a response apart, from the front. ``what`` is its command, for TpmError."""
+
+    def __init__(self, data: bytes, what: str) -> None:
+        self._data = data
+        self._what = what
+
+    def take(self, size: int) -> bytes:
+        """So many bytes. Raises TpmError when there are fewer."""
+        part, self._data = self._data[:size], self._data[size:]
+        if len(part) != size:
+            raise TpmError(f"{self._what}: the TPM's response ends early")
+        return part
+
+    def number(self, size: int) -> int:
+        """An integer of so many bytes."""
+        return int.from_bytes(self.take(size), "big")
+
+    def sized(self) -> bytes:
+        """A TPM2B: two bytes of length, and what follows."""
+        return self.take(self.number(2))
 
 
 class Tpm:

@@ -25,10 +25,14 @@ from .tpm import (
     NO_SESSIONS,
     SESSIONS,
     SHA256,
+    Reader,
     Tpm,
     command,
     selection,
     session_area,
+    sized,
+    u16,
+    u32,
 )
 
 TYPE_CHECKING = False
@@ -47,47 +51,17 @@ _POLICY_SESSION = 1
 _ATTRIBUTES = 1 << 1 | 1 << 4 | 1 << 5 | 1 << 10 | 1 << 18
 
 
-def _u16(value: int) -> bytes:
-    return value.to_bytes(2, "big")
-
-
-def _u32(value: int) -> bytes:
-    return value.to_bytes(4, "big")
-
-
-def _sized(data: bytes) -> bytes:
-    return _u16(len(data)) + data
-
-
 def policy(values: dict[int, bytes]) -> bytes:
     """The policy digest of PolicyPCR over these values, by PCR (part 3, section 23.7.1)."""
     digest = sha256(b"".join(values[pcr] for pcr in sorted(values)))
-    return sha256(bytes(32) + _u32(_POLICY_PCR) + selection(values) + digest)
+    return sha256(bytes(32) + u32(_POLICY_PCR) + selection(values) + digest)
 
 
 def template(label: bytes, authorised: bytes) -> bytes:
     """The TPM2B_PUBLIC that the key is derived from. ``label`` (32 bytes at most) is its use."""
-    area = _u16(_ECC) + _u16(SHA256) + _u32(_ATTRIBUTES) + _sized(authorised)
-    area += _u16(_NULL) + _u16(_ECDSA) + _u16(SHA256) + _u16(_P256) + _u16(_NULL)
-    return _sized(area + _sized(label) + _sized(b""))
-
-
-class _Reader:
-    def __init__(self, data: bytes, what: str) -> None:
-        self._data = data
-        self._what = what
-
-    def take(self, size: int) -> bytes:
-        part, self._data = self._data[:size], self._data[size:]
-        if len(part) != size:
-            raise TpmError(f"{self._what}: the TPM's response ends early")
-        return part
-
-    def number(self, size: int) -> int:
-        return int.from_bytes(self.take(size), "big")
-
-    def sized(self) -> bytes:
-        return self.take(self.number(2))
+    area = u16(_ECC) + u16(SHA256) + u32(_ATTRIBUTES) + sized(authorised)
+    area += u16(_NULL) + u16(_ECDSA) + u16(SHA256) + u16(_P256) + u16(_NULL)
+    return sized(area + sized(label) + sized(b""))
 
 
 class MachineKey:
@@ -108,12 +82,12 @@ class MachineKey:
         """The ECDSA signature (r, s) over a SHA-256 digest."""
         session = self._session()
         try:
-            self._run(NO_SESSIONS, _POLICY_PCR, session + _sized(b"") + selection(PCRS))
-            authorisation = session + _sized(b"") + b"\0" + _sized(b"")
-            ticket = _u16(_HASHCHECK) + _u32(_NULL_HANDLE) + _sized(b"")
+            self._run(NO_SESSIONS, _POLICY_PCR, session + sized(b"") + selection(PCRS))
+            authorisation = session + sized(b"") + b"\0" + sized(b"")
+            ticket = u16(_HASHCHECK) + u32(_NULL_HANDLE) + sized(b"")
             body = self._handle + session_area(authorisation)
-            body += _sized(digest) + _u16(_NULL) + ticket
-            answer = _Reader(self._run(SESSIONS, _SIGN, body), "TPM2_Sign")
+            body += sized(digest) + u16(_NULL) + ticket
+            answer = Reader(self._run(SESSIONS, _SIGN, body), "TPM2_Sign")
         except BaseException:
             self._flush(session)  # after a signature the TPM forgets it by itself
             raise
@@ -123,14 +97,14 @@ class MachineKey:
         return int.from_bytes(answer.sized(), "big"), int.from_bytes(answer.sized(), "big")
 
     def _create(self, public: bytes) -> tuple[bytes, tuple[int, int]]:
-        sensitive = _sized(_sized(b"") + _sized(b""))
-        body = _u32(_OWNER) + session_area(EMPTY_PASSWORD)
-        body += sensitive + public + _sized(b"") + _u32(0)
-        answer = _Reader(self._run(SESSIONS, _CREATE_PRIMARY, body), "TPM2_CreatePrimary")
+        sensitive = sized(sized(b"") + sized(b""))
+        body = u32(_OWNER) + session_area(EMPTY_PASSWORD)
+        body += sensitive + public + sized(b"") + u32(0)
+        answer = Reader(self._run(SESSIONS, _CREATE_PRIMARY, body), "TPM2_CreatePrimary")
         handle = answer.take(4)
         try:
             answer.take(4)
-            area = _Reader(answer.sized(), "TPM2_CreatePrimary")
+            area = Reader(answer.sized(), "TPM2_CreatePrimary")
             area.take(8)
             area.sized()
             area.take(10)
@@ -143,8 +117,8 @@ class MachineKey:
             raise
 
     def _session(self) -> bytes:
-        body = _u32(_NULL_HANDLE) * 2 + _sized(bytes(16)) + _sized(b"")
-        body += bytes((_POLICY_SESSION,)) + _u16(_NULL) + _u16(SHA256)
+        body = u32(_NULL_HANDLE) * 2 + sized(bytes(16)) + sized(b"")
+        body += bytes((_POLICY_SESSION,)) + u16(_NULL) + u16(SHA256)
         return self._run(NO_SESSIONS, _START_SESSION, body)[:4]
 
     def _flush(self, handle: bytes) -> None:

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 
 from ..child import accounts
 from ..child.client import Client
 from ..errors import AinosError
+from . import gpu
 from .collect import collect
 from .exposition import render
 
 CACHE_SECONDS = 1.0
 DEADLINE_SECONDS = 5.0  # for all questions of one page
+GPU_SECONDS = 1.0  # of them, for those about GPUs
 
 
 class Source:
@@ -50,4 +53,18 @@ class Source:
         deadline = time.monotonic() + self._deadline
         with Client(self._control, self._deadline) as client:
             status = client.call("org.ainos.Control.Status")
-            return render(collect(status, accounts.read(client, deadline))).encode()
+            families = collect(status, accounts.read(client, deadline))
+        return render([*families, *gpu.collect(self._gpus(deadline))]).encode()
+
+    def _gpus(self, deadline: float) -> Mapping[str, object]:
+        """The GPU service's readings; none when it does not answer soon, for the rest of the page
+        does not wait for it.
+        """
+        seconds = min(GPU_SECONDS, deadline - time.monotonic())
+        if seconds <= 0:
+            return {}
+        try:
+            with Client(self._control, seconds) as client:
+                return client.call("org.ainos.Gpu.Readings")
+        except AinosError:
+            return {}

@@ -13,21 +13,14 @@ import sys
 from collections.abc import Callable, Sequence
 
 from .. import constants
-from ..errors import AinosError, UnavailableError
-from ..linux import block, efi, libc
+from ..child import esp
+from ..errors import AinosError
+from ..linux import efi
 from ..linux.files import sync_directory
 from . import slots
 
-_MOUNTPOINT = constants.RUNTIME + "/esp"
-
-
-def _esp() -> str:
-    """The device of the ESP that the loader came from."""
-    wanted = efi.loader_text("LoaderDevicePartUUID").lower()
-    found = [part.name for part in block.partitions() if part.uuid == wanted]
-    if len(found) != 1:
-        raise UnavailableError(f"the ESP {wanted or '(unknown)'} was found {len(found)} times")
-    return f"/dev/{found[0]}"
+# Raises the floor of a state that is sealed, now that this image has shown that it works.
+_COMMIT = ("/usr/bin/python3", "-I", "-m", "ainit.seal", "commit")
 
 
 def rename(directory: str, path: str, following: Callable[[str], str] = slots.rearmed) -> str:
@@ -48,18 +41,14 @@ def main(arguments: Sequence[str]) -> int:
     if not path:
         print("not started by a counted entry: nothing to confirm")
         return 0
-    os.makedirs(_MOUNTPOINT, exist_ok=True)
+    what = "condemned" if condemn else "confirmed"
     try:
-        flags = libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC
-        libc.mount(_esp(), _MOUNTPOINT, "vfat", flags, "umask=0077")
-        try:
-            following = slots.condemned if condemn else slots.rearmed
-            name = rename(_MOUNTPOINT, path, following)
-            print(f"{'condemned' if condemn else 'confirmed'}: {name}")
-        finally:
-            libc.unmount(_MOUNTPOINT)
+        with esp.mounted(writable=True) as directory:
+            name = rename(directory, path, slots.condemned if condemn else slots.rearmed)
+        print(f"{what}: {name}", flush=True)
+        if not condemn and os.path.exists(constants.SEAL):
+            os.execv(_COMMIT[0], _COMMIT)
     except (AinosError, OSError) as error:
-        what = "condemned" if condemn else "confirmed"
         print(f"the boot could not be {what}: {error}", file=sys.stderr)
         return 1
     return 0

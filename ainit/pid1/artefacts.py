@@ -1,7 +1,8 @@
 """What a unit may use, measured before it is handed over: models, extensions, agents' bundles.
 
-A model is handed over as the very descriptor that was measured, so there is no gap between
-measuring and using. What cannot be measured raises RefusedError.
+A model is handed over as the very descriptor that was measured, or as a directory in which the very
+files that were measured are mounted (``model_directories``), so there is no gap between measuring
+and using. What cannot be measured raises RefusedError.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import os
 
 from ..constants import ADMITTED, BUNDLES, EXTENSIONS, LISTEN_FD
 from ..errors import MeasurementError, RefusedError
-from ..linux import libc
-from ..policy import phases
+from ..linux import files, libc
+from ..policy import model_files, phases
 from ..wire.codec import loads
+from .model_directories import ModelDirectories
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,18 +27,39 @@ if TYPE_CHECKING:
     from .measure import Measurements
 
 _MOUNTED = "mounted"
+_LATER = ".later"  # no unit is called so
+
+
+class Stored:
+    """Something of the store, open: the event that measures it, and its files, by name: descriptors
+    and fs-verity digests. What is one file has no name for it but the empty one.
+    """
+
+    __slots__ = ("digests", "event", "files")
+
+    def __init__(self, event: Event, files: dict[str, int], digests: list[str]) -> None:
+        self.event = event
+        self.files = files
+        self.digests = digests
 
 
 class Artefacts:
     """Opens, compares, measures and mounts."""
 
     def __init__(
-        self, measurements: Measurements, logs: Logs, journal: Journal, admitted: str = ADMITTED
+        self,
+        measurements: Measurements,
+        logs: Logs,
+        journal: Journal,
+        admitted: str = ADMITTED,
+        *,
+        directories: ModelDirectories | None = None,
     ) -> None:
         self._measurements = measurements
         self._logs = logs
         self._journal = journal
         self._admitted_path = admitted
+        self._directories = directories or ModelDirectories()
         known = journal.values.get(_MOUNTED)
         self._mounted: dict[str, object] = known if isinstance(known, dict) else {}
 
@@ -46,9 +69,9 @@ class Artefacts:
         for entry in self.admitted().values():
             name, kind = str(entry["name"]), str(entry["kind"])
             try:
-                descriptor, event = self._open_stored(name, kind)
-                os.close(descriptor)
-                models.append(event)
+                stored = self._open_stored(name, kind)
+                files.close(stored.files.values())
+                models.append(stored.event)
             except RefusedError as error:
                 models.append(phases.refused(kind, name, str(error)))
         agents = []
@@ -82,22 +105,50 @@ class Artefacts:
         self, unit: Unit, descriptors: list[int], opened: list[int], environment: dict[str, str]
     ) -> list[str]:
         """Open and measure what the unit names, and say in the environment where it is. Returns
-        the digests.
+        the digests of the files.
         """
         digests = []
+        several = {}
         for name, required in _both(unit.models, unit.optional_models):
             try:
-                descriptor, event = self._open_stored(name, phases.MODEL, phases.POLICY)
+                stored = self._open_stored(name, phases.MODEL, phases.POLICY)
             except RefusedError as error:
                 self._do_without(f"model {name}", required, unit, error)
                 continue
-            opened.append(descriptor)
-            self._measurements.add(event)
-            digests.append(str(event.content["digest"]))
-            target = LISTEN_FD + len(descriptors)
-            descriptors.append(descriptor)
-            environment["AINOS_MODEL_" + name.upper().replace("-", "_")] = f"/proc/self/fd/{target}"
+            opened += stored.files.values()
+            self._measurements.add(stored.event)
+            digests += stored.digests
+            if "" not in stored.files:
+                several[name] = stored.files
+                continue
+            environment[_variable(name)] = f"/proc/self/fd/{LISTEN_FD + len(descriptors)}"
+            descriptors += stored.files.values()
+        if several:
+            for name, directory in self._directories.lay(unit.name, several).items():
+                environment[_variable(name)] = directory
         return digests
+
+    def hand_over(self, unit: Unit, name: str) -> str:
+        """Measure what is now in the store under a name that a running unit has, and lay it out for
+        it; returns the file. Of what was handed over so before, this takes the place.
+        """
+        if name not in (*unit.models, *unit.optional_models):
+            raise RefusedError(f"{unit.name} does not name the model {name}")
+        stored = self._open_stored(name, phases.MODEL, phases.POLICY)
+        try:
+            if "" not in stored.files:
+                raise RefusedError(f"{name} is several files, which only a start hands over")
+            self._measurements.add(stored.event)
+            laid = {name: {name: stored.files[""]}}
+            return f"{self._directories.lay(unit.name + _LATER, laid)[name]}/{name}"
+        finally:
+            files.close(stored.files.values())
+
+    def forget(self, unit: Unit) -> None:
+        """It is down: what was laid out for it goes."""
+        if unit.models or unit.optional_models:
+            self._directories.remove(unit.name)
+            self._directories.remove(unit.name + _LATER)
 
     def extensions(self, unit: Unit, environment: dict[str, str]) -> list[str]:
         """Mount what the unit names, and say where: every agent that names an extension sees the
@@ -106,8 +157,8 @@ class Artefacts:
         directories = []
         for name, required in _both(unit.extensions, unit.optional_extensions):
             try:
-                descriptor, event = self._open_stored(name, phases.EXTENSION)
-                directory = self._mount(descriptor, event, f"{EXTENSIONS}/{name}")
+                stored = self._open_stored(name, phases.EXTENSION)
+                directory = self._mount(stored.files[""], stored.event, f"{EXTENSIONS}/{name}")
             except (RefusedError, OSError) as error:
                 self._do_without(f"extension {name}", required, unit, error)
                 continue
@@ -121,8 +172,8 @@ class Artefacts:
             raise RefusedError(f"{what}: {error}") from error
         self._logs.say(unit.name, f"starts without the {what}: {error}")
 
-    def _open_stored(self, name: str, *kinds: str) -> tuple[int, Event]:
-        """A file of the store, open and compared with what the store admitted."""
+    def _open_stored(self, name: str, *kinds: str) -> Stored:
+        """What the store has under a name, open and compared with what the store admitted."""
         entry = self.admitted().get(name)
         if entry is None:
             raise RefusedError("is not in the model store")
@@ -130,14 +181,20 @@ class Artefacts:
             raise RefusedError(f"is of the kind {entry['kind']}, not {' or '.join(kinds)}")
         if entry["state"] != "admitted":
             raise RefusedError(str(entry["reason"]))
-        descriptor = _open(str(entry["path"]))
+        opened: dict[str, int] = {}
         try:
-            digest = self._measurements.digest(descriptor)
+            found = {}
+            for file, path in _paths(entry).items():
+                opened[file] = descriptor = _open(path)
+                digest = self._measurements.digest(descriptor)
+                found[file] = os.fstat(descriptor).st_size, digest
+            digest = model_files.digest(found)
             if digest != entry["digest"]:
                 raise MeasurementError(f"altered: is {digest}, was admitted as {entry['digest']}")
-            return descriptor, phases.measured(str(entry["kind"]), name, digest)
+            event = phases.measured(str(entry["kind"]), name, digest)
+            return Stored(event, opened, [each for _, each in found.values()])
         except BaseException:
-            os.close(descriptor)
+            files.close(opened.values())
             raise
 
     def _open_bundle(self, unit: Unit) -> tuple[int, Event]:
@@ -168,6 +225,25 @@ class Artefacts:
             return directory
         finally:
             os.close(descriptor)
+
+
+def _paths(entry: Record) -> dict[str, str]:
+    """The files of an entry by name, or the one file. Raises MeasurementError for other names."""
+    path, names = str(entry["path"]), entry.get("files")
+    if not names:
+        return {"": path}
+    if not isinstance(names, list) or not 1 < len(names) <= model_files.FILES_MAX:
+        raise MeasurementError("the store does not say of which files it is")
+    if entry["kind"] != phases.MODEL:
+        raise MeasurementError("is several files, which only a model may be")
+    for name in names:
+        if not isinstance(name, str) or not model_files.is_file(name):
+            raise MeasurementError(f"the store names {name}, which is no file name")
+    return {str(name): f"{path}/{name}" for name in names}
+
+
+def _variable(model: str) -> str:
+    return "AINOS_MODEL_" + model.upper().replace("-", "_")
 
 
 def _open(path: str) -> int:

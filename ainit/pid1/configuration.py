@@ -9,14 +9,14 @@ as a whole: the machine runs the image's plan, says why, and the refusal is meas
 from __future__ import annotations
 
 import os
-import select
 
 from .. import constants
 from ..errors import AinosError, MeasurementError
-from ..linux import files, fsverity, kmsg, libc, process
+from ..linux import files, fsverity, kmsg, libc
 from ..policy import phases
 from ..policy.plan import Plan
 from ..wire.codec import dumps, loads
+from . import errand
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 COMPILE_SECONDS = 30.0
 _BYTES_MAX = 1 << 20  # of all files together
 _FILES_MAX = 512
-_FINDINGS_BYTES = 16384
 MACHINE_FILE = "machine.toml"
 _SUFFIX = ".toml"
 NAME = "machine"
@@ -236,24 +235,10 @@ def _clear(directory: str) -> None:
 
 def _compile() -> str:
     """Compile the machine's plan in a child; returns why it is refused, or nothing."""
-    findings = os.memfd_create("findings", os.MFD_CLOEXEC)
-    try:
-        argv = compiler(constants.CONFIG_COPY, constants.MACHINE_PLAN)
-        pid = process.spawn(process.Child(argv, {"PATH": "/usr/bin"}, output=findings))
-        ended = os.pidfd_open(pid)
-        try:
-            poll = select.poll()
-            poll.register(ended, select.POLLIN)
-            if not poll.poll(COMPILE_SECONDS * 1000):
-                os.kill(pid, 9)
-                os.waitpid(pid, 0)
-                return f"not checked in {COMPILE_SECONDS:g} s"
-        finally:
-            os.close(ended)
-        _, status = os.waitpid(pid, 0)
-        output = os.pread(findings, _FINDINGS_BYTES, 0).decode("utf-8", "replace").strip()
-    finally:
-        os.close(findings)
+    argv = compiler(constants.CONFIG_COPY, constants.MACHINE_PLAN)
+    status, output = errand.run(argv, {"PATH": "/usr/bin"}, COMPILE_SECONDS)
+    if status == -1:
+        return f"not checked in {COMPILE_SECONDS:g} s"
     if status:
         kmsg.log(f"machine configuration: {output}", kmsg.ERROR)
         return output.replace(constants.CONFIG_COPY, constants.CONFIG) or "the compiler died"

@@ -152,7 +152,7 @@ class Control:
             channel.close()
             return
         self._clients[descriptor] = client
-        self._loop.add(descriptor, loop.READ, lambda events: self._turn(client, events))
+        self._loop.add(descriptor, loop.READ, lambda now: self._turn(client, now), urgent=True)
 
     def _turn_away(self) -> None:
         """No descriptor is left: give the reserve up for the moment it takes to hang up."""

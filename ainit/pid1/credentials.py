@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 BYTES_MAX = 1 << 20  # of one credential
 _NAME_BYTES = 255
 _FLAGS = libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC
-_MNT_DETACH = 2
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a FIFO must not block us
 _WRITE = os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_CREAT | os.O_EXCL
 # What PID 1 lacks, or a disk that errs: trying again may change that.
@@ -81,7 +80,7 @@ class Credentials:
         """Take a unit's credentials away; none are no error."""
         path = f"{self._directory}/{name}"
         try:
-            self._unmount(path, _MNT_DETACH)
+            self._unmount(path, libc.MNT_DETACH)
         except OSError:
             pass  # nothing is mounted there
         try:

@@ -7,11 +7,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..policy.plan import Record, Unit
-    from ..policy.state import State
+    from ..policy.state import Event, State
 
 
 class Effects:
-    """``spawn`` raises RefusedError or OSError. ``allocate`` calls back with a GPU or a reason.
+    """``spawn`` raises RefusedError or OSError. ``allocate`` calls back with what became of it.
     ``changed`` is told of each new state, ``watch`` whose cgroup is to be watched for emptiness;
     it returns False when that is empty already.
     """
@@ -21,7 +21,7 @@ class Effects:
         *,
         spawn: Callable[[Unit, Record | None], tuple[int, int]],
         signal: Callable[[int, int], None],
-        allocate: Callable[[Unit, Callable[[Record | None, str], None]], None],
+        allocate: Callable[[Unit, Callable[[Event], None]], None],
         release: Callable[[Unit], None],
         measure: Callable[[], None],
         say: Callable[[str, str], None],

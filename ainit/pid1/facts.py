@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ..policy import phases
 from . import configuration
+from .job_units import JOB
 from .shutdown import SOFT_REBOOT
 
 TYPE_CHECKING = False
@@ -93,4 +94,5 @@ class Facts:
 
 def forget(journal: Journal) -> None:
     """User space begins anew: all that is kept are the faults, the TPM's log and the survivors."""
-    journal.discard(_FACTS, "begun", "order", "ending")
+    jobs = (key for key in journal.values if key.startswith(JOB))
+    journal.discard(_FACTS, "begun", "order", "ending", *jobs)

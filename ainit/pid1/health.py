@@ -38,7 +38,7 @@ class Health:
         self._pressure.watch_machine()
         self.probes = Probes(
             init.loop,
-            spawn=lambda unit: init.launcher.probe(unit, unit.probe_exec),
+            spawn=self._probe,
             kill=lambda pid: process.signal(pid, _SIGKILL),
             call=init.relay.call,
             report=self._unwell,
@@ -84,6 +84,10 @@ class Health:
             self._init.jobs.run(_CONDEMN, _CONDEMN_SECONDS, condemned)
         except OSError as error:
             condemned(1, str(error))
+
+    def _probe(self, unit: Unit) -> int:
+        gpu = self._supervisor.states[unit.name].gpu
+        return self._init.launcher.probe(unit, unit.probe_exec, gpu)
 
     def _ready(self, name: str) -> None:
         self._supervisor.post(name, Event(life.NOTIFIED_READY))

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import _signal
 import gc
-import os
 
 from .. import constants
 from ..linux import kmsg, libc, native, process
 from ..linux.cgroup import Tree
 from ..policy import phases
 from ..policy import state as life
-from . import loop
+from ..policy.resources import placed
+from . import loop, signals
 from .activation import Activation, owner_of
 from .artefacts import Artefacts
 from .changes import Changes
@@ -24,10 +24,13 @@ from .credentials import Credentials
 from .effects import Effects
 from .gpus import Gpus
 from .health import Health
+from .job_methods import JobMethods
+from .job_units import JobUnits
 from .jobs import Jobs
 from .launch import Launcher
 from .logs import Logs
 from .methods import Methods
+from .model_directories import ModelDirectories
 from .notify import Notifications
 from .population import Population
 from .relay import Relay
@@ -67,11 +70,13 @@ class Init:
         self.measurements = measurements
         self.enforcement = enforcement
         self.logs = Logs(self.loop, journal)
+        self.job_units = JobUnits(journal)
         self.logs.configure(plan_.units)
         self.logs.resume({**journal.of("pipe"), **journal.of("ring")})
         self.cgroups = Tree(f"{constants.CGROUP_ROOT}/{constants.SERVICE_SLICE}")
         self.jobs = Jobs(self.loop, self.cgroups)
-        self.artefacts = Artefacts(measurements, self.logs, journal)
+        directories = ModelDirectories(directory=constants.MODEL_DIRECTORIES)
+        self.artefacts = Artefacts(measurements, self.logs, journal, directories=directories)
         self.launcher = Launcher(
             measurements,
             self.cgroups,
@@ -84,7 +89,9 @@ class Init:
         self.relay = Relay(self.loop, constants.SOCKETS, self._why_unanswered)
         self.providers = _providers(plan_)
         self.gpus = Gpus(self.relay, self.providers, self.say)
-        self.supervisor: Supervisor = Supervisor(plan_, self._effects(), self.cgroups, journal)
+        whole = self.job_units.beside(plan_)
+        self.supervisor: Supervisor = Supervisor(whole, self._effects(), self.cgroups, journal)
+        self.gpus.supervisor = self.supervisor
         self.population = Population(self.loop, self.cgroups, self.supervisor.emptied)
         self.health = Health(self)
         self.shutdown = Shutdown(self.loop, journal, self.supervisor)
@@ -95,7 +102,8 @@ class Init:
         self.launcher.prepare = (self.credentials.prepare,)
         self.methods = Methods(self, plan_)
         self.changes = Changes(self, plan_)
-        table = {**self.methods.table(), **self.changes.table()}
+        self.jobs_asked = JobMethods(self)
+        table = {**self.methods.table(), **self.changes.table(), **self.jobs_asked.table()}
         self.control = Control(
             self.loop, self.relay, constants.CONTROL, table, self.providers, journal
         )
@@ -106,7 +114,7 @@ class Init:
         self._look_at = self._look_again_at = 0.0
         self._reexec = ""
         self._dying = False  # more of the dead are left than one turn buries
-        self._watch_signals()
+        signals.watch(self.loop, _HANDLED, self._on_signals)
         self.loop.hook(self._bury_more)
         self.loop.hook(self.supervisor.tick)
         self.loop.hook(self._announce)
@@ -126,11 +134,11 @@ class Init:
             self.supervisor.start_all(rescue=self.facts.refused)
             journal.put("begun", True)
         self.changes.resume()
+        self.jobs_asked.resume()
         self.shutdown.go_on()
         self._bury()
         self.supervisor.run()
-        gc.collect()
-        gc.freeze()  # what is there by now stays: the collector need not look at it again
+        _settle()
 
     def run(self) -> str:
         """Turn until the machine is to go down; returns how."""
@@ -143,8 +151,9 @@ class Init:
 
     def run_by(self, plan_: Plan, change: Change) -> None:
         """Another plan is in force. Units that left it are stopped by ``change``."""
-        self.supervisor.replace(plan_.units)
-        names = {unit.name for unit in plan_.units}
+        units = self.job_units.beside(plan_).units
+        self.supervisor.replace(units)
+        names = {unit.name for unit in units}
         self._leaving = set(self.supervisor.units) - names
         self.providers.clear()
         self.providers.update(_providers(plan_))
@@ -155,7 +164,7 @@ class Init:
             if state.is_alive:
                 self.health.refresh(unit, state)
                 try:
-                    self.cgroups.apply(unit)
+                    self.cgroups.apply(placed(unit, state.gpu))
                 except OSError as error:
                     self.say(name, f"its new limits cannot be set: {error}", kmsg.ERROR)
 
@@ -177,8 +186,8 @@ class Init:
             now=loop.now,
             changed=self._changed,
             watch=self._watch_emptiness,
-            exhausted=self._exhausted,
-            is_probe=self._is_probe,
+            exhausted=lambda *what: self.health.exhausted(*what),  # noqa: PLW0108 - made later
+            is_probe=lambda pid: self.health.probes.owns(pid),  # noqa: PLW0108
         )
 
     def _changed(self, unit: Unit, state: State, before: str) -> None:
@@ -192,14 +201,9 @@ class Init:
             self.notifications.forget(unit.name)
             if unit.name in self._leaving:
                 self._left.append(unit.name)
+        self.jobs_asked.changed(state)
         self.activation.changed(unit, state, before)
         self._look_at = self._look_at or max(loop.now(), self._look_again_at)
-
-    def _exhausted(self, unit: Unit, reason: str) -> None:
-        self.health.exhausted(unit, reason)
-
-    def _is_probe(self, pid: int) -> bool:
-        return self.health.probes.owns(pid)
 
     def _watch_emptiness(self, name: str, wanted: bool) -> bool:
         if wanted:
@@ -214,13 +218,14 @@ class Init:
         self._look_at, self._look_again_at = 0.0, now + _LOOK_AT_HEALTH_SECONDS
         health, findings = self.methods.health()
         if health != self._announced and not self.shutdown.how:
-            self._announced = health
             kmsg.log(f"the machine is {health}")
             if health != "starting":
-                gc.collect()
-                libc.trim()  # what the start took besides
                 for finding in findings:
                     kmsg.log(f"  {finding}", kmsg.WARNING)
+                if self._announced in ("", "starting"):
+                    _settle()
+                    libc.trim()  # what the start took besides
+            self._announced = health
         if health == "starting":
             self._look_at = self._look_again_at
         return self._look_at
@@ -255,16 +260,7 @@ class Init:
         reason = f": {state.reason}" if state.reason else ""
         return f"{unit} is {state.state}{reason}" if down else ""
 
-    def _watch_signals(self) -> None:
-        reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        for number in _HANDLED:
-            _signal.signal(number, lambda number, frame: None)
-        _signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-        _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
-        self.loop.add(reader, loop.READ, lambda _: self._on_signals(reader))
-
-    def _on_signals(self, reader: int) -> None:
-        numbers = os.read(reader, 4096)
+    def _on_signals(self, numbers: bytes) -> None:
         self._bury()
         if _signal.SIGINT in numbers:
             self.shutdown.begin(REBOOT)
@@ -290,6 +286,12 @@ class Init:
         if self._dying:
             self._bury()
         return now if self._dying else 0.0
+
+
+def _settle() -> None:
+    """What is there by now stays: the collector need not look at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 def _providers(plan_: Plan) -> dict[str, str]:

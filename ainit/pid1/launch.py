@@ -1,8 +1,8 @@
 """The only path from a unit to a running process: measure what it uses, then fork into its cgroup.
 
 Descriptors are handed over in this order: its listening sockets, what it stored (both counted in
-LISTEN_FDS, named in LISTEN_FDNAMES), its models. What cannot be measured raises RefusedError, and
-nothing is started.
+LISTEN_FDS, named in LISTEN_FDNAMES), its models of one file each. What cannot be measured raises
+RefusedError, and nothing is started.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from ..constants import NOTIFY
 from ..errors import RefusedError
 from ..linux import files, process, users
 from ..policy import plan
+from ..policy.resources import placed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,9 +85,9 @@ class Launcher:
         for prepare in self.prepare:
             prepare(unit, environment)
         self._demand_tpm(unit)  # it may have been lost over these very measurements
-        opened.append(group := self._cgroups.prepare_unit(unit))
+        opened.append(group := self._group(unit, gpu))
         opened.append(output := self._logs.pipe(unit.name))
-        if unit.kind == plan.AGENT:
+        if unit.kind in plan.CONFINED:
             given = (directory, environment.get("CREDENTIALS_DIRECTORY", ""))
             self._confine(unit, group, digests, [*measured, *filter(None, given)])
         child = self._child(unit, directory, environment, output)
@@ -94,11 +95,21 @@ class Launcher:
         pid = process.spawn(child)
         return pid, process.start_time(pid)
 
-    def probe(self, unit: Unit, argv: Sequence[str]) -> int:
+    def _group(self, unit: Unit, gpu: Record | None) -> int:
+        """Its control group. That it is near its GPU is a wish: without that it starts, too."""
+        near = placed(unit, gpu)
+        if near is not unit:
+            try:
+                return self._cgroups.prepare_unit(near)
+            except OSError as error:
+                self._logs.say(unit.name, f"is not kept near its GPU: {error}")
+        return self._cgroups.prepare_unit(unit)
+
+    def probe(self, unit: Unit, argv: Sequence[str], gpu: Record | None = None) -> int:
         """Start a probe of ``unit`` beside it: in its cgroup, as its user. Raises OSError."""
         opened: list[int] = []
         try:
-            opened.append(group := self._cgroups.prepare_unit(unit))
+            opened.append(group := self._group(unit, gpu))
             opened.append(output := self._logs.pipe(unit.name))
             child = self._child(unit, "", self._environment(unit, None), output)
             child.argv, child.cgroup, child.pid_cell = argv, group, 0
@@ -153,6 +164,7 @@ class Launcher:
 
     def confine_no_more(self, unit: Unit) -> None:
         """It is down: what was measured for it is shut, and its log says what it was denied."""
+        self._artefacts.forget(unit)
         if denied := self._enforcement.forget(unit.name):
             self._logs.say(unit.name, f"was denied {denied} files that were not measured for it")
 

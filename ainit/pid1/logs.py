@@ -112,6 +112,19 @@ class Logs:
         except OSError:
             return
 
+    def forget(self, unit: str) -> None:
+        """Let go of what a unit wrote, and of its pipes: it is no unit any more, and down."""
+        ring = self._rings.pop(unit, None)
+        if ring is None:
+            return
+        for reader in [reader for reader, kept in self._pipes.items() if kept is ring]:
+            if reader in self._stalled:
+                self._stalled.remove(reader)
+                self._poll.register(reader, select.EPOLLIN)
+            self._close(reader)
+        self._keeper.drop(ring.descriptor)
+        os.close(ring.descriptor)
+
     def names(self, unit: str | None = None, *, persistent: bool = False) -> list[str]:
         """The units that have a ring, or ``unit`` if it has one; without the volatile ones when
         ``persistent``.

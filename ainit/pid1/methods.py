@@ -7,8 +7,10 @@ Logs and accounts are answered by ``log_methods`` and ``resources``, changes of 
 from __future__ import annotations
 
 from .. import __version__
+from ..errors import RefusedError
 from ..linux import process
 from ..policy import state as life
+from ..policy.state import Event
 from ..wire.protocol import VarlinkError
 from . import loop, shutdown
 from .control import INTERFACE, Client, Control
@@ -58,7 +60,9 @@ class Methods:
             "Stop": lambda client, call: self._want(call, life.STOP, ""),
             "Restart": lambda client, call: self._want(call, life.RESTART, ""),
             "ReloadUnit": self._reload_unit,
+            "Revoke": self._revoke,
             "Trigger": lambda client, call: self._want(call, life.START, call.text("reason")),
+            "HandModel": self._hand_model,
             "Logs": lambda client, call: self._lines.read(self.control, client, call),
             "Measurements": lambda client, call: {
                 "records": init.measurements.records,
@@ -158,8 +162,8 @@ class Methods:
 
     def _described(self, name: str) -> dict[str, object]:
         """The same with its account, which costs more than a list of thousands should."""
-        alive = self._supervisor.states[name].is_alive
-        account = self.accounts.of(name)[1] if alive else {}
+        state = self._supervisor.states[name]
+        account = self.accounts.of(state)[1] if state.is_alive else {}
         return {**self._unit(name), **{key: account.get(key) for key in _ACCOUNT}}
 
     def _named(self, call: Call) -> str:
@@ -184,6 +188,21 @@ class Methods:
             reason = f"{unit.name} cannot reload: it has no reload_signal"
             raise VarlinkError(f"{INTERFACE}.Refused", {"reason": reason})
         return self._want(call, life.RELOAD, "")
+
+    def _revoke(self, client: Client, call: Call) -> Mapping[str, object]:
+        event = Event(life.REVOKED, reason=call.text("reason"), gpu={"uuid": call.text("uuid")})
+        self._supervisor.post(self._named(call), event)
+        self._supervisor.run()
+        return {}
+
+    def _hand_model(self, client: Client, call: Call) -> Mapping[str, object]:
+        unit, model = self._supervisor.units[self._named(call)], call.text("model")
+        if not self._supervisor.states[unit.name].is_alive:
+            raise VarlinkError(f"{INTERFACE}.Refused", {"reason": f"{unit.name} is down"})
+        try:
+            return {"path": self._init.artefacts.hand_over(unit, model)}
+        except (RefusedError, OSError) as error:
+            raise VarlinkError(f"{INTERFACE}.Refused", {"reason": f"{model}: {error}"}) from error
 
     def _go_down(self, how: str) -> Mapping[str, object]:
         if how == shutdown.KEXEC and not _kernel_is_loaded():

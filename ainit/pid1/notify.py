@@ -188,6 +188,9 @@ def _events(said: dict[str, str]) -> list[Event]:
     found = []
     extended = notification.seconds(said.get("EXTEND_TIMEOUT_USEC"))
     period = notification.seconds(said.get("WATCHDOG_USEC"))
+    if "X_AINOS_FINDINGS" in said:
+        reason = notification.findings(said["X_AINOS_FINDINGS"])
+        found.append(Event(life.FINDINGS, reason=reason))
     if extended:
         found.append(Event(life.EXTEND, seconds=extended))
     if said.get("RELOADING") == "1":

@@ -38,7 +38,6 @@ class Order:
         self._states = states
         self._effects = effects
         self._journal = journal
-        self._check: dict[str, None] = {}
         self.blocked: dict[str, str] = {}  # what a unit waited for last
         self.rescue = False
         self.measured = False
@@ -47,12 +46,17 @@ class Order:
         self.stopping = False
         self.winding: dict[str, bool] = {}
         self._begun = effects.now()
-        self._relate()
+        self.relate()
 
-    def _relate(self) -> None:
+    def relate(self) -> None:
+        """Look at every unit anew, for they are others than before."""
         self._relations = Relations(self._units)
-        self.blocked.clear()
         self.before, self.behind = self._relations.before, self._relations.behind
+        self._look_anew()
+
+    def _look_anew(self) -> None:
+        self.blocked.clear()
+        self._check = dict.fromkeys(self._units)
         self._wanting = {
             unit.name
             for unit in self._units.values()
@@ -76,7 +80,7 @@ class Order:
         }
 
     def resume(self) -> None:
-        """Go on from the journal, and from what the units are now."""
+        """Go on from the journal, and from what the states are now."""
         known = self._journal.values.get("order")
         if isinstance(known, dict):
             self.rescue = known["rescue"] is True
@@ -86,8 +90,7 @@ class Order:
             self.stopping = known["stopping"] is True
             self.winding = {str(name): again is True for name, again in known["winding"].items()}
             self._begun = float(known["begun"])
-        self._relate()
-        self._check = dict.fromkeys(self._units)
+        self._look_anew()
 
     def begin(self, *, rescue: bool) -> None:
         """The boot begins; in rescue only the units that are meant for it may go."""
@@ -143,10 +146,8 @@ class Order:
 
     def entered(self, unit: Unit, state: State, before: str) -> None:
         """A unit is in another state than ``before``: look at those that it concerns."""
-        name = unit.name
-        self._check[name] = None
-        self._check.update(dict.fromkeys(self.behind.get(name, ())))
-        self._check.update(dict.fromkeys(self._relations.rivals.get(name, ())))
+        name, rivals = unit.name, self._relations.rivals
+        self.look_again((name, *self.behind.get(name, ()), *rivals.get(name, ())))
         if self.winding:
             self._check.update(dict.fromkeys(self.before.get(name, ())))
             self._check.update(dict.fromkeys(self._relations.last))
@@ -262,14 +263,14 @@ class Order:
 
     def _at_rest(self, unit: Unit) -> bool:
         """Whether a unit stays as it is: a waiting one does when what it requires is held."""
-        state = self._states[unit.name].state
-        if state == life.WAITING:
+        state = self._states[unit.name]
+        if state.state == life.WAITING:
             return any(
                 self._at_rest(self._units[name]) and self._states[name].state not in life.GOOD
                 for name in (*unit.requires, *unit.bound_to)
                 if name in self._units
             )
-        return state in life.SETTLED
+        return state.queued or state.state in life.SETTLED
 
     def _early_settled(self) -> bool:
         if self._effects.now() >= self._begun + MEASURE_DEADLINE_SECONDS:

@@ -11,7 +11,7 @@ import time
 from .. import constants
 from ..errors import RefusedError
 from ..linux import block, efi, kmsg, libc, process
-from . import loop, mounts, settings
+from . import loop, mounts, sealed, settings
 from .enforcement import Enforcement
 from .facts import Facts
 from .journal import Journal
@@ -35,6 +35,7 @@ class Platform:
         for line in mounts.early():
             kmsg.log(f"not mounted: {line}", kmsg.WARNING)
         settings.apply()
+        settings.measure_files()
         libc.reboot(libc.RB_DISABLE_CAD)  # the keys become a signal, and that an orderly reboot
 
     def measurements(self, journal: Journal) -> Measurements:
@@ -62,10 +63,16 @@ class Platform:
             return
         facts.root = f"{disk} ({', '.join(members)})"
         device = block.labelled(parts, disk, constants.STATE_PARTITION)
-        why = mounts.state(device, constants.STATE) if device else f"{disk} has no state partition"
+        why = self._mount(device) if device else f"{disk} has no state partition"
         facts.state = why or device
         if why:
             facts.problems.append(f"no state: {why}")
+
+    def _mount(self, device: str) -> str:
+        """Mount the state partition, opened first where it is sealed; returns why not."""
+        if sealed.concerns(device):
+            return sealed.unlock(device) or mounts.state(constants.MAPPED, constants.STATE)
+        return mounts.state(device, constants.STATE)
 
     def name(self, hostname: str) -> None:
         """Set the host name."""

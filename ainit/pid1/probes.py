@@ -135,6 +135,8 @@ class Probes:
                 self._keep(name, _record(probe))  # its time was up before
             else:
                 self._done(probe, problem)
+        else:
+            self._forget(name, pid)
         return True
 
     def hook(self, now: float) -> float:
@@ -251,6 +253,18 @@ class Probes:
     def _killer(self, pid: int) -> Callable[[], None]:
         """Ends an attempt that is a command; one that is gone is no attempt any more."""
         return lambda: self._kill(pid)
+
+    def _forget(self, name: str, pid: int) -> None:
+        """A command that nobody waits for is gone: nobody is to wait for it after a fault, or when
+        user space begins anew.
+        """
+        kept = self._journaled.get(name)
+        if not isinstance(kept, dict) or kept.get("pid") != pid:
+            return
+        record: Record = {**kept, "pid": 0} if kept.get("failures") else {}
+        if name in self._kept:
+            self._kept[name] = record
+        self._keep(name, record)
 
     def _keep(self, name: str, record: Record) -> None:
         if self._journaled.get(name, {}) != record:

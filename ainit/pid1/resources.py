@@ -101,20 +101,24 @@ class Pressure:
 
 
 class Accounts:
-    """Accounts of units, read when asked for, and at most once a second each."""
+    """Accounts of units, read when asked for, and at most once a second each while nothing becomes
+    of them: what is said of a unit and its account belong together.
+    """
 
     def __init__(self, tree: Tree, now: Callable[[], float]) -> None:
         self._tree = tree
         self._now = now
-        self._cache: dict[str, tuple[float, tuple[int | float | None, ...]]] = {}
+        # When it was read, of which life, and its values.
+        self._cache: dict[str, tuple[float, tuple[str, int], tuple[int | float | None, ...]]] = {}
 
-    def of(self, name: str) -> tuple[float, Account]:
-        """When it was read, in seconds since boot, and the account."""
-        found = self._cache.get(name)
-        if found is None or self._now() >= found[0] + CACHE_SECONDS:
-            account = self._tree.accounting(name)
-            found = self._cache[name] = (self._now(), tuple(account.values()))
-        return found[0], dict(zip(accounts.NOTHING, found[1], strict=True))
+    def of(self, state: State) -> tuple[float, Account]:
+        """When the account of a unit was read, in seconds since boot, and the account."""
+        life = (state.state, state.pid)
+        found = self._cache.get(state.name)
+        if found is None or found[1] != life or self._now() >= found[0] + CACHE_SECONDS:
+            account = self._tree.accounting(state.name)
+            found = self._cache[state.name] = (self._now(), life, tuple(account.values()))
+        return found[0], dict(zip(accounts.NOTHING, found[2], strict=True))
 
     def forget(self) -> None:
         """Let go of what is too old to be answered."""
@@ -142,7 +146,7 @@ class Accounts:
         }
 
     def _record(self, state: State) -> dict[str, object]:
-        time, account = self.of(state.name)
+        time, account = self.of(state)
         return {
             "name": state.name,
             "state": state.state,

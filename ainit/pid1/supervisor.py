@@ -110,6 +110,11 @@ class Supervisor:
         """Queue an event; ``run`` executes it."""
         self._queue.append((name, event))
 
+    def tell(self, name: str, event: Event) -> None:
+        """Queue an event and execute it."""
+        self.post(name, event)
+        self.run()
+
     def run(self) -> None:
         """Execute queued events, and those that follow from them, until nothing changes. Only one
         process is started a turn of the loop, for whoever asks PID 1 something: see ``tick``.
@@ -202,13 +207,13 @@ class Supervisor:
             del self.states[name]
         for name in self.units:
             self.states.setdefault(name, State(name))
-        self.order.resume()
+        self.order.relate()
 
     def retire(self, name: str) -> None:
         """Forget a unit that is down and no longer in the plan."""
         del self.units[name]
         del self.states[name]
-        self.order.resume()
+        self.order.relate()
 
     def records(self) -> Iterator[Record]:
         """The states of all units that ever ran, made one by one: there may be thousands."""
@@ -271,7 +276,7 @@ class Supervisor:
             if state.pid:  # even when it moved itself out of its group
                 self._effects.signal(state.pid, _SIGKILL)
         elif action == life.ALLOCATE:
-            self._effects.allocate(unit, lambda gpu, why: self._allocated(unit.name, gpu, why))
+            self._effects.allocate(unit, lambda event: self.tell(unit.name, event))
         elif action == life.RELEASE:
             self._effects.release(unit)
         elif action == life.EXHAUST:
@@ -289,11 +294,6 @@ class Supervisor:
         if event.kind != life.SPAWNED and (pid := self._journal.cell.value):
             event = _spawned(pid)  # what failed came after the fork
         self._step(unit, state, event)
-
-    def _allocated(self, name: str, gpu: Record | None, why: str) -> None:
-        kind = life.NOT_ALLOCATED if gpu is None else life.ALLOCATED
-        self.post(name, Event(kind, gpu=gpu, reason=why))
-        self.run()
 
 
 def _spawned(pid: int) -> Event:

@@ -97,7 +97,7 @@ def domain(value: object) -> str:
     found = text(value)
     labels = found.removesuffix(".").replace("-", "x").replace("_", "x").split(".")
     if len(found) > 253 or not all(
-        0 < len(label) < 64 and label.isalnum() and label.isascii() for label in labels
+        len(label) < 64 and label.isalnum() and label.isascii() for label in labels
     ):
         raise ValueError("holds domain names")
     return found

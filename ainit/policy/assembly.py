@@ -8,17 +8,17 @@ What units say about each other is checked in ``relations``.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 from ..errors import ConfigError, Finding
-from . import graph, plan, relations
+from ..wire.codec import dumps
+from . import graph, jobs, plan, relations
 from .plan import Plan, Unit
 from .relations import Locate, Source
 
 GPU_INTERFACE = "org.ainos.Gpu"
 AGENT_UID_FIRST = 61184  # the range that systemd's documentation gives to dynamic users
-
-_WRITABLE = {"dev", "home", "mnt", "proc", "root", "run", "sys", "tmp", "var"}
 
 
 def assemble(
@@ -40,9 +40,10 @@ def assemble(
     ]
     findings += relations.findings(active, locate)
     _order_after_gpus([unit for unit, _ in active])
+    _configure([unit for unit, _ in active], machine)
     edges = graph.predecessors(unit for unit, _ in active)
     ordered = graph.order(edges)
-    if edges and not ordered:
+    if not ordered:
         findings += relations.cycles(active, graph.cycles(edges), locate)
     if findings:
         raise ConfigError(findings)
@@ -82,18 +83,12 @@ def overlay(
             message = f"{unit.name} is a unit of the image; [units] replace does not name it"
             findings.append(Finding(path, 1, message))
         for table, words in ((unit.kind, unit.exec), ("probe", unit.probe_exec)):
-            if words and not _verified(words[0]):
+            if words and not jobs.is_verified(words[0]):
                 message = f"{words[0]} does not lie on the verified root"
                 findings.append(Finding(path, locate(path, table, "exec"), message))
     if findings:
         raise ConfigError(findings)
     return [(unit, path) for unit, path in base if unit.name not in names] + list(own)
-
-
-def _verified(program: str) -> bool:
-    """Whether the path of a program leads to the root file system, and not around a corner."""
-    parts = program.split("/")[1:]
-    return parts[0] not in _WRITABLE and not {"", ".", ".."} & set(parts)
 
 
 def _names(machine: Mapping[str, object], key: str) -> list[str]:
@@ -110,13 +105,22 @@ def _order_after_gpus(units: Sequence[Unit]) -> None:
                     unit.after = [*unit.after, provider.name]
 
 
+def _configure(units: Sequence[Unit], machine: Mapping[str, object]) -> None:
+    """Give units that are there for a table of the configuration that table, or take it away."""
+    for unit in units:
+        if unit.configured_by:
+            rest = {key: value for key, value in unit.environment.items() if key != plan.SETTINGS}
+            table = machine.get(unit.configured_by)
+            unit.environment = {**rest, plan.SETTINGS: dumps(table)} if table else rest
+
+
 def _give_users(units: Sequence[Unit]) -> None:
     """A user of its own for each agent that has none. Disabled agents count, so that disabling one
     changes nothing for the others.
     """
     agents = sorted((unit for unit in units if unit.kind == plan.AGENT), key=lambda unit: unit.name)
     taken = {unit.user for unit in agents}
-    free = (AGENT_UID_FIRST + index for index in range(2 * len(agents)))
+    free = itertools.count(AGENT_UID_FIRST)
     for unit in agents:
         if not unit.user:
             unit.user = next(uid for uid in free if uid not in taken)

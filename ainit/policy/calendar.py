@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     # Field → its allowed values.
     Compiled = Mapping[str, Sequence[int]]
 
-FIELDS = ("year", "month", "day", "last", "weekday", "hour", "minute", "second")
 YEAR_FIRST, YEAR_LAST = 1970, 2199  # the years of systemd.time(7)
 DAY_SECONDS = 86400
 

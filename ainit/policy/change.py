@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # them to the cgroup. Every other key is given to a process when it starts.
 LIVE = frozenset(
     {
-        "description", "stage", "autostart", "essential", "rescue", "survives",
+        "description", "configured_by", "stage", "autostart", "essential", "rescue", "survives",
         "stops_last",
         "after", "before", "requires", "wants", "bound_to", "conflicts",
         "restart", "success_status", "start_timeout", "stop_timeout", "stop_signal",
@@ -35,6 +35,7 @@ LIVE = frozenset(
         "memory_min", "memory_low", "memory_high", "memory_max", "memory_swap_max",
         "cpu_weight", "cpu_max", "cpus", "memory_nodes", "io_weight", "io_max", "pids_max",
         "memory_pressure", "memory_pressure_action", "log_ring", "log_persistent",
+        "gpu_speeds", "gpu_priority", "gpu_estimate", "gpu_deadline", "gpu_owner", "gpu_resizable",
     }
 )  # fmt: skip
 
@@ -96,7 +97,8 @@ def difference(old: Plan, new: Plan, running: Collection[str]) -> Change:
     change.removed = [name for name in before if name not in after]
     changed = {name: _changed(before[name], after[name]) for name in after if name in before}
     started = _started(before, after, up)
-    stopped = up & (before.keys() - after.keys() | _pushed_out(after, started))
+    left_out = {name for name, unit in after.items() if unit.is_unconfigured}
+    stopped = up & (before.keys() - after.keys() | left_out | _pushed_out(after, started))
     restarted = {name for name, keys in changed.items() if keys - LIVE and name in up}
     restarted -= stopped
     change.start = [name for name in after if name in started]

@@ -53,6 +53,8 @@ def _unit(text: str, file: str, name: str, kind: str) -> tuple[Unit, list[Findin
         except ConfigError as error:
             findings += error.findings
     findings += activation.triggers(document, unit)
+    if unit.gpu_profiles and not unit.gpu_profile:
+        unit.gpu_profile = unit.gpu_profiles[0]
     if isinstance(unit.user, str):
         unit.user, unit.user_name = 0, unit.user
     main = next(iter(sections))

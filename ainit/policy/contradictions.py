@@ -30,6 +30,8 @@ def contradictions(document: Document, unit: Unit, wrong: Container[int]) -> Ite
         message = f"{unit.probe_varlink} is not among what the unit provides"
         yield document.table("probe").finding("varlink", message)
     yield from _activation(document)
+    if unit.kind == plan.AGENT:
+        yield from _gpu(document.table("gpu"), unit)
     yield from _numbers(document, unit)
 
 
@@ -102,6 +104,23 @@ def _activation(document: Document) -> Iterator[Finding]:
     activation = document.table("activation")
     if activation.values.get("on_demand") and "socket" not in document.values:
         yield activation.finding("on_demand", "on_demand needs a [[socket]]")
+
+
+def _gpu(table: Table, unit: Unit) -> Iterator[Finding]:
+    given = table.values
+    if not given:
+        return
+    if "profile" in given and "profiles" in given:
+        yield table.finding("profiles", "an agent has either a profile or profiles")
+    elif "profile" not in given and not given.get("profiles"):
+        yield table.finding(None, "profile or profiles is missing")
+    wanted = unit.gpu_profiles or (unit.gpu_profile,)
+    for profile in unit.gpu_speeds:
+        if profile not in wanted:
+            yield table.finding("speeds", f"speeds names {profile}, which is none of its profiles")
+    if unit.gpu_resizable and unit.type == plan.ONESHOT:
+        message = "resizable is of units that keep running, not of a oneshot"
+        yield table.finding("resizable", message)
 
 
 def _numbers(document: Document, unit: Unit) -> Iterator[Finding]:

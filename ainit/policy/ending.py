@@ -23,6 +23,7 @@ def enter(state: State, name: str, now: float, reason: str = "", deadline: float
     state.since = now
     state.reason = reason
     state.deadline = deadline
+    state.queued = False
     if name != life.READY:
         state.watchdog_at = 0.0
         state.reloading = False
@@ -110,4 +111,5 @@ def fail(unit: Unit, state: State, reason: str, now: float) -> list[str]:
 def release(state: State) -> list[str]:
     """Give back what it held."""
     held, state.gpu = state.gpu, None
+    state.moving = False
     return [] if held is None else [life.RELEASE]

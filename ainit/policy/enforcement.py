@@ -64,9 +64,9 @@ PRESENT = struct.pack("=I", 1)  # the value of a map that is a set
 
 def superblock(device: int) -> bytes:
     """The key of a file system, by ``st_dev`` of stat(2), which splits the kernel's number."""
-    major = (device >> 8) & 0xFFF | (device >> 32) & ~0xFFF
-    minor = device & 0xFF | (device >> 12) & ~0xFF
-    return struct.pack("=I", (major << 20 | minor & 0xFFFFF) & 0xFFFFFFFF)
+    major = device >> 8 & 0xFFF  # 12 bits of the kernel's 32
+    minor = device & 0xFF | device >> 12 & 0xFFF00
+    return struct.pack("=I", major << 20 | minor)
 
 
 def group(identity: int) -> bytes:

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 def findings(units: Iterable[Unit], states: Mapping[str, State]) -> list[str]:
     """What keeps the machine from being healthy, in words: essential units that are not up although
-    they are wanted. One that waits for its trigger is as it should be.
+    they are wanted, and what units that are up say themselves. One that waits for its trigger is as
+    it should be.
 
     >>> from .plan import SERVICE, Unit
     >>> findings([Unit("a", SERVICE)], {"a": life.State("a")})
@@ -22,9 +23,11 @@ def findings(units: Iterable[Unit], states: Mapping[str, State]) -> list[str]:
     """
     found = []
     for unit in units:
+        state = states[unit.name]
+        if state.findings and state.is_alive:
+            found.append(f"{unit.name}: {state.findings}")
         if not unit.essential:
             continue
-        state = states[unit.name]
         expected = state.desired == life.UP or (unit.autostart and not unit.is_triggered)
         idle = unit.is_triggered and state.state in (life.INACTIVE, life.WAITING)
         if expected and not idle and state.state not in life.GOOD:

@@ -14,16 +14,22 @@ from collections.abc import Mapping
 
 from . import limit_values, plan, values
 from .activation import calendar
+from .jobs import PRIORITY_MAX
 from .values import Check
 
 Keys = Mapping[str, tuple[str, Check]]
 
 _PROFILE = re.compile(r"\d+g\.\d+gb(\+me)?\Z")
+_A_PROFILE = values.matching(_PROFILE, 'a MIG profile such as "1g.10gb"')
 _TIMEOUT = values.number(0.1, 3600)
 _DAYS = 400 * 86400  # the longest pause of a timer, and of a backoff nothing is gained by more
 
+# Tables of the machine configuration that a unit can be there for.
+CONFIGURING = ("remote",)
+
 SERVICE: Keys = {
     "description": ("description", values.text),
+    "configured_by": ("configured_by", values.one_of(CONFIGURING)),
     "exec": ("exec", values.list_of(values.text, least=1)),
     "type": ("type", values.one_of(plan.TYPES)),
     "stage": ("stage", values.one_of(plan.STAGES)),
@@ -65,7 +71,7 @@ SERVICE: Keys = {
     "watchdog_s": ("watchdog", _TIMEOUT),
 }
 # Agents start after the boot set, never on a refused machine, each with a user of its own.
-SERVICE_ONLY = ("stage", "rescue", "survives", "stops_last", "user", "group")
+SERVICE_ONLY = ("configured_by", "stage", "rescue", "survives", "stops_last", "user", "group")
 AGENT: Keys = {
     **{key: value for key, value in SERVICE.items() if key not in SERVICE_ONLY},
     "measurement": ("measurement", values.one_of((plan.REQUIRED, plan.OPTIONAL))),
@@ -122,8 +128,13 @@ LOGS: Keys = {
     "persistent": ("log_persistent", values.flag),
 }
 GPU: Keys = {
-    "profile": ("gpu_profile", values.matching(_PROFILE, 'a MIG profile such as "1g.10gb"')),
+    "profile": ("gpu_profile", _A_PROFILE),
+    "profiles": ("gpu_profiles", values.names_list(_A_PROFILE)),
+    "speeds": ("gpu_speeds", values.table_of(_PROFILE, "MIG profiles", values.number(0.001, 1))),
     "required": ("gpu_required", values.flag),
+    "priority": ("gpu_priority", values.whole(-PRIORITY_MAX, PRIORITY_MAX)),
+    "resizable": ("gpu_resizable", values.flag),
+    "numa": ("gpu_numa", values.one_of(("gpu", "none"))),
 }
 
 _SHARED: Mapping[str, Keys] = {

@@ -17,7 +17,7 @@ CLOCK_BOOTTIME.
 
 from __future__ import annotations
 
-from . import plan
+from . import allocation, plan
 from . import state as life
 from .ending import KILL_AGAIN_SECONDS, become_ready, emptied, enter, exited, fail, release
 
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from .plan import Unit
     from .state import Event, State
-
-ALLOCATION_SECONDS = 60.0
 
 
 def step(unit: Unit, state: State, event: Event, now: float) -> list[str]:
@@ -61,8 +59,27 @@ def _stop(unit: Unit, state: State, event: Event, now: float) -> list[str]:
     state.again = False
     if state.is_alive and unit.type != plan.TARGET:
         return _terminate(unit, state, event.reason or "stopped on request", now)
-    enter(state, life.INACTIVE, now, event.reason)
-    return release(state)
+    return allocation.rest(state, life.INACTIVE, event, now)
+
+
+def _move(unit: Unit, state: State, event: Event, now: float) -> list[str]:
+    """Stop, and start with another GPU instance."""
+    if state.state != life.READY or state.gpu is None or not unit.gpu_resizable:
+        return []
+    state.again = state.moving = True
+    return _terminate(unit, state, event.reason, now)
+
+
+def _revoked(unit: Unit, state: State, event: Event, now: float) -> list[str]:
+    """What it holds must not be used any more; it stays noted, for it is still to be given back."""
+    held, revoked = state.gpu, event.gpu
+    if held is None or revoked is None or held.get("uuid") != revoked.get("uuid"):
+        return []
+    state.moving = True
+    if not state.is_alive or state.desired == life.DOWN:
+        return []
+    state.again = True
+    return _terminate(unit, state, event.reason, now)
 
 
 def _restart(unit: Unit, state: State, event: Event, now: float) -> list[str]:
@@ -93,58 +110,10 @@ def _reload(unit: Unit, state: State, event: Event, now: float) -> list[str]:
 def _hold(unit: Unit, state: State, event: Event, now: float) -> list[str]:
     if state.is_alive:
         return []
-    enter(state, life.FAILED, now, event.reason)
-    return release(state)
+    return allocation.rest(state, life.FAILED, event, now)
 
 
 # The way up.
-
-
-def _go(unit: Unit, state: State, event: Event, now: float) -> list[str]:
-    if state.state != life.WAITING:
-        return []
-    if unit.type == plan.TARGET:
-        enter(state, life.READY, now)
-        state.ready_at = now
-        return []
-    if unit.gpu_profile and state.gpu is None:
-        enter(
-            state, life.ALLOCATING, now, f"waits for a {unit.gpu_profile}", now + ALLOCATION_SECONDS
-        )
-        return [life.ALLOCATE]
-    return _spawn(unit, state, "", now)
-
-
-def _allocated(unit: Unit, state: State, event: Event, now: float) -> list[str]:
-    if state.state != life.ALLOCATING:
-        return [] if state.gpu else [life.RELEASE]  # nobody waits for it any more
-    state.gpu = event.gpu
-    return _spawn(unit, state, "", now)
-
-
-def _not_allocated(unit: Unit, state: State, event: Event, now: float) -> list[str]:
-    if state.state != life.ALLOCATING:
-        return []
-    if unit.gpu_required:
-        return fail(unit, state, event.reason, now)
-    return _spawn(unit, state, f"without a GPU: {event.reason}", now)
-
-
-def _spawn(unit: Unit, state: State, reason: str, now: float) -> list[str]:
-    enter(state, life.STARTING, now, reason, now + unit.start_timeout)
-    state.killed = state.text = ""
-    state.ready_at = 0.0
-    state.watchdog = unit.watchdog
-    return [life.SPAWN]
-
-
-def _spawned(unit: Unit, state: State, event: Event, now: float) -> list[str]:
-    if state.state == life.STARTING:
-        state.pid, state.started = event.pid, event.started
-        state.spawned_at = now
-        if unit.type == plan.SIMPLE and not unit.probe_readiness:
-            become_ready(state, now)
-    return []
 
 
 def _not_spawned(unit: Unit, state: State, event: Event, now: float) -> list[str]:
@@ -208,6 +177,12 @@ def _ping(unit: Unit, state: State, event: Event, now: float) -> list[str]:
     return []
 
 
+def _findings(unit: Unit, state: State, event: Event, now: float) -> list[str]:
+    if state.is_alive:
+        state.findings = event.reason
+    return []
+
+
 def _trouble(unit: Unit, state: State, event: Event, now: float) -> list[str]:
     if state.state != life.READY:
         return []
@@ -228,9 +203,11 @@ def _deadline(unit: Unit, state: State, event: Event, now: float) -> list[str]:
     state.deadline = 0.0
     if state.state == life.BACKOFF:
         enter(state, life.WAITING, now, state.reason)
+    elif state.queued:
+        return allocation.turn(unit, state, event, now)
     elif state.state == life.ALLOCATING:
-        event.reason = f"no GPU instance in {ALLOCATION_SECONDS:g} s"
-        return _not_allocated(unit, state, event, now)
+        event.reason = f"no GPU instance in {allocation.ALLOCATION_SECONDS:g} s"
+        return allocation.not_allocated(unit, state, event, now)
     elif state.state == life.DRAINING:
         state.reason = "waits for processes that do not die"
         state.deadline = now + KILL_AGAIN_SECONDS
@@ -256,10 +233,14 @@ _STEPS: dict[str, Callable[[Unit, State, Event, float], list[str]]] = {
     life.STOP: _stop,
     life.RESTART: _restart,
     life.RELOAD: _reload,
-    life.GO: _go,
-    life.ALLOCATED: _allocated,
-    life.NOT_ALLOCATED: _not_allocated,
-    life.SPAWNED: _spawned,
+    life.GO: allocation.go,
+    life.ALLOCATED: allocation.allocated,
+    life.NOT_ALLOCATED: allocation.not_allocated,
+    life.QUEUED: allocation.queued,
+    life.TURN: allocation.turn,
+    life.MOVE: _move,
+    life.REVOKED: _revoked,
+    life.SPAWNED: allocation.spawned,
     life.NOT_SPAWNED: _not_spawned,
     life.DENIED: _denied,
     life.DEADLINE: _deadline,
@@ -272,5 +253,6 @@ _STEPS: dict[str, Callable[[Unit, State, Event, float], list[str]]] = {
     life.MAIN_PID: _main_pid,
     life.PING: _ping,
     life.HOLD: _hold,
+    life.FINDINGS: _findings,
     life.TROUBLE: _trouble,
 }

@@ -4,20 +4,25 @@
     hostname = "node1"          without_tpm = "refuse"      disabled = ["crasher"]
                                                             replace = ["network"]
 
-Leaves out: the tables of the network (``network``) and of publishers (``publishers``), and what the
-names of units stand for (``assembly``).
+Leaves out: the tables of GPUs (``gpu_config``), of the network (``network``), of publishers
+(``publishers``, ``trusted_roots``) and of remote control (``remote``), and what the names of units
+stand for (``assembly``).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from ..errors import ConfigError, Finding
 from . import values
+from .gpu_config import gpu
 from .network import network
 from .publishers import publishers
-from .toml import parse
+from .remote import remote
+from .scheduler import scheduler
+from .toml import Table, parse
+from .trusted_roots import missing, trusted_roots
 from .values import Check
 
 _HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,62}[A-Za-z0-9])?\Z")
@@ -30,12 +35,23 @@ MACHINE: Mapping[str, Mapping[str, Check]] = {
     "policy": {"without_tpm": _WITHOUT, "without_enforcement": _WITHOUT},
     "units": {"disabled": values.names, "replace": values.names},
 }
+# Tables with a module of their own, which gives a record and every finding.
+_PARTS: Mapping[str, Callable[[Table], tuple[object, list[Finding]]]] = {
+    "gpu": gpu,
+    "network": network,
+    "publishers": publishers,
+    "remote": remote,
+    "scheduler": scheduler,
+    "trusted_roots": trusted_roots,
+}
 # Every table that a machine configuration may have.
-TABLES = tuple(sorted((*MACHINE, "network", "publishers")))
+TABLES = tuple(sorted((*MACHINE, *_PARTS)))
 
 
 def machine(text: str, file: str) -> tuple[dict[str, object], list[Finding]]:
-    """The machine configuration: every key of MACHINE, and the tables network and publishers."""
+    """The machine configuration: every key of MACHINE, and the tables that have a
+    module of their own.
+    """
     result: dict[str, object] = {
         "hostname": "ainos",
         "without_tpm": "refuse",
@@ -60,19 +76,16 @@ def machine(text: str, file: str) -> tuple[dict[str, object], list[Finding]]:
             findings += error.findings
             continue
         result.update(table.checked(keys, findings))
-    try:
-        settings, found = network(document.table("network"))
-        result["network"] = _listed(settings)
+    for section, read in _PARTS.items():
+        try:
+            part, found = read(document.table(section))
+        except ConfigError as error:
+            findings += error.findings
+            continue
+        if part is not None:
+            result[section] = _listed(part)
         findings += found
-    except ConfigError as error:
-        findings += error.findings
-    try:
-        records, found = publishers(document.table("publishers"))
-        result["publishers"] = _listed(records)
-        findings += found
-    except ConfigError as error:
-        findings += error.findings
-    return result, findings
+    return result, findings + missing(document)
 
 
 def _listed(value: object) -> object:

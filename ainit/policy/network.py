@@ -227,7 +227,7 @@ def _family(read: Sequence[tuple[Table, Interface]]) -> Iterator[Finding]:
             owners[member] = interface.name
     for table, interface in read:
         parent = interface.vlan_parent
-        if parent and kinds.get(parent, Kind.ETHERNET) not in (Kind.ETHERNET, Kind.BOND):
+        if kinds.get(parent, Kind.ETHERNET) not in (Kind.ETHERNET, Kind.BOND):
             yield table.finding("vlan", f"parent {parent} is neither an ethernet nor a bond")
         for member in interface.bond_members:
             if kinds.get(member, Kind.ETHERNET) is not Kind.ETHERNET:

@@ -1,6 +1,7 @@
 """What a service says through ``NOTIFY_SOCKET``, as sd_notify(3) defines it: one datagram of lines.
 
-Leaves out who said it, and what follows. What is malformed or unknown says nothing.
+``X_AINOS_FINDINGS`` is ours, as names that begin with X_ are anybody's. Leaves out who said it, and
+what follows. What is malformed or unknown says nothing.
 
 >>> parse(b"READY=1\\nSTATUS=up\\nX_OTHER=2")
 {'READY': '1', 'STATUS': 'up'}
@@ -24,9 +25,11 @@ KNOWN = frozenset(
         "FDPOLL",
         "ERRNO",
         "BARRIER",
+        "X_AINOS_FINDINGS",
     )
 )
 _STATUS_CHARACTERS = 256
+_FINDINGS_CHARACTERS = 1024
 _LONGEST_SECONDS = 86400.0
 _NAME_CHARACTERS = 255
 
@@ -51,13 +54,19 @@ def seconds(text: str | None) -> float:
 
 def pid(text: str | None) -> int:
     """A pid as text; 0 for anything that is none."""
-    valid = text and text.isascii() and text.isdecimal() and len(text) <= 10
-    return int(text) if valid and text else 0
+    if not text or not text.isascii() or not text.isdecimal() or len(text) > 10:
+        return 0
+    return int(text)
 
 
 def status(text: str) -> str:
     """A status line, cut to what a table can show."""
     return "".join(one if one.isprintable() else " " for one in text[:_STATUS_CHARACTERS])
+
+
+def findings(text: str) -> str:
+    """What a unit says that keeps the machine from being healthy, as one line."""
+    return "".join(one if one.isprintable() else " " for one in text[:_FINDINGS_CHARACTERS])
 
 
 def name(text: str) -> str:

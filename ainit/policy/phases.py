@@ -57,18 +57,21 @@ Content = dict[str, object]
 
 
 class Event:
-    """One thing to extend: the PCR and the typed content."""
+    """One thing to extend: the PCR and the typed content, which does not change."""
 
-    __slots__ = ("content", "pcr")
+    __slots__ = ("_digest", "content", "pcr")
 
     def __init__(self, pcr: int, content: Content) -> None:
         self.pcr = pcr
         self.content = content
+        self._digest = b""  # until somebody asks
 
     @property
     def digest(self) -> bytes:
         """What the PCR is extended with."""
-        return content_digest(self.content)
+        if not self._digest:
+            self._digest = content_digest(self.content)
+        return self._digest
 
     def record(self, number: int) -> Content:
         """The canonical event log record of this event, at position ``number``."""
@@ -166,13 +169,12 @@ def parse(record: Mapping[str, object], number: int) -> Event:
         raise MeasurementError(f"record {number}: event {kind} belongs to no PCR")
     event = Event(pcr, content)
     expected = event.record(number)
+    if canonical(record) == canonical(expected):  # which tells 1 from true and from 1.0
+        return event
     if set(record) != set(expected):
         raise MeasurementError(f"record {number}: has other fields than a log record")
-    for field, value in expected.items():
-        # Compared in canonical form, which tells 1 from true and from 1.0.
-        if canonical(record[field]) != canonical(value):
-            raise MeasurementError(f"record {number}: its {field} is not that of its content")
-    return event
+    other = [name for name in expected if canonical(record[name]) != canonical(expected[name])]
+    raise MeasurementError(f"record {number}: its {other[0]} is not that of its content")
 
 
 def _pcr(kind: str, content: Content) -> int:

@@ -45,6 +45,11 @@ STAGES = (EARLY, MAIN, HEALTHY)
 
 SERVICE = "service"
 AGENT = "agent"
+JOB = "job"  # what somebody had run: see ``jobs``
+CONFINED = (AGENT, JOB)  # measured, and held to what was measured for them
+
+# The variable in which a unit is given its table of the machine configuration, as JSON.
+SETTINGS = "AINOS_SETTINGS"
 
 REQUIRED = "required"
 OPTIONAL = "optional"
@@ -65,6 +70,7 @@ class Unit:
     stage = MAIN
     autostart = True  # at boot; False when something else starts it
     essential = True
+    configured_by = ""  # a table of the machine configuration; without it the unit does not start
     rescue = False
     survives = False  # a soft reboot leaves it alone
     stops_last = False  # when the machine goes down: after every other unit
@@ -157,20 +163,35 @@ class Unit:
     extensions: Sequence[str] = ()
     optional_extensions: Sequence[str] = ()
     measurement = OPTIONAL
-    gpu_profile = ""
+    gpu_profile = ""  # the one that it likes best
+    gpu_profiles: Sequence[str] = ()  # all that it can use; () is that one
+    gpu_speeds: Mapping[str, float] = {}  # of these, relative to the whole GPU
     gpu_required = True
+    gpu_priority = 0
+    gpu_estimate = 0.0  # seconds on the profile that it likes best
+    gpu_deadline = 0.0  # seconds since boot
+    gpu_owner = ""
+    gpu_resizable = False
+    gpu_numa = "gpu"
     bundle = ""
 
     def __init__(self, name: str, kind: str) -> None:
         self.name = name
         self.kind = kind
-        if kind == AGENT:
+        if kind in CONFINED:
             self.measurement = REQUIRED
 
     @property
+    def is_unconfigured(self) -> bool:
+        """Whether it is there for a table that this machine's configuration lacks."""
+        return bool(self.configured_by) and SETTINGS not in self.environment
+
+    @property
     def is_triggered(self) -> bool:
-        """Whether a timer, path, device or first connection starts it, rather than the boot."""
-        return bool(
+        """Whether something else than the boot starts it: a timer, path, device or connection, or
+        the configuration that it is there for, once there is one.
+        """
+        return self.is_unconfigured or bool(
             self.timer_calendar
             or self.timer_boot
             or self.timer_every
@@ -241,7 +262,7 @@ class Plan:
     """Everything PID 1 is to run, in start order, and the validated machine configuration.
 
     ``machine`` holds hostname, without_tpm, without_enforcement (each ``refuse`` or ``start``), and
-    the tables of the network and of publishers.
+    the tables of the network, of publishers, of trusted roots and of remote control.
     """
 
     __slots__ = ("machine", "units")

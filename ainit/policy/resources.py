@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .plan import Unit
+    from .plan import Record, Unit
 
 CPU_PERIOD_USEC = 100_000
 PRESSURE_SECONDS = 10.0  # what ``memory_pressure`` is a share of
@@ -49,6 +49,31 @@ def limits(unit: Unit) -> list[tuple[str, str, str]]:
         for key, (file, _) in FILES.items()
         if key in asked and asked[key] != getattr(type(unit), key)
     ]
+
+
+def placed(unit: Unit, gpu: Record | None) -> Unit:
+    """A unit on the processors and the memory that are near its GPU, as far as it leaves that open
+    and the GPU service knows them; else the unit itself.
+
+    >>> from .plan import AGENT, Unit
+    >>> near = placed(Unit("a", AGENT), {"numa": {"cpus": "0-7", "memory_nodes": "0"}})
+    >>> near.cpus, near.memory_nodes
+    ('0-7', '0')
+    """
+    numa = gpu.get("numa") if gpu else None
+    if not isinstance(numa, dict) or unit.gpu_numa != "gpu":
+        return unit
+    wanted = {
+        key: value
+        for key in ("cpus", "memory_nodes")
+        if isinstance(value := numa.get(key), str) and value and not getattr(unit, key)
+    }
+    if not wanted:
+        return unit
+    near = type(unit).from_record(unit.to_record())
+    for key, value in wanted.items():
+        setattr(near, key, value)
+    return near
 
 
 def _text(key: str, value: object) -> str:

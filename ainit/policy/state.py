@@ -39,10 +39,14 @@ START = "start"
 STOP = "stop"
 RESTART = "restart"
 RELOAD = "reload"
+REVOKED = "revoked"  # its GPU instance is not to be used any more: have it use another
 # Events of PID 1's own making.
 GO = "go"  # dependencies are met
 ALLOCATED = "allocated"
 NOT_ALLOCATED = "not-allocated"
+QUEUED = "queued"  # it waits its turn for a GPU instance, and asks again in ``seconds``
+TURN = "turn"  # it may be its turn now
+MOVE = "move"  # its GPU instance is to be another one: it starts anew
 SPAWNED = "spawned"
 NOT_SPAWNED = "not-spawned"
 DENIED = "denied"
@@ -57,6 +61,7 @@ EXTEND = "extend"  # ``seconds`` more before the present deadline
 MAIN_PID = "main-pid"
 PING = "ping"  # of its watchdog; ``seconds`` sets another period
 HOLD = "hold"  # it was triggered too often
+FINDINGS = "findings"  # what it says of itself that keeps the machine from being healthy
 TROUBLE = "trouble"  # a probe failed, or its memory is under pressure: start it anew
 
 # Actions.
@@ -112,6 +117,8 @@ class State:
     recycled pid from the real one. ``status`` is a waitid code: exit status, or minus the signal.
     ``was`` is the state that draining goes on from, ``ended`` how the main process ended and
     ``killed`` why PID 1 made it end. ``watchdog`` is the period in force, ``watchdog_at`` its end.
+    ``findings`` is what the unit says of itself that keeps the machine from being healthy.
+    ``queued``: it waits its turn for a GPU instance; ``moving``: it stops to get another one.
     ``todo`` are the actions of the last step: what a PID 1 that took over does again.
     """
 
@@ -121,10 +128,13 @@ class State:
         "desired",
         "ended",
         "failures",
+        "findings",
         "gpu",
         "killed",
+        "moving",
         "name",
         "pid",
+        "queued",
         "ready_at",
         "reason",
         "reloading",
@@ -148,11 +158,12 @@ class State:
         self.state = INACTIVE
         self.desired = DOWN
         self.reason = self.killed = self.ended = self.was = self.text = self.trigger = ""
+        self.findings = ""
         self.pid = self.started = self.status = 0
         self.restarts = self.failures = 0
         self.since = self.wanted_at = self.spawned_at = self.ready_at = 0.0
         self.deadline = self.watchdog = self.watchdog_at = 0.0
-        self.again = self.reloading = False
+        self.again = self.reloading = self.queued = self.moving = False
         self.gpu: Record | None = None
         self.todo: list[str] = NOTHING
 

@@ -156,13 +156,13 @@ def _resolve(path: Path, arrays: dict[Path, int]) -> Path:
 
 
 def _nesting(line: str, depth: int, quote: str) -> tuple[int, str]:
-    """Bracket depth and open multi-line quote after ``line``."""
+    """Bracket depth and open multi-line quote after ``line``, of a text that is TOML."""
     position = 0
     while position < len(line):
         if quote:
             closed = _CLOSING[quote].match(line, position)
             if not closed:
-                return depth, quote if len(quote) == 3 else ""
+                return depth, quote
             position, quote = closed.end(), ""
             continue
         character = line[position]
@@ -174,4 +174,4 @@ def _nesting(line: str, depth: int, quote: str) -> tuple[int, str]:
             break
         depth += (character in "[{") - (character in "]}")
         position += 1
-    return depth, quote if len(quote) == 3 else ""
+    return depth, quote

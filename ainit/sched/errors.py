@@ -13,6 +13,10 @@ class GpuMissingError(GpuError):
     """There is no GPU to work with: no library, no driver, or no device."""
 
 
+class GpuLostError(GpuError):
+    """One GPU does not answer any more: it fell off the bus. Others may."""
+
+
 class GpuBusyError(GpuError):
     """Something still uses the instance; it can be destroyed later."""
 
@@ -23,3 +27,7 @@ class NoRoomError(GpuError):
 
 class PolicyError(AinosError):
     """The policy gave no usable proposal; the heuristic decides."""
+
+
+class PolicyLateError(PolicyError):
+    """It gave one too late. That may be the machine's fault, which was busy."""

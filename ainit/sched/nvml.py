@@ -1,6 +1,6 @@
 """The driver: live GPUs as frozen records, and the four calls that change MIG instances.
 
-The only module that imports pynvml. Every NVML error becomes one of ``ainit.sched.errors``. Sizes
+Only modules named ``nvml…`` import pynvml; health and sensors are read by ``nvml_health``. Sizes
 and placements are read from the board, never assumed. Always passes a placement: a driver that
 chooses one itself spoils slices (NVIDIA MIG User Guide, "Creating GPU Instances").
 
@@ -12,35 +12,16 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pynvml
 
-from .errors import GpuBusyError, GpuError, GpuMissingError, NoRoomError
+from .errors import GpuError, GpuLostError, GpuMissingError
+from .nvml_errors import wrapped as _wrapped
 from .place import Device, Instance, Profile
 
 EMULATED = "emulated"  # the emulator's mark in the driver version
 _PREFIX = "MIG "
-
-_ERRORS: dict[int, type[GpuError]] = {
-    pynvml.NVML_ERROR_UNINITIALIZED: GpuMissingError,
-    pynvml.NVML_ERROR_DRIVER_NOT_LOADED: GpuMissingError,
-    pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: GpuMissingError,
-    pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: GpuMissingError,
-    pynvml.NVML_ERROR_GPU_IS_LOST: GpuMissingError,
-    pynvml.NVML_ERROR_IN_USE: GpuBusyError,
-    pynvml.NVML_ERROR_INSUFFICIENT_RESOURCES: NoRoomError,
-}
-
-
-@contextmanager
-def _wrapped(action: str) -> Iterator[None]:
-    try:
-        yield
-    except pynvml.NVMLError as error:
-        kind = _ERRORS.get(error.value, GpuError)
-        raise kind(f"{action}: {error}") from error
 
 
 class Nvml:
@@ -68,9 +49,19 @@ class Nvml:
             pynvml.nvmlShutdown()
 
     def devices(self) -> tuple[Device, ...]:
-        """All GPUs as they are now, with their instances."""
+        """All GPUs that answer, as they are now, with their instances. One that is lost is left
+        out; the others go on.
+        """
         with _wrapped("the devices"):
-            return tuple(self._device(index) for index in range(pynvml.nvmlDeviceGetCount()))
+            count = pynvml.nvmlDeviceGetCount()
+        found = []
+        for index in range(count):
+            try:
+                with _wrapped(f"GPU {index}"):
+                    found.append(self._device(index))
+            except GpuLostError:
+                continue
+        return tuple(found)
 
     def enable_mig(self) -> list[str]:
         """Switch MIG on where that needs no reset; what could not be done, in words.
@@ -80,18 +71,22 @@ class Nvml:
         """
         notes = []
         with _wrapped("MIG mode"):
-            for index in range(pynvml.nvmlDeviceGetCount()):
-                handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-                if _is_mig(handle) is not False:
-                    continue
-                if pynvml.nvmlDeviceGetArchitecture(handle) < pynvml.NVML_DEVICE_ARCH_HOPPER:
-                    notes.append(f"GPU {index}: MIG is off, and switching it on resets the board")
-                    continue
-                status = pynvml.nvmlDeviceSetMigMode(handle, pynvml.NVML_DEVICE_MIG_ENABLE)
-                if status != pynvml.NVML_SUCCESS:
-                    reason = pynvml.NVMLError(status)
-                    notes.append(f"GPU {index}: MIG is not on yet: {reason}")
+            count = pynvml.nvmlDeviceGetCount()
+        for index in range(count):
+            try:
+                with _wrapped(f"GPU {index}: MIG mode"):
+                    note = _enable_mig(index)
+            except GpuLostError as error:
+                note = str(error)
+            if note:
+                notes.append(note)
         return notes
+
+    def bus_id(self, uuid: str) -> str:
+        """The PCI bus id of a GPU, as ``00000000:3B:00.0``."""
+        with _wrapped(f"{uuid}: its bus id"):
+            found = pynvml.nvmlDeviceGetPciInfo(pynvml.nvmlDeviceGetHandleByUUID(uuid)).busId
+            return found.decode() if isinstance(found, bytes) else str(found)
 
     def create_gpu_instance(self, gpu: int, profile: str, start: int) -> int:
         """Make a GPU instance at that placement; its id. It has no compute instance yet."""
@@ -132,6 +127,17 @@ class Nvml:
             handle = pynvml.nvmlDeviceGetHandleByIndex(gpu)
             pynvml.nvmlGpuInstanceDestroy(pynvml.nvmlDeviceGetGpuInstanceById(handle, instance))
 
+    def processes(self, gpu: int, instance: int) -> tuple[int, ...]:
+        """The processes that NVML shows on a GPU instance."""
+        with _wrapped(f"GPU {gpu}: the processes of {instance}"):
+            handle = pynvml.nvmlDeviceGetHandleByIndex(gpu)
+            return tuple(
+                int(process.pid)
+                for mig, number in _mig_devices(handle)
+                if number == instance
+                for process in pynvml.nvmlDeviceGetComputeRunningProcesses(mig)
+            )
+
     def _device(self, index: int) -> Device:
         handle = pynvml.nvmlDeviceGetHandleByIndex(index)
         mig = _is_mig(handle)
@@ -144,6 +150,7 @@ class Nvml:
             memory_mib=pynvml.nvmlDeviceGetMemoryInfo(handle).total >> 20,
             profiles=profiles,
             instances=_instances(handle, profiles) if mig else (),
+            pci_device_id=int(pynvml.nvmlDeviceGetPciInfo(handle).pciDeviceId),
         )
 
     def _profiles_of(self, handle: Any) -> tuple[Profile, ...]:
@@ -152,6 +159,19 @@ class Nvml:
         if uuid not in self._profiles:
             self._profiles[uuid] = tuple(_read_profiles(handle))
         return self._profiles[uuid]
+
+
+def _enable_mig(index: int) -> str:
+    """Switch MIG on if that needs no reset; why it is not on, or ""."""
+    handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+    if _is_mig(handle) is not False:
+        return ""
+    if pynvml.nvmlDeviceGetArchitecture(handle) < pynvml.NVML_DEVICE_ARCH_HOPPER:
+        return f"GPU {index}: MIG is off, and switching it on resets the board"
+    status = pynvml.nvmlDeviceSetMigMode(handle, pynvml.NVML_DEVICE_MIG_ENABLE)
+    if status == pynvml.NVML_SUCCESS:
+        return ""
+    return f"GPU {index}: MIG is not on yet: {pynvml.NVMLError(status)}"
 
 
 def _is_mig(handle: Any) -> bool | None:
@@ -231,14 +251,19 @@ def _computes(instance: Any) -> Iterator[Any]:
         yield from array[: count.value]
 
 
-def _mig_uuids(handle: Any) -> dict[int, str]:
-    """GPU instance id → UUID of its first MIG device."""
-    uuids: dict[int, str] = {}
+def _mig_devices(handle: Any) -> Iterator[tuple[Any, int]]:
+    """Each MIG device of a GPU, with the id of its GPU instance."""
     for index in range(pynvml.nvmlDeviceGetMaxMigDeviceCount(handle)):
         try:
             mig = pynvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, index)
         except pynvml.NVMLError_NotFound:
             continue
-        instance = pynvml.nvmlDeviceGetGpuInstanceId(mig)
+        yield mig, int(pynvml.nvmlDeviceGetGpuInstanceId(mig))
+
+
+def _mig_uuids(handle: Any) -> dict[int, str]:
+    """GPU instance id → UUID of its first MIG device."""
+    uuids: dict[int, str] = {}
+    for mig, instance in _mig_devices(handle):
         uuids.setdefault(instance, str(pynvml.nvmlDeviceGetUUID(mig)))
     return uuids

@@ -5,21 +5,20 @@ thread, no telemetry, a hard deadline. What the policy proposes is checked elsew
 here it is only made sure that there is a proposal: right schema, known board, in time, finite.
 
     policy = Policy.load("/proc/self/fd/5")
-    policy.propose([[0.0] * 22], [True], ["NVIDIA H100 80GB HBM3"])
+    policy.propose(question.rows, question.legal, question.boards)
 """
 
 from __future__ import annotations
 
-import math
 import os
-import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
 from . import features
-from .errors import PolicyError
+from .errors import PolicyError, PolicyLateError
+from .watch import Watch
 
 # Set before the library is loaded: it starts its telemetry (and writes a device id) when loaded.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -29,28 +28,45 @@ import onnxruntime
 
 onnxruntime.disable_telemetry_events()
 
-# Wall time for one proposal: about what making the instance takes; thinking longer than acting is
-# of no use. A proposal takes 0.3 ms natively and tens of milliseconds on a busy emulated CPU.
+# Wall time for one proposal. Beyond the first a policy is stopped, beyond the second its answer is
+# not taken: a decision is to take a millisecond, or many times what it took in trials on this very
+# machine, where that is slow, busy or emulated.
 DEADLINE_S = 0.25
+SOFT_S = 0.001
+BRISK_S = 0.0001  # who takes no longer in its trials is held to SOFT_S
+SOFT_FACTOR = 50.0
 TRIAL_DEADLINE_S = 5.0  # the first run also sets the session up
+TRIALS = 5
+DEADLINE_VARIABLE = "AINOS_POLICY_DEADLINE_MS"
+TRIAL_ROWS = 320
 MODEL_BYTES_MAX = 1 << 20
 METADATA_SCHEMA = "ainos.schema"
 METADATA_BOARDS = "ainos.boards"
 INPUTS = {"features": "tensor(float)", "mask": "tensor(bool)"}
 OUTPUTS = {"scores": "tensor(float)", "choice": "tensor(int64)"}
+_NAMES = list(OUTPUTS)
+_WATCH = Watch()  # of all policies: one runs at a time
+
+Rows = Any  # of array.array or numpy: floats, row after row
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A policy's answer: which candidate, its score, and how long it took in seconds."""
+    """A policy's answer: which candidate, its score, how long it took in seconds, and all scores,
+    those of illegal candidates far below the others.
+    """
 
     choice: int
     score: float
     seconds: float
+    scores: Any = None
 
 
 class Policy:
-    """One loaded policy. Every failure is a PolicyError that says what was wrong."""
+    """One loaded policy. Every failure is a PolicyError that says what was wrong.
+
+    ``deadline`` stops it, what comes after ``soft`` is not taken; both in seconds.
+    """
 
     def __init__(
         self,
@@ -58,17 +74,23 @@ class Policy:
         boards: Collection[str],
         deadline: float = DEADLINE_S,
         clock: Callable[[], float] = time.monotonic,
+        soft: float | None = None,
     ) -> None:
         self._session = session
         self._boards = frozenset(boards)
         self._deadline = deadline
         self._clock = clock
+        self._options = _run_options()
+        self.soft = deadline if soft is None else soft
 
     @classmethod
     def load(
-        cls, path: str, deadline: float = DEADLINE_S, trial_deadline: float = TRIAL_DEADLINE_S
+        cls, path: str, deadline: float | None = None, trial_deadline: float = TRIAL_DEADLINE_S
     ) -> Policy:
-        """Load a policy and run it once, so that the first decision is as fast as the others."""
+        """Load a policy and try it, so that the first decision is as fast as the others.
+
+        Without a ``deadline`` it gets the usual ones, the soft one by what the trials took.
+        """
         try:
             with open(path, "rb") as file:
                 model = file.read(MODEL_BYTES_MAX + 1)
@@ -85,58 +107,85 @@ class Policy:
             session = onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
         except Exception as error:
             raise PolicyError(f"the policy does not load: {error}") from error
-        policy = cls(session, _check_schema(session), deadline)
-        policy._run([[0.0] * len(features.NAMES)], [True], trial_deadline)
+        policy = cls(session, _check_schema(session), DEADLINE_S if deadline is None else deadline)
+        typical = policy._try(trial_deadline)
+        if deadline is None:
+            policy.soft = _soft(typical, policy._deadline)
         return policy
 
-    def propose(
-        self, rows: Sequence[Sequence[float]], legal: Sequence[bool], boards: Collection[str]
-    ) -> Answer:
-        """The policy's choice among candidates. Raises PolicyError when it gives none in time."""
-        if unknown := set(boards) - self._boards:
-            raise PolicyError(f"it was not fitted to {', '.join(sorted(unknown))}")
-        if not all(0.0 <= value <= 1.0 for row in rows for value in row):
-            raise PolicyError("a feature is out of range")
+    def propose(self, rows: Rows, legal: Any, boards: Collection[str]) -> Answer:
+        """The policy's choice among candidates, whose features follow each other in ``rows``.
+
+        Raises PolicyError when it gives none, PolicyLateError when it gives it too late.
+        """
+        if not self._boards.issuperset(boards):
+            unknown = ", ".join(sorted(set(boards) - self._boards))
+            raise PolicyError(f"it was not fitted to {unknown}")
         started = self._clock()
         scores, choice = self._run(rows, legal, self._deadline)
         seconds = self._clock() - started
-        if seconds > self._deadline:
-            raise PolicyError(f"late: {seconds * 1000:.0f} ms of {self._deadline * 1000:.0f}")
-        if len(scores) != len(rows):
-            raise PolicyError(f"{len(scores)} scores for {len(rows)} candidates")
-        if not all(map(math.isfinite, scores)):
+        if len(scores) != len(legal):
+            raise PolicyError(f"{len(scores)} scores for {len(legal)} candidates")
+        if not np.isfinite(scores).all():
             raise PolicyError("a score is NaN or infinite")
-        if not 0 <= choice < len(rows):
-            raise PolicyError(f"it chose candidate {choice} of {len(rows)}")
-        return Answer(choice, scores[choice], seconds)
+        if not 0 <= choice < len(legal):
+            raise PolicyError(f"it chose candidate {choice} of {len(legal)}")
+        if seconds > self.soft:
+            raise PolicyLateError(f"late: {seconds * 1000:.1f} ms of {self.soft * 1000:.1f}")
+        return Answer(choice, float(scores[choice]), seconds, scores)
 
-    def _run(
-        self, rows: Sequence[Sequence[float]], legal: Sequence[bool], deadline: float
-    ) -> tuple[list[float], int]:
-        inputs = {
-            "features": np.asarray(rows, dtype=np.float32),
-            "mask": np.asarray(legal, dtype=np.bool_),
-        }
-        options = onnxruntime.RunOptions()
-        options.log_severity_level = 4
-        late = threading.Event()
+    def _try(self, deadline: float) -> float:
+        """Run it on nothing in particular; what it typically takes, in seconds."""
+        rows = np.zeros((TRIAL_ROWS, len(features.NAMES)), dtype=np.float32)
+        mask = np.ones(TRIAL_ROWS, dtype=np.bool_)
+        taken = []
+        for _ in range(TRIALS):
+            started = time.monotonic()
+            self._run(rows, mask, deadline)
+            taken.append(time.monotonic() - started)
+        return sorted(taken)[TRIALS // 2]
 
-        def terminate() -> None:
-            late.set()
-            options.terminate = True
-
-        timer = threading.Timer(deadline, terminate)
-        timer.daemon = True
-        timer.start()
+    def _run(self, rows: Rows, legal: Any, deadline: float) -> tuple[Any, int]:
         try:
-            scores, choice = self._session.run(list(OUTPUTS), inputs, options)
-            return [float(score) for score in scores.ravel()], int(choice.ravel()[0])
+            table = (
+                rows
+                if isinstance(rows, np.ndarray)
+                else np.frombuffer(rows, dtype=np.float32).reshape(len(legal), -1)
+            )
+        except ValueError as error:
+            raise PolicyError(f"the policy failed: {error}") from error
+        # A comparison with NaN is false, so that one is out of range, too.
+        if not (table.min() >= 0.0 and table.max() <= 1.0):
+            raise PolicyError("a feature is out of range")
+        options = self._options
+        _WATCH.begin(deadline, lambda: setattr(options, "terminate", True))
+        stopped = False
+        try:
+            inputs = {"features": table, "mask": np.asarray(legal, dtype=np.bool_)}
+            scores, choice = self._session.run(_NAMES, inputs, options)
+            return scores.ravel(), int(choice.ravel()[0])
         except Exception as error:
-            if late.is_set():
-                raise PolicyError(f"late: stopped after {deadline * 1000:.0f} ms") from error
+            stopped = _WATCH.finish()
+            if stopped:
+                raise PolicyLateError(f"late: stopped after {deadline * 1000:.0f} ms") from error
             raise PolicyError(f"the policy failed: {error}") from error
         finally:
-            timer.cancel()
+            if _WATCH.finish() or stopped:
+                self._options = _run_options()  # of the old ones the end may come yet
+
+
+def _soft(typical: float, deadline: float) -> float:
+    """The soft deadline by what a trial took, both in seconds; or what DEADLINE_VARIABLE says."""
+    said = os.environ.get(DEADLINE_VARIABLE, "")
+    if said.isdigit():
+        return min(int(said) / 1000, deadline)
+    return SOFT_S if typical <= BRISK_S else min(max(SOFT_S, SOFT_FACTOR * typical), deadline)
+
+
+def _run_options() -> Any:
+    options = onnxruntime.RunOptions()
+    options.log_severity_level = 4
+    return options
 
 
 def _check_schema(session: Any) -> list[str]:

@@ -11,7 +11,7 @@ the learned policy (``onnx``) and everything that touches a driver (``nvml``).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,9 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """One GPU as it is now."""
+    """One GPU as it is now. ``barred`` are memory slices that nothing may be placed on, although no
+    instance is there.
+    """
 
     index: int
     uuid: str
@@ -55,6 +57,8 @@ class Device:
     memory_mib: int
     profiles: tuple[Profile, ...]
     instances: tuple[Instance, ...]
+    barred: int = 0
+    pci_device_id: int = 0
 
     @property
     def slices(self) -> int:
@@ -63,12 +67,16 @@ class Device:
 
     @property
     def occupied(self) -> int:
-        """The memory slices that are taken."""
-        return union(instance.mask for instance in self.instances)
+        """The memory slices that are taken or barred."""
+        return self.barred | union(instance.mask for instance in self.instances)
 
     def profile(self, name: str) -> Profile | None:
         """The profile of that name, if the board offers it."""
         return next((profile for profile in self.profiles if profile.name == name), None)
+
+    def with_instances(self, instances: tuple[Instance, ...]) -> Device:
+        """The same GPU with other instances on it."""
+        return replace(self, instances=instances)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +130,8 @@ def check(proposal: Proposal, profile: str, devices: Sequence[Device]) -> list[s
             for each in device.instances
             if each.mask & proposal.mask
         ]
+        if device.barred & proposal.mask:
+            findings.append("its slices are quarantined or reserved")
     if sum(each.profile == offered.name for each in device.instances) >= offered.limit:
         findings.append(f"GPU {device.index} holds its {offered.limit} {offered.name}")
     return findings

@@ -6,50 +6,28 @@ Status names and that Allocate answers with NoGpu; the driver is looked for agai
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
 
 from ..child.server import Handler, VarlinkError
-from ..errors import ConfigError
-from ..wire.protocol import INVALID_PARAMETER, Message
-from . import place
-from .decide import Decider, Decision
-from .errors import GpuError, GpuMissingError, NoRoomError
-from .journal import Assignment, Journal
+from ..linux import pci
+from ..wire.codec import dumps
+from ..wire.protocol import Message
+from . import numa, place, planning, queue_file
+from .decide import Decider
+from .errors import GpuError, GpuMissingError
+from .opening import Opening
 from .place import Device, Instance
-from .transaction import Driver, Ledger
+from .policy_methods import Policies, decision
+from .queue import Queue
+from .queue_methods import Queueing
+from .records import Assignment, Record
+from .round_records import Entry
+from .rounds import Rounds
+from .transaction import Ledger, boot_time
 
 INTERFACE = "org.ainos.Gpu"
 DECISIONS_KEPT = 64
-NOTES_KEPT = 32
-ALLOCATED = "allocated"
-
-
-class Gpus(Driver, Protocol):
-    """A driver as the service sees it; ``nvml.Nvml`` is one."""
-
-    version: str
-
-    @property
-    def is_emulated(self) -> bool: ...
-    def enable_mig(self) -> list[str]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A decision that was acted upon, with its outcome and the time since boot in seconds."""
-
-    time: float
-    agent: str
-    decision: Decision
-    outcome: str
-
-
-def _boot_time() -> float:
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Scheduler:
@@ -57,66 +35,51 @@ class Scheduler:
 
     def __init__(
         self,
-        open_driver: Callable[[], Gpus],
-        journal: Journal,
+        opening: Opening,
         decider: Decider,
         deadline_ms: float,
-        now: Callable[[], float] = _boot_time,
+        now: Callable[[], float] = boot_time,
+        settings: Mapping[str, object] | None = None,
+        queue_path: str = "",
+        log: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self._open_driver = open_driver
-        self._journal = journal
-        self._decider = decider
-        self._deadline_ms = deadline_ms
+        self._opening = opening
         self._now = now
-        self._gpus: Gpus | None = None
-        self._ledger: Ledger | None = None
         self._entries: deque[Entry] = deque(maxlen=DECISIONS_KEPT)
-        self._notes: deque[str] = deque(maxlen=NOTES_KEPT)
+        rules, limits = queue_file.rules(settings or {})
+        rounds = Rounds(decider, Queue(rules), now, self._note, limits)
+        self.policies = Policies(decider, self._entries, deadline_ms)
+        self._log = log
+        self.queueing = Queueing(opening.open, rounds, now, self._failed, queue_path)
+        self.queueing.placeable = lambda _, ledger: self._usable(ledger.devices())
+        self.queueing.may_stay = lambda held: opening.care.may_stay(held.gpu_uuid)
+        self.queueing.claim = self._claim
+        self.queueing.why_none = opening.obstacles
+        self.queueing.node_of = self._node_of
+        if problem := self.queueing.load():
+            opening.notes.append(problem)
+
+    def _node_of(self, gpu_uuid: str) -> numa.Node | None:
+        """The NUMA node of a GPU; None where nobody knows, which is no error."""
+        try:
+            bus_id = self._opening.open()[0].bus_id(gpu_uuid)
+        except GpuError:
+            return None
+        name = numa.device_name(bus_id)
+        if name is None:
+            return None
+        said = (pci.attribute(name, key) for key in ("numa_node", "local_cpulist"))
+        return numa.node(*said)
+
+    def _note(self, entry: Entry) -> None:
+        """Remember a decision, and say it with all that it rests on, as one line of JSON."""
+        self._entries.append(entry)
+        self._log(dumps(decision(entry)))
 
     def methods(self) -> Mapping[str, Handler]:
         """The handlers, by method."""
-        return {"Allocate": self.allocate, "Release": self.release, "Status": self.status}
-
-    def open(self) -> tuple[Gpus, Ledger]:
-        """The driver and the ledger, reconciled. Raises GpuError while there is no GPU."""
-        if self._gpus is None or self._ledger is None:
-            gpus = self._open_driver()
-            try:
-                ledger = Ledger(gpus, self._journal)
-            except ConfigError as error:
-                self._notes.append(f"{error}; set aside as {self._journal.set_aside()}")
-                ledger = Ledger(gpus, self._journal)
-            self._notes.extend(gpus.enable_mig())
-            self._notes.extend(ledger.recover())
-            self._gpus, self._ledger = gpus, ledger
-        return self._gpus, self._ledger
-
-    def allocate(self, parameters: Message) -> Mapping[str, object]:
-        """``Allocate``: idempotent for an agent and a profile."""
-        agent, profile = _text(parameters, "agent"), _text(parameters, "profile")
-        try:
-            gpus, ledger = self.open()
-            self._notes.extend(ledger.settle())
-            devices = gpus.devices()
-            if (held := self._still_held(agent, profile, ledger, devices)) is not None:
-                return _granted(held)
-            if all(device.profile(profile) is None for device in devices):
-                raise VarlinkError(f"{INTERFACE}.UnknownProfile", {"profile": profile})
-            return _granted(self._place(agent, profile, gpus, ledger))
-        except NoRoomError:
-            raise VarlinkError(f"{INTERFACE}.NoCapacity", {"profile": profile}) from None
-        except GpuError as error:
-            raise self._failed(error) from error
-
-    def release(self, parameters: Message) -> Mapping[str, object]:
-        """``Release``: idempotent."""
-        agent = _text(parameters, "agent")
-        try:
-            _, ledger = self.open()
-            ledger.destroy(agent)
-        except GpuError as error:
-            raise self._failed(error) from error
-        return {}
+        own = {"Status": self.status}
+        return {**own, **self.queueing.methods(), **self.policies.methods()}
 
     def status(self, _parameters: Message) -> Mapping[str, object]:
         """``Status``: never an error, whatever the machine lacks."""
@@ -124,11 +87,11 @@ class Scheduler:
         ledger: Ledger | None = None
         reason, version, emulated = "", "", False
         try:
-            gpus, ledger = self.open()
+            gpus, ledger = self._opening.open()
             devices = gpus.devices()
             version, emulated = gpus.version, gpus.is_emulated
         except GpuError as error:
-            self._forget_driver(error)
+            self._opening.forget(error)
             reason = str(error)
         holders = {} if ledger is None else _holders(ledger)
         pending = () if ledger is None else ledger.pending
@@ -137,74 +100,29 @@ class Scheduler:
             "reason": reason,
             "emulated": emulated,
             "driver": version,
-            "policy": {
-                "state": self._decider.state,
-                "reason": self._decider.reason,
-                "proposals": self._decider.proposals,
-                "accepted": self._decider.accepted,
-                "deadline_ms": self._deadline_ms,
-            },
+            "policy": self.policies.record(),
             "devices": [_device(device, holders) for device in devices],
-            "decisions": [_decision(entry) for entry in self._entries],
+            "decisions": [decision(entry) for entry in self._entries],
             "pending": [f"{each.profile} at {each.gpu}:{each.start}" for each in pending],
-            "notes": list(self._notes),
+            **planning.status(ledger.record if ledger else Record(), devices, self._now()),
+            "unknown": [] if ledger is None else _unknown(ledger, devices),
+            "notes": list(self._opening.notes),
         }
 
-    def _still_held(
-        self, agent: str, profile: str, ledger: Ledger, devices: tuple[Device, ...]
-    ) -> Assignment | None:
-        """What the agent holds, if that is alive and of this profile; else it is let go."""
-        held = ledger.held_by(agent)
-        if held is None:
-            return None
-        uuids = {each.uuid for device in devices for each in device.instances}
-        if held.profile == profile and held.uuid in uuids:
-            return held
-        ledger.destroy(agent)
-        return None
+    def _usable(self, devices: tuple[Device, ...]) -> tuple[Device, ...]:
+        return self._opening.care.placeable(devices)
 
-    def _place(self, agent: str, profile: str, gpus: Gpus, ledger: Ledger) -> Assignment:
-        decision = self._decider.decide(profile, gpus.devices())
-        if decision is None:
-            raise NoRoomError(f"no GPU has room for {profile}")
-        outcome = "interrupted"
-        try:
-            made = ledger.create(agent, decision.proposal)
-            outcome = ALLOCATED
-            return made
-        except GpuError as error:
-            outcome = str(error)
-            raise
-        finally:
-            self._entries.append(Entry(self._now(), agent, decision, outcome))
+    def _claim(self, ledger: Ledger, agent: str, profile: str) -> Assignment | None:
+        return ledger.claim(agent, profile, self._usable(ledger.devices()))
 
     def _failed(self, error: GpuError) -> VarlinkError:
-        self._forget_driver(error)
+        self._opening.failed(error)
         name = "NoGpu" if isinstance(error, GpuMissingError) else "Failed"
         return VarlinkError(f"{INTERFACE}.{name}", {"reason": str(error)})
 
-    def _forget_driver(self, error: GpuError) -> None:
-        """A driver that has gone is looked for, and reconciled with, at the next call."""
-        if isinstance(error, GpuMissingError):
-            self._gpus = self._ledger = None
 
-
-def _text(parameters: Message, name: str) -> str:
-    value = parameters.get(name)
-    if not isinstance(value, str) or not value:
-        raise VarlinkError(INVALID_PARAMETER, {"parameter": name})
-    return value
-
-
-def _granted(held: Assignment) -> Mapping[str, object]:
-    return {
-        "uuid": held.uuid,
-        "gpu": held.gpu,
-        "profile": held.profile,
-        "start": held.start,
-        "size": held.size,
-        "environment": {"CUDA_VISIBLE_DEVICES": held.uuid, "AINOS_GPU_UUID": held.uuid},
-    }
+def _unknown(ledger: Ledger, devices: tuple[Device, ...]) -> list[str]:
+    return [f"{each.profile} at {on.index}:{each.start}" for on, each in ledger.unknown(devices)]
 
 
 def _holders(ledger: Ledger) -> dict[tuple[str, int], str]:
@@ -236,24 +154,4 @@ def _instance(instance: Instance, agent: str | None) -> Mapping[str, object]:
         "size": instance.size,
         "uuid": instance.uuid,
         "agent": agent,
-    }
-
-
-def _decision(entry: Entry) -> Mapping[str, object]:
-    decision = entry.decision
-    return {
-        "time": entry.time,
-        "agent": entry.agent,
-        "profile": decision.proposal.profile,
-        "gpu": decision.proposal.gpu,
-        "start": decision.proposal.start,
-        "size": decision.proposal.size,
-        "decided_by": decision.decided_by,
-        "fallback": decision.fallback,
-        "candidates": decision.candidates,
-        "legal": decision.legal,
-        "score": decision.score,
-        "milliseconds": round(decision.seconds * 1000, 3),
-        "features": decision.features,
-        "outcome": entry.outcome,
     }

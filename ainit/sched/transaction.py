@@ -1,82 +1,122 @@
-"""Changes to GPU instances that never strand one, whenever this process dies.
+"""Who holds which GPU instance: agents their own, and those of a partition that they claim.
 
-Every step is written down before it is done. A change that fails is rolled back; what was cut off
-by a crash is finished or undone by ``recover``; what is still in use is kept in ``pending`` and
-tried again before the next change. Leaves out: which placement (``place``), the driver (``nvml``).
-
-The order of a creation: plan → GPU instance → compute instance → verify → commit. Of a destruction:
-plan (the holder has let go) → compute instances → GPU instance → verify → commit.
+An instance is made for an agent and goes with it, unless it belongs to the partition in force: then
+it stays for the next. How one is made and removed without ever being stranded is for ``changes``;
+how one partition becomes another, for ``repartition``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
-from typing import Protocol, TypeVar
 
-from .errors import GpuBusyError, GpuError
-from .journal import Assignment, Change, Journal, Record, Step
+from . import quarantine
+from .changes import Changes, Driver, is_live, without
+from .errors import GpuError
+from .journal import Journal
 from .place import Device, Instance, Proposal
+from .records import Assignment, Change, Member, Record, Slot
 
-_T = TypeVar("_T")
+__all__ = ["Driver", "Ledger", "boot_time"]
 
 
-class Driver(Protocol):
-    """What a transaction needs of a driver; ``nvml.Nvml`` and the tests' fake have it."""
-
-    def devices(self) -> tuple[Device, ...]: ...
-    def create_gpu_instance(self, gpu: int, profile: str, start: int) -> int: ...
-    def create_compute_instance(self, gpu: int, instance: int) -> str: ...
-    def destroy_compute_instances(self, gpu: int, instance: int) -> None: ...
-    def destroy_gpu_instance(self, gpu: int, instance: int) -> None: ...
+def boot_time() -> float:
+    """Seconds since boot, with those in which the machine slept."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Ledger:
     """Who holds which instance, and the changes that lead there."""
 
-    def __init__(self, driver: Driver, journal: Journal) -> None:
-        self._driver = driver
-        self._journal = journal
-        self._record = journal.load()
+    def __init__(
+        self, driver: Driver, journal: Journal, now: Callable[[], float] = boot_time
+    ) -> None:
+        self.driver = driver
+        self._now = now
+        self.changes = Changes(driver, journal, now)
+
+    @property
+    def record(self) -> Record:
+        """All that is written down."""
+        return self.changes.record
 
     @property
     def assignments(self) -> tuple[Assignment, ...]:
         """Who holds what, in the order of allocation."""
-        return self._record.assignments
+        return self.record.assignments
 
     @property
     def pending(self) -> tuple[Change, ...]:
         """Changes that are not finished: their slices are not free yet."""
-        return self._record.pending
+        return self.record.pending
 
     def held_by(self, agent: str) -> Assignment | None:
         """What the agent holds."""
         return next((each for each in self.assignments if each.agent == agent), None)
 
+    def devices(self) -> tuple[Device, ...]:
+        """The GPUs as placement may see them: what is quarantined or reserved is barred."""
+        now = self._now()
+        return tuple(
+            replace(
+                device,
+                barred=quarantine.barred_mask(self.record, device.uuid, now)
+                | quarantine.reserved_mask(self.record, device),
+            )
+            for device in self.driver.devices()
+        )
+
+    def unknown(self, devices: Sequence[Device]) -> list[tuple[Device, Instance]]:
+        """Live instances that nothing written down explains: somebody else made them."""
+        written: list[Assignment | Member | Change] = [*self._instances(), *self.pending]
+        ours = {(each.gpu_uuid, each.instance) for each in written}
+        return [
+            (device, instance)
+            for device in devices
+            for instance in device.instances
+            if (device.uuid, instance.id) not in ours
+        ]
+
     def recover(self) -> list[str]:
         """Bring journal and machine together, after a start; what was done, in words.
 
-        Only instances that the journal names are ever destroyed: those of others stay.
+        Only instances that the journal names are ever destroyed: those of others stay. What lay on
+        a GPU that is not there is kept until it is: the instances may come back with it.
         """
-        notes = self.settle()
-        devices = self._driver.devices()
-        for each in self.assignments:
-            if not _is_live(each, devices):
-                notes.append(f"{each.agent} lost its {each.profile}: the instance is gone")
-                self._drop(each)
-        return notes
+        return [*self.settle(force=True), *self.forget_dead()]
 
-    def settle(self) -> list[str]:
-        """Finish or undo every pending change that can be; what was done, in words."""
-        notes = []
-        for change in self.pending:
-            try:
-                self._remove(change)
-            except GpuError as error:
-                notes.append(f"{change.profile} at {change.gpu}:{change.start} stays: {error}")
-            else:
-                notes.append(f"{change.profile} at {change.gpu}:{change.start} was removed")
-        return notes
+    def settle(self, *, force: bool = False) -> list[str]:
+        """Finish or undo every pending change that is due, or all; what was done, in words."""
+        return self.changes.settle(force=force)
+
+    def forget_dead(self) -> list[str]:
+        """Strike out what is not there any more, on GPUs that are; what it was, in words. Agents
+        that held any of it are to be started anew: they do not know.
+        """
+        devices = self.driver.devices()
+        present = {device.uuid for device in devices}
+        gone = [
+            each
+            for each in self._instances()
+            if each.gpu_uuid in present and not is_live(each, devices)
+        ]
+        lost = [each.agent for each in gone if isinstance(each, Assignment)]
+        self.save(
+            replace(
+                self.record,
+                restart=tuple(dict.fromkeys((*self.record.restart, *lost))),
+                assignments=tuple(each for each in self.assignments if each not in gone),
+                members=tuple(each for each in self.record.members if each not in gone),
+                barred=quarantine.remembered(self.record, self._now()),
+            )
+        )
+        return [
+            f"{each.agent} lost its {each.profile}: the instance is gone"
+            if isinstance(each, Assignment)
+            else f"{each.slot} of the partition is gone"
+            for each in gone
+        ]
 
     def create(self, agent: str, proposal: Proposal) -> Assignment:
         """Make the instance that was proposed and checked, and assign it.
@@ -84,132 +124,79 @@ class Ledger:
         Raises GpuError when the driver refuses or the result is not what was asked for; nothing is
         left behind then, or it is pending.
         """
-        device = _device(self._driver.devices(), proposal.gpu)
-        change = Change(
-            agent, device.uuid, proposal.gpu, proposal.profile, proposal.start, Step.GPU
-        )
-        self._plan(change)
-        try:
-            instance = self._driver.create_gpu_instance(
-                proposal.gpu, proposal.profile, proposal.start
-            )
-        except GpuError:
-            self._forget(change)  # the driver made nothing
-            raise
-        change = self._advance(change, Step.COMPUTE, instance)
-        try:
-            uuid = self._driver.create_compute_instance(proposal.gpu, instance)
-            change = self._advance(change, Step.VERIFY, instance)
-            made = Assignment(
-                agent, uuid, device.uuid, proposal.gpu, instance,
-                proposal.profile, proposal.start, proposal.size,
-            )  # fmt: skip
-            if not _is_live(made, self._driver.devices()):
-                raise GpuError(f"GPU {proposal.gpu}: instance {instance} is not what was asked for")
-        except GpuError:
-            self._roll_back(change)
-            raise
-        self._commit(change, made)
-        return made
+        change, made = self.changes.build(agent, proposal)
+        held = _assigned(agent, made, proposal.gpu)
+        self.changes.commit(change, self._with(held), made)
+        return held
+
+    def claim(
+        self, agent: str, profile: str, usable: Collection[Device] | None = None
+    ) -> Assignment | None:
+        """Give the agent a free instance of the partition, on a usable GPU; None when there is none
+        to give.
+        """
+        held = {(each.gpu_uuid, each.instance) for each in self.assignments}
+        transaction = self.record.transaction
+        changing = () if transaction is None else transaction.gpus
+        devices = self.driver.devices()
+        good = {device.uuid for device in (devices if usable is None else usable)}
+        index_of = {device.uuid: device.index for device in devices}
+        for member in self.record.members:
+            is_free = (member.gpu_uuid, member.instance) not in held
+            is_kept = member.gpu_uuid not in changing and is_live(member, devices)
+            if member.profile == profile and is_free and is_kept and member.gpu_uuid in good:
+                claimed = _assigned(agent, member, index_of[member.gpu_uuid])
+                self.save(self._with(claimed))
+                return claimed
+        return None
 
     def destroy(self, agent: str) -> None:
-        """Take the agent's instance away. One that is still in use stays pending."""
+        """Take the agent's instance away. One that is still in use stays pending; one that belongs
+        to the partition stays there for the next.
+        """
         held = self.held_by(agent)
         if held is None:
             return
-        change = Change(
-            agent, held.gpu_uuid, held.gpu, held.profile, held.start, Step.DESTROY, held.instance
+        record = replace(self.record, assignments=without(self.assignments, held))
+        if any((held.slot, held.uuid) == (each.slot, each.uuid) for each in record.members):
+            self.save(record)
+        else:
+            self.changes.doom(agent, held, record)
+
+    def make(self, slot: Slot) -> Member:
+        """Make an instance of a partition, which nobody holds yet. Raises as ``create`` does."""
+        devices = self.driver.devices()
+        device = next((each for each in devices if each.uuid == slot.gpu_uuid), None)
+        if device is None:
+            raise GpuError(f"the GPU of {slot} is gone")
+        proposal = Proposal(device.index, slot.profile, slot.start, slot.size)
+        change, made = self.changes.build("", proposal)
+        record = replace(self.record, members=(*self.record.members, made))
+        self.changes.commit(change, record, made)
+        return made
+
+    def unmake(self, member: Member) -> None:
+        """Take an instance out of the partition and away. One in use stays pending."""
+        members = without(self.record.members, member)
+        self.changes.doom("", member, replace(self.record, members=members))
+
+    def _with(self, held: Assignment) -> Record:
+        """The record with one more assignment: who asked for it knows what it has."""
+        return replace(
+            self.record,
+            assignments=(*self.assignments, held),
+            restart=without(self.record.restart, held.agent),
         )
-        self._save(
-            replace(
-                self._record,
-                assignments=_without(self.assignments, held),
-                pending=(*self.pending, change),
-            )
-        )
-        self._roll_back(change)
 
-    def _roll_back(self, change: Change) -> None:
-        try:
-            self._remove(change)
-        except GpuError:
-            return  # it is pending, and settle tries again
+    def _instances(self) -> list[Assignment | Member]:
+        return [*self.assignments, *self.record.members]
 
-    def _remove(self, change: Change) -> None:
-        """Destroy what a change made or was to destroy, and forget the change."""
-        devices = self._driver.devices()
-        device = next((each for each in devices if each.uuid == change.gpu_uuid), None)
-        if device is not None and (found := _find(change, device)) is not None:
-            if found.computes:
-                self._driver.destroy_compute_instances(device.index, found.id)
-            self._driver.destroy_gpu_instance(device.index, found.id)
-            if _find(change, _device(self._driver.devices(), device.index)) is not None:
-                raise GpuBusyError(f"instance {found.id} is still there")
-        self._forget(change)
-
-    def _plan(self, change: Change) -> None:
-        self._save(replace(self._record, pending=(*self.pending, change)))
-
-    def _advance(self, change: Change, step: Step, instance: int) -> Change:
-        after = replace(change, step=step, instance=instance)
-        pending = tuple(after if each == change else each for each in self.pending)
-        self._save(replace(self._record, pending=pending))
-        return after
-
-    def _forget(self, change: Change) -> None:
-        self._save(replace(self._record, pending=_without(self.pending, change)))
-
-    def _commit(self, change: Change, made: Assignment) -> None:
-        self._save(Record((*self.assignments, made), _without(self.pending, change)))
-
-    def _drop(self, assignment: Assignment) -> None:
-        kept = _without(self.assignments, assignment)
-        self._save(replace(self._record, assignments=kept))
-
-    def _save(self, record: Record) -> None:
-        self._journal.save(record)
-        self._record = record
+    def save(self, record: Record) -> None:
+        """Replace the record, on disk first. Raises OSError; then the old one stands."""
+        self.changes.save(record)
 
 
-def _without(items: Sequence[_T], item: _T) -> tuple[_T, ...]:
-    return tuple(each for each in items if each != item)
-
-
-def _device(devices: Sequence[Device], index: int) -> Device:
-    for device in devices:
-        if device.index == index:
-            return device
-    raise GpuError(f"GPU {index} is gone")
-
-
-def _is_live(assignment: Assignment, devices: Sequence[Device]) -> bool:
-    """Whether the instance is there, exactly as assigned."""
-    return any(
-        (each.id, each.profile, each.start, each.size, each.uuid)
-        == (
-            assignment.instance,
-            assignment.profile,
-            assignment.start,
-            assignment.size,
-            assignment.uuid,
-        )
-        for device in devices
-        if device.uuid == assignment.gpu_uuid
-        for each in device.instances
+def _assigned(agent: str, made: Member, gpu: int) -> Assignment:
+    return Assignment(
+        agent, made.uuid, made.gpu_uuid, gpu, made.instance, made.profile, made.start, made.size
     )
-
-
-def _find(change: Change, device: Device) -> Instance | None:
-    """The live instance that a change is about.
-
-    Cut off before the driver's answer was written down, a creation knows its placement only. What
-    is there then is ours unless it has a compute instance, which is made later.
-    """
-    for each in device.instances:
-        if (each.profile, each.start) != (change.profile, change.start):
-            continue
-        if change.instance is None and each.computes == 0:
-            return each
-        if change.instance == each.id:
-            return each
-    return None

@@ -20,10 +20,12 @@ from .cover import KernelCover
 from .keys import load_keys
 from .seal import open_seal
 from .service import INTERFACE, Library
+from .signature import Certified, NobodyCertified
 
 
-def read_publishers(path: str) -> dict[str, Publisher]:
-    """The publishers' rights in the machine configuration that PID 1 checked.
+def read_publishers(path: str) -> tuple[dict[str, Publisher], dict[str, str]]:
+    """The publishers' rights in the machine configuration that PID 1 checked, and the trusted roots
+    that they name.
 
     Raises OSError, or AinosError when the file is not PID 1's.
     """
@@ -31,17 +33,29 @@ def read_publishers(path: str) -> dict[str, Publisher]:
         machine = loads(file.read())
     if not isinstance(machine, dict):
         raise AinosError(f"{path} holds no machine configuration")
-    return from_records(machine.get("publishers", []))
+    return from_records(machine.get("publishers", [])), machine.get("trusted_roots", {})
+
+
+def certified(
+    publishers: Mapping[str, Publisher], roots: Mapping[str, str], today: datetime.date
+) -> Certified:
+    """Those who sign by certificate. What reads one is loaded for a machine that has such only."""
+    if not any(publisher.certificates or publisher.identity for publisher in publishers.values()):
+        return NobodyCertified()
+    from .certified import load_certified
+
+    return load_certified(publishers, roots, today)
 
 
 def main() -> int:
     """Run the service."""
     notify("STATUS=verifying models")
     try:
-        publishers = read_publishers(MACHINE_JSON)
+        publishers, roots = read_publishers(MACHINE_JSON)
         keys = load_keys(Path(PUBLISHER_KEYS), publishers.values())
         today = datetime.datetime.now(datetime.UTC).date()
-        store = Store(MODELS, KernelCover(), keys, open_seal(), publishers, today)
+        others = certified(publishers, roots, today)
+        store = Store(MODELS, KernelCover(), keys, open_seal(), publishers, today, certified=others)
         verdicts = store.run()
     except (AinosError, OSError, ValueError, TypeError) as error:
         print(f"the model store cannot be used: {error}", file=sys.stderr)

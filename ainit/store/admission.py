@@ -1,19 +1,22 @@
 """Admission of models, and their re-verification at every boot.
 
-    models/incoming/<name>/    as delivered: the model file, record.json, model.sig
-    models/objects/<digest>/   the model file alone, under fs-verity, by its fs-verity digest
+    models/incoming/<name>/    as delivered: the model's file or files, record.json, model.sig
+    models/objects/<digest>/   the files alone, under fs-verity, by their one digest
     models/names/<name>.json   which object a name stands for, with record and signature
 
 Ordering rules. fs-verity is enabled before anything is verified, and everything is verified through
-one descriptor: nobody can change the file in between. The object is durable before the name points
-to it, and what was delivered goes only after that. So a power cut at any moment leaves the name at
-the old model or at the new one, and the next boot finishes the work.
+one descriptor a file: nobody can change one in between. The object is whole and durable before the
+name points to it, and what was delivered goes only after that. So a power cut at any moment leaves
+the name at the old model or at the new one, never at files of both, and the next boot finishes the
+work.
 
 At every boot the publisher's signature is checked again, under the rights that he has today. A
-small file is read completely, too, so that a page that changed shows as a refusal here and not as a
-fault in an agent. A large one is read only where this machine did not sign that it is the one (see
-``seal``): without a TPM, and once after an update. Else the digest that the kernel holds the file
-to is enough, and a page that changed is refused to whoever reads it.
+small model is read completely, too, so that a page that changed shows as a refusal here and not as
+a fault in an agent. A large one is read only where this machine did not sign that it is the one
+(see ``seal``): without a TPM, and once after an update. Else the digest that the kernel holds the
+files to is enough, and a page that changed is refused to whoever reads it.
+
+Models are hashed side by side, one a processor; what is written, and the TPM, come one at a time.
 """
 
 from __future__ import annotations
@@ -21,8 +24,8 @@ from __future__ import annotations
 import datetime
 import os
 import shutil
+import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -31,7 +34,9 @@ from ..errors import RefusedError
 from ..linux import files
 from ..policy.publishers import Publisher
 from . import formats, signature
-from .reading import opened, reason, small
+from .contents import Contents, link_over, opened_all
+from .parallel import side_by_side
+from .reading import reason, small
 from .records import (
     RECORD_BYTES_MAX,
     RECORD_FILE,
@@ -46,11 +51,11 @@ from .seal import NoSeal, Seal, statement
 
 if TYPE_CHECKING:
     from .cover import Cover
-    from .signature import PublisherKey
+    from .signature import Certified, PublisherKey
 
 NOTE_BYTES_MAX = 4 << 20
 READ_ANYWAY = 32 << 20  # takes a tenth of a second
-_CHUNK = 1 << 20
+_GONE = ".gone"  # no name of a model ends so
 
 
 def _no_step(_: str) -> None:
@@ -61,8 +66,8 @@ def _no_step(_: str) -> None:
 class Store:
     """The models of one machine.
 
-    ``publishers`` has the rights of those who do not have all; files of ``read_anyway`` bytes at
-    most are read at every boot. ``step`` is told each step; a test stops the store there.
+    ``publishers`` has the rights of those who do not have all; models of ``read_anyway`` bytes
+    at most are read at every boot. ``step`` is told each step; a test stops the store there.
     """
 
     root: str
@@ -71,8 +76,10 @@ class Store:
     seal: Seal = field(default_factory=NoSeal)
     publishers: Mapping[str, Publisher] = field(default_factory=dict)
     today: datetime.date = datetime.date.min
+    certified: Certified = field(default_factory=signature.NobodyCertified)
     read_anyway: int = READ_ANYWAY
     step: Callable[[str], None] = _no_step
+    _writing: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def run(self) -> list[Verdict]:
         """Admit what was delivered, re-verify what is here: one verdict for each name, in order.
@@ -81,13 +88,15 @@ class Store:
         """
         for part in ("incoming", "objects", "names"):
             os.makedirs(f"{self.root}/{part}", mode=0o755, exist_ok=True)
-        verdicts: dict[str, Verdict] = {}
-        for name in self.names("incoming", ""):
-            verdicts[name] = self.admit(name)
-        for name in self.names("names", ".json"):
-            delivered = verdicts.get(name)
-            if delivered is None or delivered.state is State.REFUSED:
-                verdicts[name] = _together(self.recheck(name), delivered)
+        delivered = side_by_side(self.admit, self.names("incoming", ""))
+        verdicts = {verdict.name: verdict for verdict in delivered}
+        kept = [
+            name
+            for name in self.names("names", ".json")
+            if name not in verdicts or verdicts[name].state is State.REFUSED
+        ]
+        for current in side_by_side(self.recheck, kept):
+            verdicts[current.name] = _together(current, verdicts.get(current.name))
         self.collect()
         return [verdicts[name] for name in sorted(verdicts)]
 
@@ -108,72 +117,81 @@ class Store:
             record = Record.parse(text, name)
             verdict = replace(verdict, kind=record.kind)
             bundle = small(f"{directory}/{SIGNATURE_FILE}", signature.BUNDLE_BYTES_MAX)
-            with opened(f"{directory}/{record.file}") as descriptor:
-                self.cover.enable(descriptor)
+            with opened_all(directory, record.files, self.cover) as contents:
+                _no_more(directory, record)
+                contents.enable()
                 self.step("covered")
-                digest = self.cover.measure(descriptor).hex()
+                digest = contents.digest()
                 verdict = replace(verdict, digest=f"sha256:{digest}")
-                formats.check(descriptor, record.file)
+                formats.check(contents.files)
                 note = Admitted(digest, text.decode(), bundle.decode())
-                signer = self._verify(descriptor, record, note)
-                note = self._sealed(name, note)
-                path = self._publish(descriptor, record, note)
+                signer = self._verify(contents, record, note)
+                with self._writing:
+                    note = self._sealed(name, note)
+                    self._publish(contents, record, note)
         except (RefusedError, OSError, UnicodeError) as error:
             return replace(verdict, reason=reason(error))
-        return replace(verdict, state=State.ADMITTED, path=path, signer=signer)
+        return self._admitted(verdict, record, note, signer)
 
-    def _publish(self, descriptor: int, record: Record, note: Admitted) -> str:
-        """Make a verified file the one that its name stands for; returns its path."""
+    def _publish(self, contents: Contents, record: Record, note: Admitted) -> None:
+        """Make verified files the object that their name stands for."""
         source = f"{self.root}/incoming/{record.name}"
         target = f"{self.root}/objects/{note.object}"
-        path = f"{target}/{record.file}"
-        os.fsync(descriptor)
         os.makedirs(target, mode=0o755, exist_ok=True)
-        # A link of its own, moved over what is there: that repairs an object that went bad.
-        link = f"{target}/.{record.file}.new"
-        _remove(link)
-        os.link(f"{source}/{record.file}", link, follow_symlinks=False)
-        if not os.path.samestat(os.lstat(link), os.fstat(descriptor)):
-            raise RefusedError(f"{record.file} was exchanged while it was verified")
-        os.rename(link, path)
-        _remove(link)  # rename(2) leaves it when both are links to the same file already
+        for file, descriptor in contents.files.items():
+            link_over(file, descriptor, source, target)
+            self.step("linked")
         files.sync_directory(target)
         files.sync_directory(f"{self.root}/objects")
         self.step("object")
         files.replace(f"{self.root}/names/{record.name}.json", note.to_bytes())
         self.step("named")
-        shutil.rmtree(source)
-        files.sync_directory(f"{self.root}/incoming")
+        self.discard(record.name)
         self.step("taken")
-        return path
+
+    def _admitted(self, verdict: Verdict, record: Record, note: Admitted, signer: str) -> Verdict:
+        path = f"{self.root}/objects/{note.object}"
+        several = len(record.files) > 1
+        return replace(
+            verdict,
+            state=State.ADMITTED,
+            path=path if several else f"{path}/{record.files[0]}",
+            files=record.files if several else (),
+            signer=signer,
+        )
 
     # Every boot
 
     def recheck(self, name: str, *, whole: bool = False) -> Verdict:
-        """Whether what a name stands for may be used; ``whole`` reads the file in any case."""
+        """Whether what a name stands for may be used; ``whole`` reads it in any case."""
         verdict = Verdict(name, State.REFUSED)
         try:
             note = Admitted.parse(small(f"{self.root}/names/{name}.json", NOTE_BYTES_MAX))
             record = Record.parse(note.record.encode(), name)
-            path = f"{self.root}/objects/{note.object}/{record.file}"
             verdict = replace(verdict, kind=record.kind, digest=f"sha256:{note.object}")
-            with opened(path) as descriptor:
-                if self.cover.measure(descriptor).hex() != note.object:
-                    raise RefusedError(f"altered: {record.file} is another file than was admitted")
+            directory = f"{self.root}/objects/{note.object}"
+            with opened_all(directory, record.files, self.cover) as contents:
+                if contents.digest() != note.object:
+                    raise RefusedError(_exchanged(record))
                 sealed = self.seal.holds(statement(name, note), note.seal)
-                if sealed and not whole and os.fstat(descriptor).st_size > self.read_anyway:
+                if sealed and not whole and contents.size() > self.read_anyway:
                     signer = self.signer(record, note)[0]
                 else:
-                    signer = self._verify(descriptor, record, note)
+                    signer = self._verify(contents, record, note)
                 if not sealed:
                     self._seal_again(name, note)
         except (RefusedError, OSError, UnicodeError) as error:
             return replace(verdict, reason=reason(error))
-        return replace(verdict, state=State.ADMITTED, path=path, signer=signer)
+        return self._admitted(verdict, record, note, signer)
 
     def discard(self, name: str) -> None:
-        """Remove what was delivered under a name, and was refused."""
-        shutil.rmtree(f"{self.root}/incoming/{name}", ignore_errors=True)
+        """Remove what was delivered under a name: all of it at once, whatever comes between."""
+        gone = f"{self.root}/incoming/.{name}{_GONE}"
+        shutil.rmtree(gone, ignore_errors=True)
+        os.rename(f"{self.root}/incoming/{name}", gone)
+        files.sync_directory(f"{self.root}/incoming")
+        self.step("gone")
+        shutil.rmtree(gone)
 
     def remove(self, name: str) -> None:
         """Forget a name. Its object goes with ``collect``; whoever has it open keeps it.
@@ -186,8 +204,11 @@ class Store:
     def collect(self) -> tuple[int, int]:
         """Remove objects that no name stands for; how many, and their bytes.
 
-        While a note cannot be read, nothing goes.
+        While a note cannot be read, no object goes.
         """
+        for entry in os.listdir(f"{self.root}/incoming"):
+            if entry.endswith(_GONE):
+                shutil.rmtree(f"{self.root}/incoming/{entry}", ignore_errors=True)
         wanted: set[str] = set()
         try:
             for name in self.names():
@@ -208,48 +229,50 @@ class Store:
         return replace(note, seal=self.seal.make(statement(name, note)))
 
     def _seal_again(self, name: str, note: Admitted) -> None:
-        sealed = self._sealed(name, note)
-        if sealed != note:
-            files.replace(f"{self.root}/names/{name}.json", sealed.to_bytes())
-            self.step("sealed")
+        with self._writing:
+            sealed = self._sealed(name, note)
+            if sealed != note:
+                files.replace(f"{self.root}/names/{name}.json", sealed.to_bytes())
+                self.step("sealed")
 
-    def _verify(self, descriptor: int, record: Record, note: Admitted) -> str:
-        """The signer of the model that ``descriptor`` holds. Raises RefusedError or OSError."""
-        signer, digest = self.signer(record, note)
-        if self._hash(descriptor) != digest:
-            raise RefusedError(f"altered: {record.file} is not what {signer} signed")
+    def _verify(self, contents: Contents, record: Record, note: Admitted) -> str:
+        """The signer of the model that is open here. Raises RefusedError or OSError."""
+        signer, signed = self.signer(record, note)
+        if file := contents.altered(signed):
+            raise RefusedError(f"altered: {file} is not what {signer} signed")
         return signer
 
-    def signer(self, record: Record, note: Admitted) -> tuple[str, str]:
-        """Who signed the record and a file of its name, and that file's SHA-256 (hex).
+    def signer(self, record: Record, note: Admitted) -> tuple[str, Mapping[str, str]]:
+        """Who signed the record and files of its names, and the SHA-256 (hex) of each of these.
 
         Raises RefusedError, also for a signer who may not, or no longer.
         """
-        signed = signature.verify(note.signature.encode(), self.keys)
+        signed = signature.verify(note.signature.encode(), self.keys, self.certified)
         if signed.model != record.name:
             raise RefusedError(f"the signature is for {signed.model}, not for {record.name}")
-        if set(signed.files) != {RECORD_FILE, record.file}:
-            covered = ", ".join(sorted(signed.files)) or "nothing"
-            wanted = f"{RECORD_FILE} and {record.file}"
-            raise RefusedError(f"the signature covers {covered}, not {wanted}")
+        wanted = {RECORD_FILE, *record.files}
+        for file in sorted(wanted - signed.files.keys()):
+            raise RefusedError(f"the signature does not cover {file}")
+        for file in sorted(signed.files.keys() - wanted):
+            raise RefusedError(f"the signature covers {file}, which {RECORD_FILE} does not list")
         if signed.files[RECORD_FILE] != sha256(note.record.encode()).hexdigest():
             raise RefusedError(f"altered: {RECORD_FILE} is not what {signed.signer} signed")
         publisher = self.publishers.get(signed.signer, Publisher(signed.signer))
         if why := publisher.objection(record.name, record.kind, self.today):
             raise RefusedError(why)
-        return signed.signer, signed.files[record.file]
-
-    def _hash(self, descriptor: int) -> str:
-        state = sha256()
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        while chunk := self.cover.read(descriptor, _CHUNK):
-            state.update(chunk)
-        return state.hexdigest()
+        return signed.signer, signed.files
 
 
-def _remove(path: str) -> None:
-    with suppress(FileNotFoundError):
-        os.unlink(path)
+def _no_more(directory: str, record: Record) -> None:
+    """Raises RefusedError when a delivery holds what its record does not list."""
+    for file in sorted({*os.listdir(directory)} - {RECORD_FILE, SIGNATURE_FILE, *record.files}):
+        raise RefusedError(f"{file} is there, and {RECORD_FILE} does not list it")
+
+
+def _exchanged(record: Record) -> str:
+    if len(record.files) == 1:
+        return f"altered: {record.files[0]} is another file than was admitted"
+    return f"altered: the files of {record.name} are others than were admitted"
 
 
 def _together(current: Verdict, delivered: Verdict | None) -> Verdict:

@@ -1,11 +1,14 @@
-"""Bring a model from a directory or an HTTP(S) server into the store's folder of deliveries.
+"""Bring a model from a directory, a USB disk or an HTTP(S) server into the store's folder of
+deliveries.
 
-A source holds what a delivery holds: record.json, model.sig, and the model file. The first two come
-first and are judged before the file is fetched, for it may be large. What came so far stays in
-``incoming/.NAME.part`` and is gone on with, unless the first two are others by then. Nothing is
-believed because of where it comes from: the store verifies the whole delivery.
+A source holds what a delivery holds: record.json, model.sig, and the model's files. The first two
+come first and are judged before a file is fetched, for it may be large. What came so far stays in
+``incoming/.NAME.part`` and is gone on with, unless the first two are others by then. Only what the
+record lists is fetched. Nothing is believed because of where it comes from: the store verifies the
+whole delivery.
 
-    name = fetch(open_source("https://models.example/speech/"), root, judge, tell)
+    with open_source("https://models.example/speech/") as source:
+        name = fetch(source, root, judge, tell)
 """
 
 from __future__ import annotations
@@ -17,16 +20,18 @@ import shutil
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from typing import IO, Protocol
+from typing import Protocol
 
 from ..errors import RefusedError
 from ..linux import files
+from . import disk
 from .reading import opened, small
 from .records import RECORD_BYTES_MAX, RECORD_FILE, SIGNATURE_FILE, Admitted, Record
 from .signature import BUNDLE_BYTES_MAX
 
+USB = "usb:"
 DEADLINE_SECONDS = 30.0  # without a byte
 SPARE_BYTES = 64 << 20  # what a delivery leaves free on the disk
 _CHUNK = 1 << 20
@@ -120,6 +125,7 @@ class Web:
             with urllib.request.urlopen(request, timeout=DEADLINE_SECONDS) as answer:
                 yield answer
         except urllib.error.HTTPError as error:
+            error.close()
             if error.code == http.client.NOT_FOUND:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), url) from error
             raise RefusedError(f"{url}: {error.code} {error.reason}") from error
@@ -129,14 +135,25 @@ class Web:
             raise RefusedError(f"{url}: the server stopped answering ({error!r})") from error
 
 
-def open_source(source: str) -> Source:
-    """The source that a path or an address names. Raises RefusedError for another text."""
+@contextmanager
+def open_source(source: str) -> Iterator[Source]:
+    """The source that a path or an address names. Raises RefusedError for another text, or when the
+    disk is not there.
+    """
     scheme = urllib.parse.urlsplit(source).scheme
     if scheme in ("http", "https"):
-        return Web(source)
-    if source.startswith("/"):
-        return Directory(source)
-    raise RefusedError(f"{source} is neither a directory (/...) nor an http:// or https:// address")
+        yield Web(source)
+    elif source.startswith("/"):
+        yield Directory(source)
+    elif source.startswith(USB):
+        label, _, path = source.removeprefix(USB).partition("/")
+        with disk.mounted(label) as root:
+            yield Directory(disk.inside(root, path))
+    else:
+        raise RefusedError(
+            f"{source} is neither a directory (/...), nor {USB}LABEL/PATH, nor an http:// or"
+            " https:// address"
+        )
 
 
 def fetch(source: Source, root: str, judge: Judge, tell: Tell) -> str:
@@ -150,7 +167,7 @@ def fetch(source: Source, root: str, judge: Judge, tell: Tell) -> str:
     judge(record, note)
     part = f"{root}/incoming/.{record.name}.part"
     _begin(part, first)
-    _continue(source, record.file, part, tell)
+    _continue(source, record.files, part, tell)
     target = f"{root}/incoming/{record.name}"
     shutil.rmtree(target, ignore_errors=True)
     os.rename(part, target)
@@ -167,26 +184,36 @@ def _begin(part: str, first: dict[str, bytes]) -> None:
             files.replace(f"{part}/{name}", content)
 
 
-def _continue(source: Source, name: str, part: str, tell: Tell) -> None:
-    """Fetch what is missing of the model file."""
-    total = source.size(name)
-    with open(f"{part}/{name}", "ab") as file:
-        have = file.tell()
-        if have > total:
-            file.truncate(have := 0)
-        _check_room(file, total - have)
-        tell(have, total)
-        for chunk in source.read(name, have) if have < total else ():
-            have += file.write(chunk)
-            tell(have, total)
-        file.flush()
-        os.fsync(file.fileno())
-    if have != total:
-        raise RefusedError(f"{name} has {have} bytes, not the {total} that the source promised")
+def _continue(source: Source, names: Collection[str], part: str, tell: Tell) -> None:
+    """Fetch what is missing of the model's files, one after the other."""
+    sizes = {name: source.size(name) for name in names}
+    have = {name: _have(f"{part}/{name}", sizes[name]) for name in names}
+    total, done = sum(sizes.values()), sum(have.values())
+    _check_room(part, total - done)
+    tell(done, total)
+    for name in names:
+        with open(f"{part}/{name}", "ab") as file:
+            for chunk in source.read(name, have[name]) if have[name] < sizes[name] else ():
+                done += file.write(chunk)
+                tell(done, total)
+            file.flush()
+            os.fsync(file.fileno())
+            if (came := file.tell()) != sizes[name]:
+                raise RefusedError(
+                    f"{name} has {came} bytes, not the {sizes[name]} that the source promised"
+                )
 
 
-def _check_room(file: IO[bytes], wanted: int) -> None:
-    status = os.fstatvfs(file.fileno())
+def _have(path: str, size: int) -> int:
+    """How much of a file is there; what is longer than the whole begins anew."""
+    with open(path, "ab") as file:
+        if file.tell() > size:
+            file.truncate(0)
+        return os.fstat(file.fileno()).st_size
+
+
+def _check_room(directory: str, wanted: int) -> None:
+    status = os.statvfs(directory)
     free = status.f_bavail * status.f_frsize
     if wanted + SPARE_BYTES > free:
         raise RefusedError(

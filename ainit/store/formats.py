@@ -1,9 +1,20 @@
 """Which files the store takes: models in formats that hold data only, checked by their structure,
 and extensions, which are code and are measured as such.
 
-The check reads the skeleton (headers, lengths, table of contents), never the weights: it costs
-milliseconds whatever the size. It answers "is this the format that its name claims, complete, and
-free of anything that loads code or other files"; the signature vouches for the weights.
+A model of several files is of one format, and its files belong together (see ``composition``).
+Beside files of the format it may hold two kinds:
+
+* *Data that an ONNX file names* as the place of its weights: bytes without a form of their own, so
+  what no ONNX file of the model names is not admitted as such.
+* *JSON*: the index of safetensors shards, and what engines want beside weights (config.json,
+  tokenizer.json). It holds values, and whatever an engine makes of them, it can open no file that
+  is not of the model. Nothing else: no Python (which ``trust_remote_code`` would run), no template
+  files, no vocabularies in formats that nobody checks here; they belong into the agent's bundle.
+
+The check reads the skeleton (headers, lengths, tables of contents, JSON), never the weights: it
+costs milliseconds whatever the size. It answers "is this the format that its name claims, complete,
+and free of anything that loads code or other files"; the signature vouches for the weights. A
+pickle or a zip archive is refused whatever it is called.
 
 Leaves out: operators, shapes and types, which the inference engine checks when it loads the model.
 """
@@ -11,46 +22,110 @@ Leaves out: operators, shapes and types, which the inference engine checks when 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from ..errors import RefusedError
 from ..wire.codec import loads
+from . import composition, onnx
 
-ONNX_IR_MAX = 64
 SAFETENSORS_HEADER_MAX = 64 << 20
+JSON_BYTES_MAX = 64 << 20  # the largest tokenizer.json that we know of has half of it
 GGUF_COUNT_MAX = 1 << 24
 EROFS_SUPERBLOCK = 1024
 EROFS_MAGIC = bytes.fromhex("e2e1f5e0")
+FORMATS = (".onnx", ".safetensors", ".gguf", ".erofs")
+JSON = ".json"
+
+Files = Mapping[str, int]  # open descriptors, by name
 
 
-def check(descriptor: int, file: str) -> None:
-    """Raises RefusedError with the reason when ``file`` (its name) is no admissible model."""
-    size = os.fstat(descriptor).st_size
-    suffix = os.path.splitext(file)[1]
+def check(files: Files) -> None:
+    """Raises RefusedError with the reason when these files are no admissible model."""
+    for name, descriptor in files.items():
+        with _about(name, files):
+            _no_code(descriptor)
+    formats = [suffix for suffix in FORMATS if any(_suffix(name) == suffix for name in files)]
+    if len(formats) > 1:
+        raise RefusedError(f"several formats in one model: {', '.join(formats)}")
+    wanted = {*formats, JSON} if formats else set()
+    others = {name: _size(files[name]) for name in files if _suffix(name) not in wanted}
+    named = _together(files, others) if formats else set()
+    for name in sorted(others.keys() - named):
+        with _about(name, files):
+            raise RefusedError(
+                f"format {_suffix(name) or 'without a suffix'} refused because it is none of onnx,"
+                " safetensors, gguf, erofs"
+                + (", nor JSON, nor data that an ONNX file names" if len(files) > 1 else "")
+            )
+
+
+def _together(files: Files, others: Mapping[str, int]) -> set[str]:
+    """Check each file, and that they belong together; returns which of ``others`` (with their
+    sizes) are named by one.
+    """
+    named: set[str] = set()
+    tensors: dict[str, set[str]] = {}
+    indices: dict[str, object] = {}
+    for name, descriptor in files.items():
+        with _about(name, files):
+            match _suffix(name):
+                case ".onnx":
+                    found = onnx.check(descriptor, _size(descriptor))
+                    named |= composition.external(found, others)
+                case ".safetensors":
+                    tensors[name] = _safetensors(descriptor, _size(descriptor))
+                case ".gguf":
+                    _gguf(descriptor, _size(descriptor))
+                case ".erofs":
+                    _erofs(descriptor)
+                case ".json":
+                    document = _json(descriptor, _size(descriptor))
+                    if name.endswith(composition.INDEX_SUFFIX):
+                        indices[name] = document
+    composition.sharded(indices, tensors)
+    composition.split([name for name in files if _suffix(name) == ".gguf"])
+    return named
+
+
+@contextmanager
+def _about(name: str, files: Files) -> Iterator[None]:
+    """What is refused in here is refused because of this file: one of several is named."""
+    try:
+        yield
+    except RefusedError as error:
+        if len(files) == 1:
+            raise
+        raise RefusedError(f"{name}: {error}") from error
+
+
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1]
+
+
+def _size(descriptor: int) -> int:
+    return os.fstat(descriptor).st_size
+
+
+def _refusal(name: str, why: str) -> RefusedError:
+    return RefusedError(f"format {name} refused because {why}")
+
+
+def _no_code(descriptor: int) -> None:
     head = os.pread(descriptor, 4, 0)
     if head[:1] == b"\x80" and head[1:2] in b"\x01\x02\x03\x04\x05" and len(head) > 1:
-        raise RefusedError("format pickle refused because loading it runs code from the file")
+        raise _refusal("pickle", "loading it runs code from the file")
     if head == b"PK\x03\x04":
-        raise RefusedError(
-            "format zip refused because what it holds (a PyTorch file?) may run code"
-        )
-    match suffix:
-        case ".onnx":
-            try:
-                _onnx(_Message(descriptor, 0, size))
-            except RecursionError as error:
-                raise _refusal("onnx", "its graphs are nested too deeply") from error
-        case ".safetensors":
-            _safetensors(descriptor, size)
-        case ".gguf":
-            _gguf(descriptor, size)
-        case ".erofs":
-            _erofs(descriptor)
-        case _:
-            raise RefusedError(
-                f"format {suffix or 'without a suffix'} refused because it is none of"
-                " onnx, safetensors, gguf, erofs"
-            )
+        raise _refusal("zip", "what it holds (a PyTorch file?) may run code")
+
+
+def _json(descriptor: int, size: int) -> object:
+    if size > JSON_BYTES_MAX:
+        raise _refusal("json", f"it is longer than {JSON_BYTES_MAX >> 20} MiB")
+    try:
+        return loads(os.pread(descriptor, size, 0))
+    except ValueError as error:
+        raise _refusal("json", f"it is none ({error})") from error
 
 
 def _erofs(descriptor: int) -> None:
@@ -59,121 +134,8 @@ def _erofs(descriptor: int) -> None:
         raise _refusal("erofs", "it has no superblock")
 
 
-class _Message:
-    """One protocol-buffer message inside a file: its fields, without their contents."""
-
-    def __init__(self, descriptor: int, start: int, end: int) -> None:
-        self._descriptor = descriptor
-        self._start = start
-        self._end = end
-
-    def fields(self) -> Iterator[tuple[int, int | _Message]]:
-        """(number, value) of each field: an integer, or the bytes as a nested message."""
-        at = self._start
-        while at < self._end:
-            tag, at = self._varint(at)
-            number, wire_type = tag >> 3, tag & 7
-            value: int | _Message = 0
-            match wire_type:
-                case 0:
-                    value, at = self._varint(at)
-                case 1:
-                    at += 8
-                case 2:
-                    length, at = self._varint(at)
-                    value = _Message(self._descriptor, at, at + length)
-                    at += length
-                case 5:
-                    at += 4
-                case _:
-                    raise _refusal("onnx", f"byte {at} starts no field")
-            if number == 0 or at > self._end:
-                raise _refusal("onnx", "it is cut off or is no protocol buffer")
-            yield number, value
-
-    def children(self, number: int) -> Iterator[_Message]:
-        """The nested messages in field ``number``."""
-        for found, value in self.fields():
-            if found == number and isinstance(value, _Message):
-                yield value
-
-    def _varint(self, at: int) -> tuple[int, int]:
-        value = 0
-        for index, byte in enumerate(os.pread(self._descriptor, min(10, self._end - at), at)):
-            value |= (byte & 0x7F) << (7 * index)
-            if byte < 0x80:
-                return value, at + index + 1
-        raise _refusal("onnx", "it is cut off or is no protocol buffer")
-
-
-def _refusal(name: str, why: str) -> RefusedError:
-    return RefusedError(f"format {name} refused because {why}")
-
-
-def _onnx(model: _Message) -> None:
-    """onnx.proto: ModelProto holds ir_version = 1, graph = 7, opset_import = 8, functions = 25."""
-    version: int | _Message = 0
-    graphs: list[_Message] = []
-    imports = 0
-    for number, value in model.fields():
-        if number == 1:
-            version = value
-        elif number == 7 and isinstance(value, _Message):
-            graphs.append(value)
-        imports += number == 8
-    if not isinstance(version, int) or not 1 <= version <= ONNX_IR_MAX:
-        raise _refusal("onnx", "it names no ONNX version")
-    if len(graphs) != 1 or not imports:
-        raise _refusal("onnx", "it holds no graph with its operator sets")
-    _graph(graphs[0])
-    for function in model.children(25):
-        for node in function.children(7):
-            _node(node)
-
-
-def _graph(graph: _Message) -> None:
-    """GraphProto: node = 1, initializer = 5, sparse_initializer = 15."""
-    for number, value in graph.fields():
-        if isinstance(value, _Message):
-            if number == 1:
-                _node(value)
-            elif number == 5:
-                _tensor(value)
-            elif number == 15:
-                _sparse(value)
-
-
-def _node(node: _Message) -> None:
-    """NodeProto: attribute = 5; AttributeProto: t = 5, g = 6, tensors = 10, graphs = 11,
-    sparse_tensor = 22, sparse_tensors = 23.
-    """
-    for attribute in node.children(5):
-        for number, value in attribute.fields():
-            if isinstance(value, _Message):
-                if number in (5, 10):
-                    _tensor(value)
-                elif number in (6, 11):
-                    _graph(value)
-                elif number in (22, 23):
-                    _sparse(value)
-
-
-def _sparse(tensor: _Message) -> None:
-    """SparseTensorProto: values = 1, indices = 2."""
-    for part in (1, 2):
-        for inner in tensor.children(part):
-            _tensor(inner)
-
-
-def _tensor(tensor: _Message) -> None:
-    """TensorProto: external_data = 13, data_location = 14 (1 is EXTERNAL)."""
-    for number, value in tensor.fields():
-        if number == 13 or (number == 14 and value != 0):
-            raise _refusal("onnx", "it keeps weights in other files, which nobody measured")
-
-
-def _safetensors(descriptor: int, size: int) -> None:
-    """An 8-byte length, a JSON table, then the tensors without gaps or overlaps."""
+def _safetensors(descriptor: int, size: int) -> set[str]:
+    """An 8-byte length, a JSON table, then the tensors without gaps or overlaps. Their names."""
     length = int.from_bytes(os.pread(descriptor, 8, 0), "little")
     if size < 10 or length > min(size - 8, SAFETENSORS_HEADER_MAX):
         raise _refusal("safetensors", "its table is longer than the file or than the limit")
@@ -200,6 +162,7 @@ def _safetensors(descriptor: int, size: int) -> None:
         at = end
     if 8 + length + at != size:
         raise _refusal("safetensors", "it is cut off or has data after the last tensor")
+    return set(table) - {"__metadata__"}
 
 
 def _gguf(descriptor: int, size: int) -> None:

@@ -62,14 +62,14 @@ def load_keys(directory: Path, publishers: Iterable[Publisher] = ()) -> dict[str
     findings: list[Finding] = []
     for path in sorted(directory.glob("*.pem")):
         try:
-            key = _key(path.stem, path.read_bytes())
+            key = elliptic_key(path.stem, path.read_bytes())
             keys[key.hint] = key
         except (OSError, ValueError) as error:
             findings.append(Finding(str(path), 1, str(error)))
     for publisher in publishers:
         if publisher.key:
             try:
-                key = _key(publisher.name, publisher.key.encode())
+                key = elliptic_key(publisher.name, publisher.key.encode())
                 keys[key.hint] = key
             except ValueError as error:
                 findings.append(Finding(f"[publishers.{publisher.name}]", 1, str(error)))
@@ -78,11 +78,16 @@ def load_keys(directory: Path, publishers: Iterable[Publisher] = ()) -> dict[str
     return keys
 
 
-def _key(name: str, pem: bytes) -> EllipticKey:
+def elliptic_key(
+    name: str, data: bytes, load: Callable[[bytes], object] = serialization.load_pem_public_key
+) -> EllipticKey:
+    """A public key in the form that ``load`` reads, once it is of a kind that is trusted. Raises
+    ValueError.
+    """
     try:
-        loaded = serialization.load_pem_public_key(pem)
+        key = load(data)
     except (ValueError, UnsupportedAlgorithm) as error:
         raise ValueError(f"not a public key: {error}") from error
-    if not isinstance(loaded, ec.EllipticCurvePublicKey) or loaded.curve.name not in _HASHES:
+    if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name not in _HASHES:
         raise ValueError("not a key on P-256, P-384 or P-521")
-    return EllipticKey(name, loaded)
+    return EllipticKey(name, key)

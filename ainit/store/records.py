@@ -1,8 +1,8 @@
 """What the store writes down, and what it tells PID 1. PURE.
 
 ``Record`` comes with a model and is signed with it. ``Admitted`` is the store's own note that a
-name stands for an object; it carries record and signature, so one file's replacement changes
-all of it at once. ``Verdict`` is what became of a name at this boot.
+name stands for an object, which is one file or several; it carries record and signature, so one
+file's replacement changes all of it at once. ``Verdict`` is what became of a name at this boot.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 from ..errors import RefusedError
+from ..policy.model_files import FILES_MAX, is_file
 from ..wire.codec import dumps, loads
 
 NAME_MAX = 32
-FILE_MAX = 255
 RECORD_BYTES_MAX = 64 << 10
 RECORD_FILE = "record.json"
 SIGNATURE_FILE = "model.sig"
@@ -24,7 +24,6 @@ EXTENSION_SUFFIX = ".erofs"
 SCHEMA = 2
 _UNSEALED = 1  # the schema before machines signed what they admitted
 _NAME_CHARACTERS = frozenset(string.ascii_lowercase + string.digits + "-")
-_FILE_CHARACTERS = frozenset(string.ascii_letters + string.digits + "-_+.")
 
 
 class Kind(StrEnum):
@@ -54,18 +53,16 @@ def is_name(text: str) -> bool:
     )
 
 
-def is_file(text: str) -> bool:
-    """Whether ``text`` may be a model file's name: one plain component, not hidden."""
-    return 0 < len(text) <= FILE_MAX and text[0] not in ".-" and set(text) <= _FILE_CHARACTERS
-
-
 @dataclass(frozen=True)
 class Record:
-    """A model's own description, ``record.json``, which its signature covers."""
+    """A model's own description, ``record.json``, which its signature covers.
+
+    It has the key ``file``, or for a model of several files ``files``; no two are called the same.
+    """
 
     name: str
     kind: Kind
-    file: str
+    files: tuple[str, ...]
 
     @staticmethod
     def name_in(text: bytes) -> str:
@@ -81,25 +78,41 @@ class Record:
         if not text:
             raise RefusedError(f"{RECORD_FILE} is missing")
         values = _object(text, RECORD_FILE)
-        if set(values) != {"name", "kind", "file"}:
-            raise RefusedError(f"{RECORD_FILE} has other keys than name, kind and file")
-        kind, file = values["kind"], values["file"]
+        if set(values) not in ({"name", "kind", "file"}, {"name", "kind", "files"}):
+            raise RefusedError(f"{RECORD_FILE} has other keys than name, kind and file or files")
         if values["name"] != name:
             raise RefusedError(f"{RECORD_FILE} is that of {values['name']}, not of {name}")
-        if kind not in list(Kind):
+        if (kind := values["kind"]) not in list(Kind):
             raise RefusedError(f"{RECORD_FILE}: kind {kind} is none of {', '.join(Kind)}")
-        if not isinstance(file, str) or not is_file(file) or file in (RECORD_FILE, SIGNATURE_FILE):
-            raise RefusedError(f"{RECORD_FILE}: file {file} is no plain file name")
-        if (kind == Kind.EXTENSION) != file.endswith(EXTENSION_SUFFIX):
+        files = _several(values["files"]) if "files" in values else [values["file"]]
+        names = tuple(file for file in files if isinstance(file, str) and is_file(file))
+        for file in files:
+            if file not in names or file in (RECORD_FILE, SIGNATURE_FILE):
+                raise RefusedError(f"{RECORD_FILE}: file {file} is no plain file name")
+        if any((kind == Kind.EXTENSION) != name.endswith(EXTENSION_SUFFIX) for name in names):
             raise RefusedError(f"{RECORD_FILE}: an extension, and nothing else, is an .erofs file")
-        return cls(name, Kind(str(kind)), file)
+        if len(names) > 1 and kind != Kind.MODEL:
+            raise RefusedError(f"{RECORD_FILE}: {kind} {name} is several files, not one")
+        return cls(name, Kind(str(kind)), names)
+
+
+def _several(files: object) -> list[object]:
+    """What ``files`` lists. Raises RefusedError unless it is 2 to FILES_MAX entries, none twice."""
+    if not isinstance(files, list) or len(files) < 2:
+        raise RefusedError(f"{RECORD_FILE}: files are no list of two or more; one is called file")
+    if len(files) > FILES_MAX:
+        raise RefusedError(f"{RECORD_FILE} lists {len(files)} files, {FILES_MAX} at most")
+    for place, file in enumerate(files):
+        if file in files[:place]:
+            raise RefusedError(f"{RECORD_FILE} lists {file} twice")
+    return files
 
 
 @dataclass(frozen=True)
 class Admitted:
     """``names/<name>.json``: a name, the object it stands for, and the publisher's proof."""
 
-    object: str  # fs-verity digest, 64 hex digits
+    object: str  # its digest (see ``policy.model_files``), 64 hex digits
     record: str
     signature: str
     seal: str = ""  # the machine's own signature (see ``seal``), in hexadecimal
@@ -128,7 +141,9 @@ class Admitted:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of one name. ``digest`` is ``sha256:<fs-verity hex>``, or empty if unknown."""
+    """What became of one name. ``digest`` is ``sha256:<hex>``, or empty if unknown. ``path`` is the
+    model's file; that of several is their directory, and ``files`` are their names.
+    """
 
     name: str
     state: State
@@ -137,10 +152,11 @@ class Verdict:
     digest: str = ""
     reason: str = ""
     signer: str = ""
+    files: tuple[str, ...] = ()
 
     def to_record(self) -> dict[str, object]:
         """The verdict as JSON values."""
-        return asdict(self)
+        return {**asdict(self), "files": list(self.files)}
 
 
 def _object(text: bytes, what: str) -> Mapping[str, object]:

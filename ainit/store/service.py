@@ -70,8 +70,8 @@ class Library:
 
     def _add(self, source: str) -> Mapping[str, object]:
         def work(job: Job) -> None:
-            found = fetch.open_source(source)
-            job.name = fetch.fetch(found, self._store.root, self._store.signer, job.tell)
+            with fetch.open_source(source) as found:
+                job.name = fetch.fetch(found, self._store.root, self._store.signer, job.tell)
             verdict = self._store.admit(job.name)
             if verdict.state is State.REFUSED:
                 self._store.discard(job.name)

@@ -2,12 +2,13 @@
 
 A signature file is a Sigstore bundle that holds a DSSE envelope, whose payload is an in-toto
 statement: the name of the model and the SHA-256 of each of its files. It is made with the
-``model_signing`` package and an elliptic-curve key. That package cannot verify without importing a
-network client, a certificate transparency client and a data validation framework; what a verifier
-with a pinned key needs is here, and the contract suite holds it to the package's own answers.
+``model_signing`` package and an elliptic-curve key, which is pinned here or certified
+(``certified``). That package cannot verify without importing a network client, a certificate
+transparency client and a data validation framework; what a verifier needs is here, and the contract
+suite holds it to the package's own answers.
 
 Leaves out on purpose, and refuses by name: the unframed payloads of releases before 1.0, digests
-other than SHA-256, files signed in shards, keyless signatures.
+other than SHA-256, files signed in shards.
 
 >>> verify(bundle, keys)                                             # doctest: +SKIP
 Statement(model='speech', signer='publisher', files={'model.onnx': '1a51…'})
@@ -15,22 +16,21 @@ Statement(model='speech', signer='publisher', files={'model.onnx': '1a51…'})
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Protocol
 
 from ..errors import RefusedError
-from ..wire.codec import loads
+from ..wire import fields
+from ..wire.fields import Json
 
 BUNDLE_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://model_signing/signature/v1.0"
 BUNDLE_BYTES_MAX = 1 << 20
-
-Json = Mapping[str, object]
+_SIGNATURE_MAX = 1024
 
 
 class PublisherKey(Protocol):
@@ -44,6 +44,22 @@ class PublisherKey(Protocol):
         ...
 
 
+class Certified(Protocol):
+    """Those who sign by certificate."""
+
+    def key(self, material: Json, payload: bytes, signature: bytes) -> PublisherKey:
+        """The key behind a certificate, once it may sign. Raises RefusedError or ValueError."""
+        ...
+
+
+class NobodyCertified:
+    """No publisher of this machine signs by certificate."""
+
+    def key(self, material: Json, payload: bytes, signature: bytes) -> PublisherKey:
+        """Refused."""
+        raise RefusedError("signed by certificate: only signatures by a publisher key are accepted")
+
+
 @dataclass(frozen=True)
 class Statement:
     """What a publisher signed: the model's name and the SHA-256 (hex) of each file, by its name."""
@@ -53,43 +69,61 @@ class Statement:
     files: Mapping[str, str]
 
 
-def verify(bundle: bytes, keys: Mapping[str, PublisherKey]) -> Statement:
+def verify(
+    bundle: bytes,
+    keys: Mapping[str, PublisherKey],
+    certified: Certified = NobodyCertified(),  # noqa: B008 (it has no state)
+) -> Statement:
     """The statement in ``bundle``, once its signature holds.
 
     ``keys`` is keyed by hint, the SHA-256 of the key's PEM form. Raises RefusedError.
     """
     if not bundle:
         raise RefusedError("unsigned")
-    envelope, hint = _envelope(bundle)
-    key = keys.get(hint)
-    if key is None:
+    try:
+        material, envelope = _bundle(bundle)
+        payload = fields.content(envelope, "payload", BUNDLE_BYTES_MAX)
+        signature = _signature(envelope)
+        if "publicKey" in material:
+            key = _pinned(material["publicKey"], keys)
+        else:
+            key = certified.key(material, payload, signature)
+        if not key.verifies(signature, _framed(payload)):
+            raise RefusedError(f"altered: the signature by {key.name} does not hold")
+        return _statement(payload, key.name)
+    except ValueError as error:
+        raise RefusedError(f"altered: {error}") from error
+
+
+def _bundle(bundle: bytes) -> tuple[Json, Json]:
+    document = fields.record(fields.parsed(bundle, "the signature file"), "the signature file")
+    if document.get("mediaType") != BUNDLE_TYPE:
+        raise RefusedError(
+            f"signature of an unknown type: {fields.shown(document.get('mediaType'))}"
+        )
+    material = fields.record(document.get("verificationMaterial"), "verificationMaterial")
+    envelope = fields.record(document.get("dsseEnvelope"), "dsseEnvelope")
+    if (found := envelope.get("payloadType")) != PAYLOAD_TYPE:
+        raise RefusedError(f"signature over an unknown payload: {fields.shown(found)}")
+    return material, envelope
+
+
+def _pinned(named: object, keys: Mapping[str, PublisherKey]) -> PublisherKey:
+    hint = fields.record(named, "publicKey").get("hint")
+    if not isinstance(hint, str) or not hint:
+        raise RefusedError("signed by an unknown key (the signature names none)")
+    if hint not in keys:
         raise RefusedError(f"signed by an unknown key (sha256 {hint[:16]}…)")
-    payload = _base64(envelope, "payload")
+    return keys[hint]
+
+
+def _signature(envelope: Json) -> bytes:
     signatures = envelope.get("signatures")
     if not isinstance(signatures, list) or len(signatures) != 1:
         raise RefusedError(
             "altered: the signature file holds another number of signatures than one"
         )
-    signature = _base64(_object(signatures[0], "signature"), "sig")
-    if not key.verifies(signature, _framed(payload)):
-        raise RefusedError(f"altered: the signature by {key.name} does not hold")
-    return _statement(payload, key.name)
-
-
-def _envelope(bundle: bytes) -> tuple[Json, str]:
-    document = _object(_json(bundle, "the signature file"), "the signature file")
-    if document.get("mediaType") != BUNDLE_TYPE:
-        raise RefusedError(f"signature of an unknown type: {document.get('mediaType')}")
-    material = _object(document.get("verificationMaterial"), "verificationMaterial")
-    if "publicKey" not in material:
-        raise RefusedError("signed by certificate: only signatures by a publisher key are accepted")
-    hint = _object(material["publicKey"], "publicKey").get("hint")
-    if not isinstance(hint, str) or not hint:
-        raise RefusedError("signed by an unknown key (the signature names none)")
-    envelope = _object(document.get("dsseEnvelope"), "dsseEnvelope")
-    if envelope.get("payloadType") != PAYLOAD_TYPE:
-        raise RefusedError(f"signature over an unknown payload: {envelope.get('payloadType')}")
-    return envelope, hint
+    return fields.content(fields.record(signatures[0], "signature"), "sig", _SIGNATURE_MAX)
 
 
 def _framed(payload: bytes) -> bytes:
@@ -103,7 +137,7 @@ def _framed(payload: bytes) -> bytes:
 
 
 def _statement(payload: bytes, signer: str) -> Statement:
-    document = _object(_json(payload, "the signed statement"), "the signed statement")
+    document = fields.record(fields.parsed(payload, "the signed statement"), "the signed statement")
     if document.get("_type") != STATEMENT_TYPE or document.get("predicateType") != PREDICATE_TYPE:
         raise RefusedError(
             f"signed statement of an unknown type: {document.get('_type')},"
@@ -112,9 +146,9 @@ def _statement(payload: bytes, signer: str) -> Statement:
     subjects = document.get("subject")
     if not isinstance(subjects, list) or len(subjects) != 1:
         raise RefusedError("altered: the signed statement names another number of models than one")
-    subject = _object(subjects[0], "subject")
-    predicate = _object(document.get("predicate"), "predicate")
-    serialization = _object(predicate.get("serialization"), "serialization")
+    subject = fields.record(subjects[0], "subject")
+    predicate = fields.record(document.get("predicate"), "predicate")
+    serialization = fields.record(predicate.get("serialization"), "serialization")
     if serialization.get("method") != "files" or serialization.get("hash_type") != "sha256":
         raise RefusedError(
             "signed in a way that is not supported:"
@@ -123,7 +157,7 @@ def _statement(payload: bytes, signer: str) -> Statement:
         )
     files = _files(predicate.get("resources"))
     root = sha256(b"".join(bytes.fromhex(digest) for digest in files.values())).hexdigest()
-    if _object(subject.get("digest"), "digest").get("sha256") != root:
+    if fields.record(subject.get("digest"), "digest").get("sha256") != root:
         raise RefusedError("altered: the signed statement contradicts itself")
     return Statement(model=str(subject.get("name")), signer=signer, files=files)
 
@@ -133,7 +167,7 @@ def _files(resources: object) -> dict[str, str]:
         raise RefusedError("altered: the signed statement lists no files")
     files: dict[str, str] = {}
     for item in resources:
-        resource = _object(item, "resource")
+        resource = fields.record(item, "resource")
         name, digest = resource.get("name"), resource.get("digest")
         if resource.get("algorithm") != "sha256" or not isinstance(digest, str):
             raise RefusedError(f"signed with a digest that is not sha256: {name}")
@@ -143,23 +177,3 @@ def _files(resources: object) -> dict[str, str]:
             raise RefusedError(f"altered: the digest of {name} is not one")
         files[name] = digest
     return files
-
-
-def _json(text: bytes, what: str) -> object:
-    try:
-        return loads(text)
-    except ValueError as error:
-        raise RefusedError(f"altered: {what} is not JSON ({error})") from error
-
-
-def _object(value: object, what: str) -> Json:
-    if not isinstance(value, dict):
-        raise RefusedError(f"altered: {what} is missing or no object")
-    return value
-
-
-def _base64(value: Json, key: str) -> bytes:
-    try:
-        return base64.b64decode(str(value.get(key)), validate=True)
-    except ValueError as error:
-        raise RefusedError(f"altered: {key} is not base64") from error

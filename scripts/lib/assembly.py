@@ -18,23 +18,27 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lib import debian_lock, disk, erofs, fsverity, models, sbom, tools, verity
-from lib.host import KEYS, REPOSITORY, HostError, published, run, sha256_file
-from lib.layout import EROFS_UUID, MIB, Layout, grown, slot_uuids
+from lib import debian_lock, disk, erofs, fsverity, models, prediction, sbom, tools, verity
+from lib.host import KEYS, published, run, sha256_file
+from lib.layout import EROFS_UUID, MIB, VOLUME_HEADER, Layout, grown, slot_uuids
+from lib.prediction import SECUREBOOT
 from lib.progress import step
 from lib.release import epoch, version
 from lib.variant import DEFAULT, Target
 from lib.verity import HashTree
 
-SECUREBOOT = REPOSITORY / "secureboot"
 MANIFEST = "manifest.json"
 SBOM = "sbom.cdx.json"
 DISK = "ainos.img"
+APPROVAL = "uki.seal.json"
 # The disk is not among the digests: it is the sum of the others, 3.6 GiB of which most is empty.
 LISTED = ("uki.efi", "uki.unsigned.efi", "root.erofs", "root.verity", SBOM)
 STAMP = ".inputs.json"
 # The modules that decide what comes out.
-RECIPE = ("architecture", "assembly", "disk", "layout", "release", "sbom", "tools", "verity")
+RECIPE = (
+    *("architecture", "assembly", "disk", "layout", "prediction", "release", "sbom", "tools"),
+    "verity",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +157,11 @@ def assemble(inputs: Inputs, out: Path, *, sign: bool = True) -> dict[str, objec
         write_sbom(inputs, out / SBOM)
     manifest = describe(inputs, tree)
     if sign:
-        _sign_and_install(inputs, tree, uki, out)
-        manifest |= predict(inputs, manifest, out)
+        _sign(inputs, uki, out)
+        boot = (out / inputs.loader, out / "uki.efi", out / inputs.variables)
+        manifest |= prediction.predict(*boot, manifest)
+        manifest["seal"] = prediction.approve(manifest, out / APPROVAL)
+        _install(inputs, tree, out)
     listed = [out / name for name in LISTED if (out / name).exists()]
     manifest["files"] = {
         path.name: {"sha256": sha256_file(path), "size": path.stat().st_size} for path in listed
@@ -232,22 +239,8 @@ def describe(inputs: Inputs, tree: HashTree) -> dict[str, object]:
     }
 
 
-def predict(inputs: Inputs, manifest: dict[str, object], out: Path) -> dict[str, object]:
-    """What this image has measured under the firmware that `make run` uses: PCRs and variables."""
-    with published(out / ".boot-set.json") as file:
-        file.write_text(json.dumps(manifest))
-    command = [str(SECUREBOOT / "predict"), "--loader", str(out / inputs.loader)]
-    command += ["--uki", str(out / "uki.efi"), "--variables", str(out / inputs.variables)]
-    printed = run([*command, "--manifest", str(out / ".boot-set.json")])
-    (out / ".boot-set.json").unlink()
-    try:
-        return dict(json.loads(printed))
-    except ValueError as error:
-        raise HostError(f"secureboot/predict printed no JSON:\n{printed}") from error
-
-
-def _sign_and_install(inputs: Inputs, tree: HashTree, unsigned: Path, out: Path) -> None:
-    """Sign loader and UKI, then make the ESP, the state partition and the disk."""
+def _sign(inputs: Inputs, unsigned: Path, out: Path) -> None:
+    """Sign loader and UKI, and make the firmware's variable store."""
     architecture = inputs.target.architecture
     loader, uki = out / inputs.loader, out / "uki.efi"
     plain_loader = inputs.boot_file(architecture.boot_loader)
@@ -256,18 +249,23 @@ def _sign_and_install(inputs: Inputs, tree: HashTree, unsigned: Path, out: Path)
             run([str(SECUREBOOT / "sign"), str(source), str(signed)])
         enrol = [str(SECUREBOOT / "enrol"), "--arch", architecture.name]
         run([*enrol, str(out / inputs.variables)])
+
+
+def _install(inputs: Inputs, tree: HashTree, out: Path) -> None:
+    """Make the ESP, the state partition and the disk."""
     esp, state = out / "esp.fat", out / "state.ext4"
     with step("disk") as progress:
         disk.build_esp(
             {
-                architecture.default_loader: loader,
-                disk.entry_name(version()): uki,
+                inputs.target.architecture.default_loader: out / inputs.loader,
+                disk.entry_name(version()): out / "uki.efi",
+                disk.approval_name(version()): out / APPROVAL,
                 "loader/loader.conf": disk.LOADER_CONFIGURATION.encode(),
             },
             esp,
         )
         layout = inputs.layout
-        disk.build_state(_state_files(inputs), state, layout["state"].size)
+        disk.build_state(_state_files(inputs), state, layout["state"].size - VOLUME_HEADER)
         parts = disk.Parts(esp, out / "root.erofs", out / "root.verity", state, tree.root_hash)
         disk.assemble(parts, layout, out / DISK)
         used = (out / DISK).stat().st_blocks * 512

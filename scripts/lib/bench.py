@@ -17,6 +17,7 @@ from lib import drive
 from lib.host import BUILD, REPOSITORY, HostError, published, run
 from lib.machine import Machine
 from lib.progress import step
+from lib.qemu import Hardware
 
 Data = dict[str, Any]
 
@@ -91,15 +92,16 @@ def boots(image: Path, name: str) -> list[Data]:
     found = []
     for number in range(1, ROUNDS + 1):
         with step(f"{name}, boot {number} of {ROUNDS}") as progress:
-            found.append(_boot(image, FOLDER / name))
+            found.append(boot(image, FOLDER / name))
             progress.note(found[-1]["machine"]["health"])
     return found
 
 
-def _boot(image: Path, directory: Path) -> Data:
-    with Machine(image, directory) as machine:
+def boot(image: Path, directory: Path, hardware: Hardware | None = None) -> Data:
+    """The state that one whole boot came to rest in. Raises as ``boots``."""
+    with Machine(image, directory, hardware) as machine:
         machine.start()
-        if not machine.wait_control(drive.BOOT_DEADLINE_S):
+        if not drive.wait_up(machine):
             raise HostError(f"the machine did not come up: see {directory}/console.log")
         status = drive.wait_at_rest(machine)
         phases(status)
@@ -112,13 +114,19 @@ def table(goals: Sequence[Goal]) -> str:
     lines = []
     for each in goals:
         value = "no value" if each.value is None else f"{each.value:g} {each.unit}"
-        bound = "" if each.bound is None else f"  (at most {each.bound:g})"
+        bound = "" if each.bound is None else f"  ({_relation(each)} {each.bound:g})"
         lines.append(f"{each.goal:34} {value}{bound}  {'met' if each.met else 'MISSED'}")
         if each.peers:
             lines.append(
                 "    " + ", ".join(f"{name} {peer:g}" for name, peer in each.peers.items())
             )
     return "\n".join(lines)
+
+
+def _relation(one: Goal) -> str:
+    """Which way a bound holds, which the verdict tells unless value and bound are equal."""
+    is_below = one.value is None or one.bound is None or one.value <= one.bound
+    return "at most" if is_below == one.met or one.value is None else "at least"
 
 
 def merge(result: Path, records: Sequence[Data]) -> None:

@@ -78,6 +78,11 @@ class Console:
         """When a line with the pattern first began, in seconds since the start."""
         return next((line.seconds for line in self.lines if re.search(pattern, line.text)), None)
 
+    @property
+    def last(self) -> str:
+        """The last line that is not empty; empty when there is none."""
+        return next((line.text for line in reversed(self.lines) if line.text), "")
+
     def now(self) -> float:
         """Seconds since the start, on the clock of the lines."""
         return time.monotonic() - self._start

@@ -55,6 +55,11 @@ def entry_name(release: str) -> str:
     return f"EFI/Linux/ainos_{release}+{TRIES}.efi"
 
 
+def approval_name(release: str) -> str:
+    """Return the place of the UKI's approval on the ESP."""
+    return f"EFI/Linux/ainos_{release}.seal.json"
+
+
 def build_esp(files: Mapping[str, bytes | Path], out: Path) -> None:
     """Make the EFI system partition with these files, by their path in it."""
     # mtools takes the time stamps that it writes from here, in the time zone of the caller.

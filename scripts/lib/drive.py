@@ -25,6 +25,7 @@ from ainit.attest.golden import parse_manifest
 from ainit.attest.verdict import Facts, Finding, Scope, Verdict
 from ainit.attest.verify import Activation, Trust, verify
 from ainit.errors import AinosError
+from lib import repartition
 from lib import report as reports
 from lib.host import BUILD, HostError, published
 from lib.machine import Machine
@@ -38,6 +39,8 @@ Data = dict[str, Any]
 IMAGE = Path(os.environ.get("AINOS_IMAGE") or BUILD / "image").absolute()
 RUN = BUILD / "run"
 BOOT_DEADLINE_S = 300.0
+SILENCE_S = 200.0  # much longer than an emulated machine takes
+HANDED_OVER = "BdsDxe: starting"  # the firmware's last words
 # What the firmware says when it is done.
 LOADER_BEGINS = "BdsDxe: starting Boot"
 REST_DEADLINE_S = 300.0
@@ -169,6 +172,9 @@ def run(image: Path, *, tamper: str, gpu: str, keep: bool) -> int:
     shutil.rmtree(RUN / "evidence", ignore_errors=True)
     with Machine(image, RUN, fault=TAMPERS[tamper] if tamper else None, gpu=gpu) as machine:
         report = observe(machine, tamper, RUN / "evidence")
+        if not tamper and report["gpu"].get("emulated"):
+            with step("GPUs partitioned anew"):
+                report["repartition"] = repartition.under_load(machine)
         wrong = judge(tamper, report)
         report["scenario"] = {"name": tamper or "healthy", "not_held": wrong}
         with published(RUN / "report.json") as file:
@@ -205,6 +211,17 @@ def came_up(machine: Machine, refusal: str) -> bool:
     if refusal and machine.console is not None:
         machine.console.wait_for(refusal, BOOT_DEADLINE_S)
         return machine.wait_control(DOWN_DEADLINE_S)
+    return wait_up(machine)
+
+
+def wait_up(machine: Machine) -> bool:
+    """Whether a machine that was switched on answers. One that hangs before its kernel has said a
+    word, as emulated ones do now and then, is reset, once.
+    """
+    if machine.wait_control(SILENCE_S):
+        return True
+    if machine.is_running and machine.console and HANDED_OVER in machine.console.last:
+        machine.reset()
     return machine.wait_control(BOOT_DEADLINE_S)
 
 

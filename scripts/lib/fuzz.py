@@ -5,21 +5,17 @@ failed = fuzz.main(minutes=10, names=["ring"])
 
 from __future__ import annotations
 
-import hashlib
 import re
-import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lib.host import BUILD, REPOSITORY, HostError, published, run
+from lib import venv
+from lib.host import BUILD, REPOSITORY, HostError
 from lib.progress import step
-from lib.setup import PYTHON
 
 FOLDER = BUILD / "fuzz"
-ENVIRONMENT = BUILD / "fuzz-venv"
-REQUIREMENTS = REPOSITORY / "scripts/requirements-fuzz.txt"
 DRIVER = "tests.fuzz.drive"
 LONGEST_INPUT = 4096
 INPUT_DEADLINE_S = 25
@@ -46,17 +42,7 @@ def targets() -> list[str]:
 
 def environment() -> Path:
     """The Python of the environment, which is made anew when what it is made from has changed."""
-    inputs = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
-    stamp = ENVIRONMENT / "inputs.sha256"
-    if not (stamp.exists() and stamp.read_text() == inputs):
-        with step("fuzz-venv"):
-            shutil.rmtree(ENVIRONMENT, ignore_errors=True)
-            run([str(PYTHON), "-m", "venv", str(ENVIRONMENT)])
-            pip = [str(ENVIRONMENT / "bin/pip"), "install", "--quiet", "--require-hashes"]
-            run([*pip, "--requirement", str(REQUIREMENTS)])
-            with published(stamp) as file:
-                file.write_text(inputs)
-    return ENVIRONMENT / "bin/python"
+    return venv.own("fuzz-venv", ["requirements-fuzz.txt"])
 
 
 def command(python: Path, target: str, seconds: float) -> list[str]:

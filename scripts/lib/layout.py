@@ -31,6 +31,9 @@ TYPE_LINUX = uuid.UUID("0fc63daf-8483-4772-8e79-3d69d8477de4")
 FIRST_OFFSET = 1 * MIB
 # What follows the last partition: the second copy of the partition table.
 TAIL = 1 * MIB
+# The file system in the state partition leaves out as much as a LUKS2 header takes, so that it fits
+# into a sealed one as it is.
+VOLUME_HEADER = 16 * MIB
 # What a state partition of the usual size holds beside what the machine writes.
 ROOM = 128 * MIB
 

@@ -100,7 +100,9 @@ class Machine:
         self._files = Files(self.directory, Path(tempfile.mkdtemp(prefix="ainos-")))
         self._line = ControlLine(self._files.socket("control"))
         self._disks = Disks(self._files, self.image / "ainos.img")
-        self._tpm = SoftwareTpm(self.directory / "tpm", self._files.socket("tpm"))
+        self._tpm = SoftwareTpm(
+            self.directory / "tpm", self._files.socket("tpm"), self.hardware.tpm_delay_s
+        )
         try:
             self._build()
         except BaseException:

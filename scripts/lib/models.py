@@ -23,7 +23,7 @@ from lib.host import BUILD, VENV, HostError, published_tree, run, sha256_file
 MODELS = BUILD / "models"
 RECORD = "record.json"
 SIGNATURE = "model.sig"
-PLACEMENT = MODELS / "placement" / "placement.onnx"
+PLACEMENT = BUILD / "model-sources" / "placement.onnx"
 
 
 class ModelError(HostError):

@@ -6,14 +6,17 @@ coverage.tests("ainit/policy/graph.py", mutant)
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import os
 import sys
+import threading
 import time
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,25 +38,74 @@ CPU_FACTOR = 8
 
 @dataclass(slots=True)
 class Coverage:
-    """Which tests execute which lines of a module, and how many seconds each test takes."""
+    """Which tests execute which lines of a module, and how many seconds each test takes.
+
+    Line 0 stands for any. ``early`` are the functions of a module that ran before the first test.
+    """
 
     lines: dict[str, dict[int, set[str]]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    early: dict[str, set[str]] = field(default_factory=dict)
+
+    def to_record(self) -> dict[str, Any]:
+        """The JSON form."""
+        lines = {
+            module: {line: sorted(tests) for line, tests in found.items()}
+            for module, found in self.lines.items()
+        }
+        early = {module: sorted(functions) for module, functions in self.early.items()}
+        return {"lines": lines, "seconds": self.seconds, "early": early}
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> Coverage:
+        """What has this JSON form."""
+        lines = {
+            module: {int(line): set(tests) for line, tests in found.items()}
+            for module, found in record["lines"].items()
+        }
+        early = {module: set(functions) for module, functions in record["early"].items()}
+        return cls(lines, record["seconds"], early)
 
     def tests(self, module: str, mutant: Mutant) -> list[str]:
-        """The tests that can tell, the quickest first."""
+        """The tests that execute the statement of a function's mutant, the quickest first."""
         lines = self.lines.get(module, {})
         found: set[str] = set()
-        if mutant.function:
-            for line in range(mutant.first, mutant.last + 1):
-                found |= lines.get(line, set())
-        else:
-            found.update(*lines.values())
+        for line in range(mutant.first, mutant.last + 1):
+            found |= lines.get(line, set())
         return sorted(found, key=lambda test: (self.seconds[test], test))
+
+    def is_early(self, module: str, mutant: Mutant) -> bool:
+        """Whether the mutant's function ran before the first test."""
+        return ".".join(mutant.function) in self.early.get(module, set())
+
+    def own(self, module: str) -> set[str]:
+        """The tests in files that are named after a module."""
+        name = f"test_{Path(module).stem}"
+        return {test for test in self.seconds if Path(test.partition("::")[0]).stem == name}
+
+    def near(self, module: str) -> set[str]:
+        """The tests that execute something of a module, or of one that imports it, or import it."""
+        files = {module, *importers().get(Path(module).stem, ())}
+        tests = {test for test in self.seconds if test.partition("::")[0] in files}
+        return tests.union(*(self.lines.get(file, {}).get(0, set()) for file in files))
 
     def limit(self, tests: Sequence[str]) -> int:
         """Seconds of processor time that are more than enough for these tests."""
-        return CPU_S_FLOOR + int(CPU_FACTOR * sum(self.seconds[test] for test in tests))
+        return CPU_S_FLOOR + int(CPU_FACTOR * sum(self.seconds.get(test, 0) for test in tests))
+
+
+@cache
+def importers() -> dict[str, set[str]]:
+    """Last part of a module's name → the files that import such a one."""
+    found: dict[str, set[str]] = {}
+    for path in (*Path("ainit").rglob("*.py"), *Path("tests").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = [alias.name for alias in node.names]
+                names.append(getattr(node, "module", None) or "")
+                for name in names:
+                    found.setdefault(name.rpartition(".")[2], set()).add(str(path))
+    return found
 
 
 class Quick:
@@ -92,17 +144,31 @@ class Recorder(Quick):
         self.coverage = Coverage()
         self.failed: list[str] = []
         self._files = {str(Path.cwd() / module): module for module in modules}
+        self._root = f"{Path.cwd()}/"
         self._seen: set[tuple[str, int]] = set()
+
+    @staticmethod
+    def _trace(function: Callable[..., Any] | None) -> None:
+        sys.settrace(function)
+        threading.settrace(function)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_load_initial_conftests(self) -> None:
+        self._trace(self._early)
+
+    @pytest.hookimpl
+    def pytest_collection_finish(self) -> None:
+        self._trace(None)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
         self._seen = set()
         began = time.process_time()
-        sys.settrace(self._call)
+        self._trace(self._call)
         try:
             return (yield)
         finally:
-            sys.settrace(None)
+            self._trace(None)
             self.coverage.seconds[item.nodeid] = time.process_time() - began
             for module, line in self._seen:
                 lines = self.coverage.lines.setdefault(module, {})
@@ -113,11 +179,19 @@ class Recorder(Quick):
         if report.failed:
             self.failed.append(report.nodeid)
 
+    def _early(self, frame: types.FrameType, event: str, argument: object) -> None:
+        if module := self._files.get(frame.f_code.co_filename):
+            function = frame.f_code.co_qualname.partition(".<locals>")[0]
+            self.coverage.early.setdefault(module, set()).add(function)
+
     def _call(self, frame: types.FrameType, event: str, argument: object) -> Any:
-        module = self._files.get(frame.f_code.co_filename)
+        path = frame.f_code.co_filename
+        seen = self._seen
+        if path.startswith(self._root):
+            seen.add((path.removeprefix(self._root), 0))
+        module = self._files.get(path)
         if module is None:
             return None
-        seen = self._seen
 
         def line(frame: types.FrameType, event: str, _: object) -> Any:
             if event == "line":
@@ -135,44 +209,25 @@ def record(tests: Sequence[str], modules: Sequence[str]) -> Coverage:
         os.close(reader)
         recorder = Recorder(modules)
         status = pytest.main([*OPTIONS, *tests], plugins=[recorder])
-        lines = {
-            module: [(line, sorted(by)) for line, by in found.items()]
-            for module, found in recorder.coverage.lines.items()
-        }
-        answer = [int(status), recorder.failed, lines, recorder.coverage.seconds]
         with os.fdopen(writer, "w") as file:
-            file.write(json.dumps(answer))
+            json.dump([int(status), recorder.failed, recorder.coverage.to_record()], file)
         os._exit(0)
     os.close(writer)
     with os.fdopen(reader) as file:
-        status, failed, lines, seconds = json.load(file)
+        status, failed, found = json.load(file)
     os.waitpid(pid, 0)
     if status:
         raise SystemExit(f"the tests fail without any mutant: {failed}")
-    coverage = Coverage(seconds=seconds)
-    for module, found in lines.items():
-        coverage.lines[module] = {line: set(by) for line, by in found}
-    return coverage
+    return Coverage.from_record(found)
 
 
 def recorded(tests: Sequence[str], modules: Sequence[str]) -> Coverage:
     """The same, from the file of a former run over the same texts."""
     digest = hashlib.sha256(json.dumps([tests, modules]).encode())
-    for path in sorted([*Path("ainit").rglob("*.py"), *Path("tests").rglob("*.py")]):
+    texts = [Path(__file__), *Path("ainit").rglob("*.py"), *Path("tests").rglob("*.py")]
+    for path in sorted(texts):
         digest.update(path.read_bytes())
     cache = Path(f"coverage-{digest.hexdigest()[:16]}.json")
     if not cache.exists():
-        found = record(tests, modules)
-        lines = {
-            module: {line: sorted(by) for line, by in lines.items()}
-            for module, lines in found.lines.items()
-        }
-        cache.write_text(json.dumps([lines, found.seconds]), encoding="utf-8")
-    lines, seconds = json.loads(cache.read_text(encoding="utf-8"))
-    return Coverage(
-        {
-            module: {int(line): set(by) for line, by in found.items()}
-            for module, found in lines.items()
-        },
-        seconds,
-    )
+        cache.write_text(json.dumps(record(tests, modules).to_record()), encoding="utf-8")
+    return Coverage.from_record(json.loads(cache.read_text(encoding="utf-8")))

@@ -3,12 +3,16 @@
 ``python mutant_trials.py FILE`` with JSON in FILE: ``root`` (a copy of the repository), ``tests``
 (paths in it), ``modules`` (path → numbers of mutants), ``jobs``. Standard output gets a line of
 JSON for each mutant: ``module``, ``number``, ``verdict`` (killed, survived, uncovered). Which tests
-execute which lines is found out first, and a mutant meets only the tests that execute its
-statement, the quickest first.
+execute which lines is found out first.
 
 A mutant of a function's body is put in a fork of a process that has collected all tests, as the
-code of that function. One that takes effect at import is put in a fork that has imported nothing of
-ours.
+code of that function, and meets the tests that execute its statement, the quickest first.
+
+One that takes effect at import is put in a fork that has imported nothing of ours, and meets the
+module's own tests, then all that execute something of it or of what imports it. So does one of a
+function that cannot be given other code (it is wrapped), one whose statement no test was seen to
+execute, and one that lived through the first way although its function ran before any test did:
+what it made then, a table or a closure, was not the mutant's.
 """
 
 from __future__ import annotations
@@ -18,12 +22,9 @@ import importlib.abc
 import importlib.machinery
 import json
 import os
-import resource
-import signal
 import sys
-import time
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,94 +33,84 @@ import pytest
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # nothing of the copy, nothing beside us
 
 from lib import mutants  # noqa: E402
-from lib.mutant_tests import OPTIONS, Coverage, Quick, recorded  # noqa: E402
+from lib.mutant_pool import KILLED, SURVIVED, UNTRIED, Pool, bound  # noqa: E402
+from lib.mutant_tests import OPTIONS, Coverage, Quick, importers, recorded  # noqa: E402
 from lib.mutants import Mutant  # noqa: E402
 
-WALL_FACTOR = 10  # of processor time: the machine may be busy
-MEMORY_BYTES = 4 << 30
+COLLECTION_CPU_S = 60
 _verdicts = -1
-KILLED, SURVIVED, UNCOVERED = "killed", "survived", "uncovered"
+UNCOVERED = "uncovered"
+
+Order = tuple[str, Mutant]
 
 
-class Trials(Quick):
+class Bounded(Quick):
+    """Bounds each test in time."""
+
+    def __init__(self, coverage: Coverage) -> None:
+        self.coverage = coverage
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> None:
+        bound(self.coverage.limit([item.nodeid]))
+
+
+class Trials(Bounded):
     """Runs, instead of the collected tests, each mutant of a function against those it needs."""
 
-    def __init__(self, orders: Sequence[tuple[str, Mutant]], coverage: Coverage, jobs: int) -> None:
+    def __init__(self, orders: Sequence[Order], coverage: Coverage, jobs: int) -> None:
+        super().__init__(coverage)
+        self.again: list[Order] = []
         self._orders = orders
-        self._coverage = coverage
-        self._pool = Pool(jobs)
+        self._pool = Pool(jobs, self._judge)
+
+    def _judge(self, module: str, mutant: Mutant, verdict: str) -> None:
+        is_open = verdict != KILLED and self.coverage.is_early(module, mutant)
+        if is_open or verdict == UNTRIED:
+            self.again.append((module, mutant))
+        else:
+            say(module, mutant, verdict)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         items = {item.nodeid: item for item in session.items}
         for module, mutant in self._orders:
-            tests = self._coverage.tests(module, mutant)
+            tests = self.coverage.tests(module, mutant)
             if not tests:
-                say(module, mutant, UNCOVERED)
+                self.again.append((module, mutant))
                 continue
 
             def trial(
                 module: str = module, mutant: Mutant = mutant, tests: Sequence[str] = tests
-            ) -> bool:
-                put_in(module, mutant)
+            ) -> str:
+                if not put_in(module, mutant):
+                    return UNTRIED
                 for test in tests:
                     item = items[test]
                     item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
                     if session.testsfailed:
-                        return False
-                return True
+                        return KILLED
+                return SURVIVED
 
-            self._pool.add(module, mutant, trial, self._coverage.limit(tests))
+            self._pool.add(module, mutant, trial, self.coverage.limit(tests))
         self._pool.drain()
         return True
 
 
-class Pool:
-    """Forks, a few at a time. One that ends with 0 says that its mutant survived."""
+class Imported(Bounded):
+    """Runs some tests of their files, the quickest first, and those that the mutant renamed."""
 
-    def __init__(self, jobs: int) -> None:
-        self._jobs = jobs
-        self._running: dict[int, tuple[str, Mutant, float]] = {}
+    def __init__(self, coverage: Coverage, tests: Collection[str]) -> None:
+        super().__init__(coverage)
+        self._tests = tests
 
-    def add(self, module: str, mutant: Mutant, trial: Callable[[], bool], limit: int) -> None:
-        """Try it in a fork, with a limit in seconds of processor time."""
-        while len(self._running) >= self._jobs:
-            self._wait()
-        pid = os.fork()
-        if not pid:
-            os._exit(_tried(trial, limit))
-        self._running[pid] = (module, mutant, time.monotonic() + WALL_FACTOR * limit)
-
-    def drain(self) -> None:
-        """Wait for all."""
-        while self._running:
-            self._wait()
-
-    def _wait(self) -> None:
-        while True:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-            if pid in self._running:
-                module, mutant, _ = self._running.pop(pid)
-                say(module, mutant, SURVIVED if status == 0 else KILLED)
-                return
-            for late, (_, _, deadline) in self._running.items():
-                if time.monotonic() > deadline:
-                    os.kill(late, signal.SIGKILL)
-            time.sleep(0.005)
-
-
-def _tried(trial: Callable[[], bool], limit: int) -> int:
-    """The exit status of a fork. Whatever goes wrong is the mutant's fault."""
-    nothing = os.open("/dev/null", os.O_RDWR)
-    for descriptor in (0, 1, 2):
-        os.dup2(nothing, descriptor)
-    resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    try:
-        return 0 if trial() else 1
-    except BaseException:  # noqa: BLE001 - of a fork, whose parent goes on
-        return 1
+    @pytest.hookimpl
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        super().pytest_collection_modifyitems(items)
+        seconds = self.coverage.seconds
+        names = self._tests
+        items[:] = [item for item in items if item.nodeid in names or item.nodeid not in seconds]
+        items.sort(key=lambda item: seconds.get(item.nodeid, 0))
 
 
 def dotted(module: str) -> str:
@@ -127,24 +118,35 @@ def dotted(module: str) -> str:
     return module.removesuffix(".py").replace("/", ".")
 
 
-def put_in(module: str, mutant: Mutant) -> None:
-    """Give a function of an imported module the code that the mutant has. Raises LookupError."""
+def put_in(module: str, mutant: Mutant) -> bool:
+    """Give a function of an imported module the code that the mutant has; whether that can be."""
     path = Path.cwd() / module
     tree = mutants.apply(path.read_text(encoding="utf-8"), mutant)
     code = compile(tree, str(path), "exec")
     found: object = sys.modules[dotted(module)]
     for name in mutant.function:
-        code = next(
-            one for one in code.co_consts if isinstance(one, types.CodeType) and one.co_name == name
-        )
-        found = vars(found)[name]
+        found = vars(found).get(name)
     if isinstance(found, property):
         found = found.fget
     elif isinstance(found, classmethod | staticmethod):
         found = found.__func__
     if not isinstance(found, types.FunctionType):
-        raise LookupError(f"{module}: {'.'.join(mutant.function)} is no plain function")
-    found.__code__ = code
+        return False
+    new = _code_like(found.__code__, code)
+    if new is None or new.co_freevars != found.__code__.co_freevars:
+        return False
+    found.__code__ = new
+    return True
+
+
+def _code_like(old: types.CodeType, within: types.CodeType) -> types.CodeType | None:
+    """The code of the function that stands where the old one did."""
+    for one in within.co_consts:
+        if isinstance(one, types.CodeType):
+            same = (one.co_qualname, one.co_firstlineno) == (old.co_qualname, old.co_firstlineno)
+            if found := one if same else _code_like(old, one):
+                return found
+    return None
 
 
 class _Loader(importlib.abc.InspectLoader):
@@ -189,6 +191,7 @@ def main(orders: dict[str, Any]) -> None:
     _verdicts = os.dup(1)
     os.dup2(2, 1)  # for what pytest has to say
     os.chdir(orders["root"])
+    sys.dont_write_bytecode = False  # each trial at import would compile the tests anew
     modules: dict[str, list[int]] = orders["modules"]
     coverage = recorded(orders["tests"], list(modules))
     inner: list[tuple[str, Mutant]] = []
@@ -197,30 +200,47 @@ def main(orders: dict[str, Any]) -> None:
         found = mutants.find(Path(module).read_text(encoding="utf-8"))
         for number in numbers:
             (inner if found[number].function else outer).append((module, found[number]))
-    if inner and (pid := os.fork()):
-        os.waitpid(pid, 0)
-    elif inner:
-        trials = Trials(inner, coverage, orders["jobs"])
+    again = _in_functions(inner, orders, coverage) if inner else []
+    _at_import([*outer, *again], coverage, orders["jobs"])
+
+
+def _in_functions(
+    mutants_of: Sequence[Order], orders: dict[str, Any], coverage: Coverage
+) -> list[Order]:
+    """Try the mutants of functions; those that are to be tried at import remain."""
+    reader, writer = os.pipe()
+    if not os.fork():
+        trials = Trials(mutants_of, coverage, orders["jobs"])
         pytest.main([*OPTIONS, *orders["tests"]], plugins=[trials])
+        with os.fdopen(writer, "w") as file:
+            json.dump([mutants_of.index(one) for one in trials.again], file)
         os._exit(0)
-    _at_import(outer, coverage, orders["jobs"])
+    os.close(writer)
+    with os.fdopen(reader) as file:
+        again = [mutants_of[index] for index in json.load(file)]
+    os.wait()
+    return again
 
 
-def _at_import(orders: Sequence[tuple[str, Mutant]], coverage: Coverage, jobs: int) -> None:
-    pool = Pool(jobs)
-    for module, mutant in orders:
-        tests = coverage.tests(module, mutant)
-        if not tests:
-            say(module, mutant, UNCOVERED)
-            continue
+def _at_import(mutants_of: Sequence[Order], coverage: Coverage, jobs: int) -> None:
+    def judge(module: str, mutant: Mutant, verdict: str) -> None:
+        unseen = mutant.function and not coverage.tests(module, mutant)
+        say(module, mutant, UNCOVERED if unseen and verdict == SURVIVED else verdict)
 
-        def trial(
-            module: str = module, mutant: Mutant = mutant, tests: Sequence[str] = tests
-        ) -> bool:
+    pool = Pool(jobs, judge)
+    importers()  # once for all forks
+    for module, mutant in mutants_of:
+
+        def trial(module: str = module, mutant: Mutant = mutant) -> str:
             sys.meta_path.insert(0, Finder(module, mutant))
-            return pytest.main([*OPTIONS, *tests], plugins=[Quick()]) == 0
+            own = coverage.own(module)
+            for tests in (own, coverage.near(module) - own):
+                files = sorted({test.partition("::")[0] for test in tests})
+                if tests and pytest.main([*OPTIONS, *files], plugins=[Imported(coverage, tests)]):
+                    return KILLED
+            return SURVIVED
 
-        pool.add(module, mutant, trial, coverage.limit(tests))
+        pool.add(module, mutant, trial, COLLECTION_CPU_S)
     pool.drain()
 
 

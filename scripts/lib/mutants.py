@@ -2,7 +2,8 @@
 
 Comparisons, boolean and arithmetic operators, constants, conditions, returned values, statements
 and the order of arguments are changed. Left alone: docstrings, annotations, what only type checkers
-read, ``__slots__``, imports, and the wording of messages (f-strings, strings of several words).
+read, ``__slots__``, imports, ``__all__`` (which only ``import *`` reads, and nobody may say that),
+and the wording of messages (f-strings, strings of several words).
 
 >>> source = "def f(a, b):\\n    return a < b\\n"
 >>> [mutant.what for mutant in find(source)]
@@ -161,7 +162,8 @@ def _is_left_alone(parent: ast.AST, field: str, index: int, child: ast.AST) -> b
     if isinstance(child, ast.If) and _names(child.test, "TYPE_CHECKING"):
         return True
     if isinstance(child, ast.Assign):
-        return any(_names(target, "TYPE_CHECKING", "__slots__") for target in child.targets)
+        names = ("TYPE_CHECKING", "__slots__", "__all__")
+        return any(_names(target, *names) for target in child.targets)
     is_text = isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant)
     return is_text and index == 0 and isinstance(parent, ast.Module | ast.ClassDef | Function)
 

@@ -1,9 +1,8 @@
-"""Build the placement policy: a small network in ONNX that scores candidate placements.
+"""Build the scheduling policy: a small network in ONNX that scores candidates.
 
-What it is: a two-layer perceptron, shared by all candidates, fitted by least squares to *headroom*:
-how many further random requests a GPU can take before the first that it must turn away, worked out
-exactly over all occupancy masks of each board. What it is not: a scheduler that has learned from
-workloads, with queues, times and costs. The file is the same, byte for byte, wherever it is built.
+What it is: a linear function of the features and a few hidden units, shared by all candidates. Its
+weights come from training in simulation (``make train``) and lie in ``scripts/policy.json``, so
+that an image is built without training. The file is the same, byte for byte, wherever it is built.
 
 The graph masks illegal candidates itself: ``choice = argmax(where(mask, scores, -1e9))``.
 
@@ -15,7 +14,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from functools import cache
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +23,17 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from .host import BUILD, REPOSITORY, published
+from .host import BUILD, REPOSITORY, HostError, published
 
 sys.path.insert(0, str(REPOSITORY))
 from ainit.sched import features
-from ainit.sched.place import Device, Instance, Profile, candidates, check, mask
+from ainit.sched.place import Device, Profile
 
-OUTPUT = BUILD / "models" / "placement" / "placement.onnx"
+OUTPUT = BUILD / "model-sources" / "placement.onnx"
 MUTANTS_OUTPUT = BUILD / "policy-mutants"
 BOARDS = REPOSITORY / "ainit" / "sched" / "boards.json"
+WEIGHTS = REPOSITORY / "scripts" / "policy.json"
 MUTANTS = ("nan", "overlap", "late")  # what each does is in `_ending`
-HIDDEN = 96
-SEED = 20_240_917
-RIDGE = 1e-3
-GRID = 4096.0  # weights are rounded to 1/4096: least squares differs in the last bits by machine
 OPSET = 17
 MASKED = -1e9
 
@@ -72,86 +68,60 @@ def boards() -> dict[str, Device]:
     }
 
 
-def headroom(device: Device) -> list[float]:
-    """For each occupancy mask: the expected number of requests, each for a profile drawn evenly,
-    that are placed (as well as can be) before the first that finds no room.
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A scorer: ``linear`` by feature; ``first`` (feature by unit), ``bias`` and ``second`` of the
+    hidden units, of which there may be none. ``fit`` says how it came about.
     """
-    shapes = [[mask(s, each.memory) for s in each.starts] for each in device.profiles]
 
-    @cache
-    def value(occupied: int) -> float:
-        total = 0.0
-        for placements in shapes:
-            free = [each for each in placements if not each & occupied]
-            total += max((1.0 + value(occupied | each) for each in free), default=0.0)
-        return total / len(shapes)
-
-    return [value(occupied) for occupied in range(1 << device.slices)]
+    linear: Array
+    first: Array
+    bias: Array
+    second: Array
+    fit: str
 
 
-def samples() -> tuple[Array, Array]:
-    """Features of every legal candidate on every occupancy of every board, and what it costs."""
-    rows, costs = [], []
-    for empty in boards().values():
-        room = headroom(empty)
-        for occupied in range(1 << empty.slices):
-            device = with_occupancy(empty, occupied)
-            for profile in empty.profiles:
-                for each in candidates(profile.name, [device]):
-                    if not check(each, profile.name, [device]):
-                        rows.append(features.describe(each, device))
-                        costs.append(room[occupied | each.mask] - room[occupied])
-    return np.array(rows), np.array(costs)
+def load(path: Path = WEIGHTS) -> Weights:
+    """The weights of a file. Raises HostError, with its name, when they are of another schema."""
+    document: Mapping[str, Any] = json.loads(path.read_text())
+    if document.get("schema") != features.SCHEMA:
+        raise HostError(f"{path}: trained on other features; run `make train`")
+    width = len(features.NAMES)
+    linear = np.array([document["linear"].get(name, 0.0) for name in features.NAMES])
+    units = document["units"]
+    first = np.zeros((width, max(len(units), 1)))
+    for number, unit in enumerate(units):
+        for name, value in unit["weights"].items():
+            first[features.NAMES.index(name), number] = value
+    bias = np.array([unit["bias"] for unit in units] or [0.0])
+    second = np.array([unit["output"] for unit in units] or [0.0])
+    return Weights(linear, first, bias, second, document["fit"])
 
 
-def with_occupancy(empty: Device, occupied: int) -> Device:
-    """The board with these memory slices taken, by instances of no profile."""
-    taken = tuple(
-        Instance(slot + 1, "", slot, 1, None, 0)
-        for slot in range(empty.slices)
-        if occupied >> slot & 1
-    )
-    return Device(
-        empty.index, empty.uuid, empty.name, True, empty.memory_mib, empty.profiles, taken
-    )
-
-
-def fit() -> tuple[Array, Array, Array]:
-    """The weights: a fixed random first layer, and the second by ridge regression."""
-    rows, costs = samples()
-    width = rows.shape[1]
-    random = np.random.Generator(np.random.PCG64(SEED))
-    first = random.integers(-int(GRID), int(GRID), (width, HIDDEN)).astype(np.float64) / GRID
-    first[:, :width] = np.eye(width)  # features lie in 0..1, so these units pass them through
-    bias = random.integers(-int(GRID), int(GRID), HIDDEN).astype(np.float64) / GRID
-    bias[:width] = 0.0
-    hidden = np.maximum(rows @ first + bias, 0.0)
-    centred = costs - costs.mean()
-    gram = hidden.T @ hidden + RIDGE * np.eye(HIDDEN)
-    second = np.round(np.linalg.solve(gram, hidden.T @ centred) * GRID) / GRID
-    return first, bias, second
-
-
-def build(path: Path = OUTPUT, mutant: str | None = None) -> Path:
+def build(path: Path = OUTPUT, mutant: str | None = None, weights: Path = WEIGHTS) -> Path:
     """Write the policy, or one of the useless ones that tests need, and return its path."""
-    model = _model(*fit(), mutant)
+    model = _model(load(weights), mutant)
     with published(path) as temporary:
         temporary.write_bytes(model.SerializeToString(deterministic=True))
     return path
 
 
-def _model(first: Array, bias: Array, second: Array, mutant: str | None) -> Any:
+def _model(fitted: Weights, mutant: str | None) -> Any:
+    first = fitted.first
     weights = {
+        "linear": fitted.linear.reshape(-1, 1),
         "first": first,
-        "bias": bias,
-        "second": second.reshape(-1, 1),
+        "bias": fitted.bias,
+        "second": fitted.second.reshape(-1, 1),
         "masked": np.array(MASKED),
     }
     nodes = [
         helper.make_node("MatMul", ["features", "first"], ["projected"]),
         helper.make_node("Add", ["projected", "bias"], ["shifted"]),
         helper.make_node("Relu", ["shifted"], ["hidden"]),
-        helper.make_node("MatMul", ["hidden", "second"], ["column"]),
+        helper.make_node("MatMul", ["hidden", "second"], ["bent"]),
+        helper.make_node("MatMul", ["features", "linear"], ["straight"]),
+        helper.make_node("Add", ["straight", "bent"], ["column"]),
         helper.make_node("Flatten", ["column"], ["row"], axis=1),
     ]
     constants = [
@@ -180,8 +150,8 @@ def _model(first: Array, bias: Array, second: Array, mutant: str | None) -> Any:
         "ainos.kind": "placement",
         "ainos.schema": features.SCHEMA,
         "ainos.boards": "\n".join(boards()),
-        "ainos.normalisation": "none: every feature lies in 0..1",
-        "ainos.fit": f"headroom, ridge {RIDGE:g}, seed {SEED}" if not mutant else f"test: {mutant}",
+        "ainos.normalisation": features.NORMALISATION,
+        "ainos.fit": f"test: {mutant}" if mutant else fitted.fit,
     }
     helper.set_model_props(model, metadata)
     onnx.checker.check_model(model, full_check=True)

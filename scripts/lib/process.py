@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 POLL_S = 0.02
+PROC_UNIX = Path("/proc/net/unix")
+LISTENING = "00010000"  # __SO_ACCEPTCON among a socket's flags
 TERMINATE_DEADLINE_S = 5.0
 
 
@@ -38,6 +40,16 @@ def end(child: subprocess.Popen[bytes], patience_s: float = TERMINATE_DEADLINE_S
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
+
+
+def listens(socket: Path) -> bool:
+    """Whether somebody listens on this Unix socket: it is there a moment before that.
+
+    Nobody is connected to for it, for some servers end with their first connection.
+    """
+    ending = f" {socket}"
+    lines = PROC_UNIX.read_text("utf-8", "replace").splitlines()
+    return any(line.endswith(ending) and line.split()[3] == LISTENING for line in lines)
 
 
 def wait_until(condition: Callable[[], bool], deadline_s: float) -> bool:

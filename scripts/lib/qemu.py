@@ -9,6 +9,7 @@ nowhere but to QEMU's own DHCP and DNS.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import assert_never
 from lib.accelerator import Accelerator, firmware_arguments
 from lib.architecture import X86_64, Architecture
 
+CARRY = Path(__file__).with_name("carry.py")
 MEMORY_MIB = 2048
 # A GPU's driver and models want memory, and its windows want address space (an H100 takes 128 GiB).
 GPU_MEMORY_MIB = 16384
@@ -43,8 +45,18 @@ class Hardware:
     disk_bus: DiskBus = DiskBus.VIRTIO
     disks: int = 1
     has_tpm: bool = True
+    # How much longer the TPM takes for every command.
+    tpm_delay_s: float = 0.0
     # PCI address of a host GPU, bound to vfio-pci.
     gpu: str = ""
+    # Raw images of more disks, which the machine may write to.
+    data: tuple[Path, ...] = ()
+    # Raw images of USB disks.
+    sticks: tuple[Path, ...] = ()
+    # Ports of this host's loopback address, and the ports of the guest that they lead to.
+    forwards: tuple[tuple[int, int], ...] = ()
+    # Addresses and ports that the guest may connect to, and this host's ports that they lead to.
+    reached: tuple[tuple[str, int, int], ...] = ()
     # More devices, in QEMU's own words.
     devices: tuple[str, ...] = ()
     # Text that an SMBIOS table offers to systemd-stub.
@@ -96,15 +108,42 @@ def command(
         *([] if hardware.may_restart else ["-no-reboot"]),
         *_start(hardware, files, cmdline),
         *(word for number in range(hardware.disks) for word in _disk(hardware, files, number)),
+        *(word for number, path in enumerate(hardware.data) for word in _data(number, path)),
+        *_sticks(hardware),
         *(_tpm(architecture, files) if hardware.has_tpm else []),
         *_ports(files),
         *("-device", "i6300esb", "-action", "watchdog=reset"),
         *("-object", "rng-random,id=entropy,filename=/dev/urandom"),
         *("-device", "virtio-rng-pci,rng=entropy"),
-        *("-netdev", "user,id=net0,restrict=on", "-device", "virtio-net-pci,netdev=net0,romfile="),
+        *("-netdev", _network(hardware), "-device", "virtio-net-pci,netdev=net0,romfile="),
         *(_gpu(hardware.gpu) if hardware.gpu else []),
         *(word for device in hardware.devices for word in ("-device", device)),
     ]
+
+
+def _data(number: int, path: Path) -> list[str]:
+    name = f"data{number}"
+    backing = f"if=none,id={name},file={path},format=raw,discard=unmap"
+    return ["-drive", backing, "-device", f"virtio-blk-pci,drive={name},serial={name}"]
+
+
+def _sticks(hardware: Hardware) -> list[str]:
+    words = ["-device", "qemu-xhci,id=sticks"] if hardware.sticks else []
+    for number, path in enumerate(hardware.sticks):
+        name = f"stick{number}"
+        words += ["-drive", f"if=none,id={name},file={path},format=raw"]
+        words += ["-device", f"usb-storage,bus=sticks.0,drive={name},removable=on"]
+    return words
+
+
+def _network(hardware: Hardware) -> str:
+    """A network of the guest's own, from which nothing leads out."""
+    ways = [f"hostfwd=tcp:127.0.0.1:{here}-:{there}" for here, there in hardware.forwards]
+    ways += [
+        f"guestfwd=tcp:{address}:{port}-cmd:{sys.executable} {CARRY} {here}"
+        for address, port, here in hardware.reached
+    ]
+    return ",".join(("user", "id=net0", "restrict=on", *ways))
 
 
 def _start(hardware: Hardware, files: Files, cmdline: str) -> list[str]:

@@ -1,8 +1,9 @@
-"""What identifies a build: its version, and the one time stamp that it carries everywhere.
+"""What identifies a build: version, generation, and the one time stamp that it carries everywhere.
 
-The version is written in ``ainit/__init__.py`` and nowhere else. The time stamp is a fixed date,
-not the time of the build or of a commit: equal inputs then give an equal root hash, whoever builds
-them and whenever. SOURCE_DATE_EPOCH overrides it, as reproducible-builds.org asks.
+Version and generation are written in ``ainit/__init__.py`` and nowhere else. The time stamp
+is a fixed date, not the time of the build or of a commit: equal inputs then give an equal root
+hash, whoever builds them and whenever. SOURCE_DATE_EPOCH overrides it, as reproducible-builds.org
+asks.
 """
 
 from __future__ import annotations
@@ -23,6 +24,15 @@ def version() -> str:
     if not match:
         raise HostError(f'{source}: no line __version__ = "<digits and dots>"')
     return match[1]
+
+
+def generation() -> int:
+    """Return the generation of the product (docs/adr/0014-sealed-state.md). Raises HostError."""
+    source = REPOSITORY / "ainit" / "__init__.py"
+    match = re.search(r"^__generation__ = ([1-9][0-9]*)$", source.read_text(), re.MULTILINE)
+    if not match:
+        raise HostError(f"{source}: no line __generation__ = <number>")
+    return int(match[1])
 
 
 def epoch() -> int:

@@ -120,6 +120,7 @@ def show(report: Data, console: Console) -> None:
     _show_attestation(report, console)
     _show_models(report, console)
     _show_gpus(report, console)
+    _show_repartition(report.get("repartition"), console)
     _show_units(report, console)
     for finding in machine.get("findings", []):
         console.print(f"[yellow]machine: {finding}[/yellow]", highlight=False)
@@ -202,6 +203,16 @@ def _show_gpus(report: Data, console: Console) -> None:
                 instance.get("agent") or NONE,
             )
     console.print(table)
+
+
+def _show_repartition(seen: Data | None, console: Console) -> None:
+    if seen:
+        console.print(
+            f"[b]Partitioned anew[/b] under load (emulated), {seen['made']}: {seen['end']} in "
+            f"{seen['seconds']} s; moved {', '.join(seen['disturbed'])} from {seen['from']} to "
+            f"{seen['to']}; another answered {seen['answered']} of {seen['asked']} questions",
+            highlight=False,
+        )
 
 
 def _show_units(report: Data, console: Console) -> None:

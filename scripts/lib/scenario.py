@@ -13,6 +13,7 @@ Data = dict[str, Any]
 Check = Callable[[Data], list[str]]
 
 MODEL_OF = {"filetype": "magika", "speech": "silero-vad"}
+OFF = ("remote",)  # there for tables that the image's own configuration has not
 HELD = "crasher"  # fails on purpose, to show backoff
 
 
@@ -21,11 +22,13 @@ def _units(report: Data) -> dict[str, Data]:
 
 
 def _all_ready(report: Data, but: tuple[str, ...] = ()) -> list[str]:
-    """Every essential unit is up, except those named."""
+    """Every essential unit is up, except those named and those that are off."""
     return [
         f"{name} is {unit['state']}: {unit['reason']}"
         for name, unit in _units(report).items()
-        if unit["essential"] and name not in but and unit["state"] not in ("ready", "exited")
+        if unit["essential"]
+        and name not in (*but, *OFF)
+        and unit["state"] not in ("ready", "exited")
     ]
 
 
@@ -93,7 +96,18 @@ def healthy(report: Data) -> list[str]:
         wrong.append(f"{HELD} was never restarted")
     if report["gpu"].get("policy", {}).get("state") != "active":
         wrong.append(f"the GPU policy is {report['gpu'].get('policy')}")
+    wrong += _repartitioned(report.get("repartition"))
     return [*wrong, *_all_ready(report), *_answers(report, ("filetype", "speech"))]
+
+
+def _repartitioned(seen: Data | None) -> list[str]:
+    """Where GPUs were partitioned anew: all went through, and nobody else noticed."""
+    if seen is None:
+        return []
+    wrong = [] if seen["end"] == "committed" else [f"the partition was not made: {seen['end']}"]
+    if seen["answered"] != seen["asked"]:
+        wrong.append(f"meanwhile {seen['answered']} of {seen['asked']} questions were answered")
+    return wrong
 
 
 def _model_refused(*words: str) -> Check:

@@ -28,6 +28,7 @@ from lib.host import BUILD, REPOSITORY, HostError, published, run
 from lib.progress import Progress, step
 
 WANTED = 1_000_000
+STEADY = 100_000  # events of a leg whose slopes count: before, rings of lines are being filled
 RESULT = BUILD / "soak/endurance.json"
 KINDS = ("crashes", "control")
 # A million crashes take long: control messages get this share of the time.
@@ -163,24 +164,25 @@ def keep(legs: Sequence[Leg], path: Path = RESULT) -> None:
 
 
 def goals(legs: Sequence[Leg]) -> list[Goal]:
-    """The entries: of slopes and pauses the worst leg counts, of events the sum of each kind."""
+    """The entries: of slopes and pauses the worst leg counts, of events the sum of each kind. A
+    leg that is too short for a slope has none.
+    """
     reached = {kind: sum(one.events for one in legs if one.kind == kind) for kind in KINDS}
-    worst = {
-        kind: max((one.pss_slope for one in legs if one.kind == kind), default=0.0)
-        for kind in KINDS
-    }
-    memory = {f"{kind}, PSS": round(worst[kind], 3) for kind in KINDS}
+    steady = [one for one in legs if one.events >= STEADY]
+    memory = {}
     for kind in KINDS:
-        slopes = [one.files_slope for one in legs if one.kind == kind]
-        memory[f"{kind}, memfds"] = round(max(slopes, default=0.0), 3)
+        own = [one for one in steady if one.kind == kind]
+        memory[f"{kind}, PSS"] = round(max((one.pss_slope for one in own), default=0.0), 3)
+        memory[f"{kind}, memfds"] = round(max((one.files_slope for one in own), default=0.0), 3)
     pauses = {"wall": max((one.gc_wall_ms for one in legs), default=0.0)}
-    descriptors = [abs(round(one.descriptors_slope, 6)) for one in legs]
+    bytes_ = [one.pss_slope for one in steady]
+    descriptors = [abs(round(one.descriptors_slope, 6)) for one in steady]
     faults = sum(one.faults for one in legs)
     fewest = min(reached.values())
     events = bench.goal("pid1.endurance_events", [fewest], "events of each kind", None, reached)
     whole = fewest >= WANTED and not faults
     return [
-        bench.goal("pid1.bytes_per_event", _worst(one.pss_slope for one in legs), "B", 1.0, memory),
+        bench.goal("pid1.bytes_per_event", _worst(bytes_), "B", 1.0, memory),
         bench.goal("pid1.descriptors_per_event", _worst(descriptors), "descriptors", 0.0),
         bench.goal("pid1.gc_pause_ms", _worst(one.gc_cpu_ms for one in legs), "ms", 10.0, pauses),
         Goal(**{**asdict(events), "bound": WANTED, "met": whole}),

@@ -1,7 +1,7 @@
 """How many small faults in ``ainit/policy`` its tests let pass.
 
 Mutants (see ``mutants``) are tried in a copy of the tree, ``build/mutants``, each against the tests
-that execute it (see ``mutant_trials``). Verdicts are kept in ``build/soak/mutants.json``: while a
+that can tell (see ``mutant_trials``). Verdicts are kept in ``build/soak/mutants.json``: while a
 module's text stays, a mutant that was killed is dead, and one that survived or that no test reached
 is tried again, for there may be a test for it now. With little time a sample is tried, drawn with a
 fixed seed; the figure says of how many.
@@ -34,6 +34,7 @@ COPY = BUILD / "mutants"
 SEED = 4
 BOUND_PCT = 5.0
 TRIALS = Path(__file__).with_name("mutant_trials.py")
+WAYS = (Path(mutants.__file__), TRIALS)
 TESTS = (
     "tests/unit/policy",
     "tests/unit/child/test_compile.py",
@@ -44,12 +45,12 @@ TESTS = (
 )
 KILLED, SURVIVED, UNCOVERED = "killed", "survived", "uncovered"
 
-Verdicts = dict[str, dict[str, str]]  # digest of a module's text → number → verdict
+Verdicts = dict[str, dict[str, str]]  # digest of a module → number → verdict
 
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """A module of the copy: its path, what stands in it, and its mutants."""
+    """A module of the copy: its path, a digest of its text and how it is tried, its mutants."""
 
     path: str
     digest: str
@@ -59,10 +60,11 @@ class Module:
 def modules(only: Sequence[str] = ()) -> list[Module]:
     """The modules of ``ainit/policy`` as they are in the copy, or those of these names."""
     found = []
+    ways = b"".join(path.read_bytes() for path in WAYS)
     for path in sorted((COPY / "ainit/policy").glob("*.py")):
         if not only or path.stem in only:
             text = path.read_text(encoding="utf-8")
-            digest = hashlib.sha256(text.encode()).hexdigest()
+            digest = hashlib.sha256(ways + text.encode()).hexdigest()
             found.append(Module(str(path.relative_to(COPY)), digest, mutants.find(text)))
     return found
 

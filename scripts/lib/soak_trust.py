@@ -1,11 +1,12 @@
-"""Two million changed pieces of evidence, none of which the verifier may accept or fail at.
+"""The long tests of trust. Stages: ``corruption`` (``soak_corruption``), and ``mutations``, two
+million changed pieces of evidence, none of which the verifier may accept or fail at.
 
 Half of them are bytes changed in transit, half are structures changed and signed anew with the AK
 that was challenged (``tests.contract.attacks.mutations``). A batch has a seed, so that one is
 repeated by its number. What was done is kept with the verifier that did it. The machine whose
 evidence is changed has an EMULATED TPM.
 
-    status = main(minutes=30, wanted=2_000_000)
+    status = main(("mutations",), minutes=30, wanted=2_000_000, corruptions=10_000)
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
@@ -23,7 +24,7 @@ from pathlib import Path
 from ainit.attest.enrol import Enrolment
 from ainit.attest.verify import Trust, verify
 from ainit.policy import phases
-from lib import bench
+from lib import bench, soak_corruption
 from lib.bench import Goal
 from lib.host import BUILD, REPOSITORY, published
 from lib.progress import step
@@ -31,6 +32,7 @@ from tests.contract.attacks.mutations import Mutator
 from tests.unit.attest.machine import Machine, write_log
 from tests.unit.attest.swtpm import Swtpm
 
+STAGES = ("corruption", "mutations")
 RESULT = bench.FOLDER / "soak-trust.json"
 KEPT = BUILD / "soak/trust.json"
 BATCH = 1_000
@@ -182,12 +184,21 @@ def goals(done: Done, ratios: list[float], wanted: int) -> list[Goal]:
     ]
 
 
-def main(minutes: float, wanted: int) -> int:
-    """Run, and write the file; the exit status is 0 when every goal is met."""
+def mutations(minutes: float, wanted: int) -> list[Goal]:
+    """The stage of that name."""
     honest, trust = honest_machine()
     ratios = growth(honest, trust)
     done = mutate(minutes, wanted, honest, trust)
     for trouble in done.troubles:
         print(trouble)
-    entries = goals(done, ratios, wanted)
+    return goals(done, ratios, wanted)
+
+
+def main(stages: Sequence[str], *, minutes: float, wanted: int, corruptions: int) -> int:
+    """Run stages, and write the file; the exit status is 0 when every goal is met."""
+    entries: list[Goal] = []
+    if "corruption" in stages:
+        entries += soak_corruption.main(corruptions)
+    if "mutations" in stages:
+        entries += mutations(minutes, wanted)
     return bench.publish(RESULT, entries, merged=True)

@@ -88,7 +88,8 @@ def add_loader_entry(disk: Path, *, options: str = "", foreign_initrd: bool = Fa
 
 def uki_name(disk: Path) -> str:
     """The one UKI's name; boot counting changes it at every boot."""
-    listed = _mtools("mdir", disk, "-b", "::/EFI/Linux").split()
+    found = _mtools("mdir", disk, "-b", "::/EFI/Linux").split()
+    listed = [path for path in found if path.endswith(".efi")]  # its approval lies beside it
     if len(listed) != 1:
         raise HostError(f"the ESP holds {len(listed)} UKIs, not one")
     return listed[0].rsplit("/", 1)[1]

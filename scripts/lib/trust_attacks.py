@@ -18,6 +18,7 @@ PARTS = {
     "logs": "ainit's event log",
     "firmware": "The firmware's log, and what was booted",
     "store": "The model store",
+    "identities": "Models signed by Sigstore identity",
 }
 _BEGIN = """\
 # Attacks

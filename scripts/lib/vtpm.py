@@ -13,18 +13,24 @@ import subprocess
 from pathlib import Path
 
 from lib.host import HostError, run
-from lib.process import end, spawn, wait_until
+from lib.process import end, listens, spawn, wait_until
+from lib.slow_tpm import SlowTpm
 
 SETUP_DEADLINE_S = 60
 START_DEADLINE_S = 10
 
 
 class SoftwareTpm:
-    """swtpm with its state in ``directory``, to be reached over the Unix socket ``socket``."""
+    """swtpm with its state in ``directory``, to be reached over the Unix socket ``socket``; every
+    command takes ``delay_s`` longer.
+    """
 
-    def __init__(self, directory: Path, socket: Path) -> None:
+    def __init__(self, directory: Path, socket: Path, delay_s: float = 0.0) -> None:
         self._directory = directory.absolute()
-        self._socket = socket
+        self._front = socket
+        self._socket = socket.with_suffix(".swtpm") if delay_s else socket
+        self._delay_s = delay_s
+        self._proxy: SlowTpm | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -80,16 +86,22 @@ class SoftwareTpm:
             ],
             self._directory / "swtpm.out",
         )
-        if not wait_until(self._has_settled, START_DEADLINE_S) or not self._socket.exists():
+        if not wait_until(self._has_settled, START_DEADLINE_S) or not listens(self._socket):
             self.stop()
             raise HostError(f"swtpm did not come up; see {self._directory}/swtpm.log")
+        if self._delay_s:
+            self._proxy = SlowTpm(self._front, self._socket, self._delay_s)
+            self._proxy.start()
 
     def _has_settled(self) -> bool:
         is_over = self._process is None or self._process.poll() is not None
-        return is_over or self._socket.exists()
+        return is_over or listens(self._socket)
 
     def stop(self) -> None:
         """Power it down; its state is on disk after every command."""
+        if self._proxy is not None:
+            self._proxy.stop()
+            self._proxy = None
         if self._process is not None:
             end(self._process)
             self._process = None

@@ -1,5 +1,5 @@
-"""The keys of a build: Secure Boot's three (PK, KEK, db), the publisher's for models, and the
-release key for what a build predicts.
+"""The keys of a build: Secure Boot's three (PK, KEK, db), the publisher's for models, the release
+key for what a build predicts, and the approval key for who may open a sealed state.
 
 A key is made once and never overwritten: a machine in the field trusts it for ever. What is missing
 is added, so an interrupted run is simply run again. Certificates follow from their key alone (fixed
@@ -15,16 +15,19 @@ from __future__ import annotations
 import datetime
 import hashlib
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa, utils
 from cryptography.x509.oid import NameOID
 from lib.host import HostError, exclusive, published
+
+from ainit.seal import approval
+from ainit.seal.approval import Approval
 
 ROLES = ("PK", "KEK", "db")
 RSA_BITS = 2048
@@ -68,6 +71,11 @@ class KeySet:
         return self.directory / "release.pub.pem"
 
     @property
+    def approval(self) -> Path:
+        """The private key that approves images for a machine's sealed state, PEM."""
+        return self.directory / "approval.pem"
+
+    @property
     def owner_file(self) -> Path:
         """The GUID that marks our entries in the signature databases."""
         return self.directory / "owner.guid"
@@ -87,7 +95,7 @@ class KeySet:
     def require(self) -> None:
         """Raise HostError naming whatever is missing."""
         wanted = [self.owner_file, self.publisher, self.publisher_public]
-        wanted += [self.release, self.release_public]
+        wanted += [self.release, self.release_public, self.approval]
         wanted += [path(role) for role in ROLES for path in (self.private, self.certificate)]
         if missing := [path.name for path in wanted if not path.exists()]:
             raise HostError(
@@ -108,6 +116,7 @@ def generate(keys: KeySet, label: str) -> list[Path]:
         (keys.publisher_public, partial(_public_pem, keys.publisher)),
         (keys.release, _p256_pem),
         (keys.release_public, partial(_public_pem, keys.release)),
+        (keys.approval, _p256_pem),
         (keys.owner_file, f"{uuid.uuid4()}\n".encode),
     ]
     keys.directory.mkdir(parents=True, exist_ok=True)
@@ -125,10 +134,25 @@ def generate(keys: KeySet, label: str) -> list[Path]:
 
 def vouch(keys: KeySet, data: bytes) -> bytes:
     """The release key's signature over ``data``: ECDSA with SHA-256, DER, as openssl-dgst(1)."""
-    key = serialization.load_pem_private_key(keys.release.read_bytes(), password=None)
+    return _p256(keys.release).sign(data, ec.ECDSA(hashes.SHA256()))
+
+
+def approve(keys: KeySet, version: str, generation: int, pcrs: Mapping[int, bytes]) -> Approval:
+    """The approval key's word that the image with these PCRs may open a sealed state."""
+    key = _p256(keys.approval)
+    point = key.public_key().public_numbers()
+
+    def sign(data: bytes) -> tuple[int, int]:
+        return utils.decode_dss_signature(key.sign(data, ec.ECDSA(hashes.SHA256())))
+
+    return approval.approve(version, generation, (point.x, point.y), pcrs, sign)
+
+
+def _p256(path: Path) -> ec.EllipticCurvePrivateKey:
+    key = serialization.load_pem_private_key(path.read_bytes(), password=None)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise HostError(f"{keys.release}: not an elliptic-curve key")
-    return key.sign(data, ec.ECDSA(hashes.SHA256()))
+        raise HostError(f"{path}: not an elliptic-curve key")
+    return key
 
 
 def _rsa_pem() -> bytes:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pynvml
 import pytest
@@ -43,3 +44,21 @@ def started() -> Iterator[None]:
         yield
     finally:
         pynvml.nvmlShutdown()
+
+
+def fails(code: int, call: Callable[..., Any], *arguments: Any) -> None:
+    """The call is refused with this NVML error."""
+    with pytest.raises(pynvml.NVMLError) as caught:
+        call(*arguments)
+    assert caught.value.value == code
+
+
+def place(gpu: Any, profile: int, start: int, size: int) -> Any:
+    """A new GPU instance at a placement."""
+    placement = pynvml.c_nvmlGpuInstancePlacement_t(start, size)
+    return pynvml.nvmlDeviceCreateGpuInstanceWithPlacement(gpu, profile, ctypes.byref(placement))
+
+
+def inject(state: Path, *lines: str) -> None:
+    """What is to go wrong from now on: these lines, and no others."""
+    state.with_name("state.inject").write_text("".join(f"{line}\n" for line in lines))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -13,13 +14,20 @@ from tests.support.wait import wait_for
 NAMESPACE = ("unshare", "--net", "--pid", "--fork", "--kill-child", "sh", "-euc")
 
 
+def elsewhere(folder: Path) -> str:
+    """What has the service write to a test's folder rather than to /run."""
+    constants = "import ainit.constants as c"
+    names = {"DEVICES": "devices.json", "DEVICES_TOLD": "told.json", "GPUS": "bus/gpus.json"}
+    return "; ".join([constants, *(f"c.{k} = {f'{folder}/{v}'!r}" for k, v in names.items())])
+
+
 def listed(service: Service) -> Any:
     return service.call("org.ainos.Devices.List")
 
 
 def test_disks_are_those_of_sysfs(tmp_path: Path) -> None:
     """Loop devices come and go on a busy machine: the two agree sooner or later, and stay so."""
-    with Service("ainit.devices", tmp_path) as service:
+    with Service("ainit.devices", tmp_path, before=elsewhere(tmp_path)) as service:
 
         def agree() -> bool:
             told = {
@@ -37,10 +45,12 @@ def test_disks_are_those_of_sysfs(tmp_path: Path) -> None:
 
 
 def test_a_machine_without_a_gpu_says_so(tmp_path: Path) -> None:
-    with Service("ainit.devices", tmp_path) as service:
+    with Service("ainit.devices", tmp_path, before=elsewhere(tmp_path)) as service:
         answer = listed(service)
     assert answer["driver"]["state"] in ("none", "emulated")
     assert answer["problems"] == []
+    bus = json.loads((tmp_path / "bus/gpus.json").read_text())
+    assert bus == {"gpus": [], "switches": []}
 
 
 def test_interfaces_come_and_go(tmp_path: Path) -> None:
@@ -50,7 +60,7 @@ def test_interfaces_come_and_go(tmp_path: Path) -> None:
         f"read _ < {tmp_path}/gate; ip link delete one) &\n"
     )
     wrapper = (*NAMESPACE, setup + 'exec "$@"', "sh")
-    with Service("ainit.devices", tmp_path, wrapper=wrapper) as service:
+    with Service("ainit.devices", tmp_path, before=elsewhere(tmp_path), wrapper=wrapper) as service:
 
         def names() -> set[str]:
             return {entry["name"] for entry in listed(service)["devices"]}

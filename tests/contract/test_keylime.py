@@ -54,7 +54,9 @@ def agent(machine: Machine, keylime: Keylime, tmp_path: Path) -> Iterator[Runnin
             listener = stack.enter_context(socket.create_server((HOST, 0)))
             given = Settings(
                 HOST,
-                listener.getsockname()[1],
+                0,
+                HOST,
+                0,
                 HOST,
                 keylime.port,
                 str(keylime.place / "ca.crt"),

@@ -38,7 +38,12 @@ def master(keys: KeySet, tmp_path_factory: pytest.TempPathFactory) -> Path:
     unsigned, uki = folder / "unsigned.efi", folder / "uki.efi"
     unsigned.write_bytes(pe.build({".linux": b"kernel" * 1000, ".cmdline": b"quiet"}))
     tools.sign(unsigned, uki, keys)
-    disk.build_esp({UKI[3:]: uki, "loader/loader.conf": b"timeout 0\n"}, folder / "esp")
+    delivered: dict[str, bytes | Path] = {
+        UKI[3:]: uki,
+        disk.approval_name("9"): b"{}",
+        "loader/loader.conf": b"timeout 0\n",
+    }
+    disk.build_esp(delivered, folder / "esp")
     files = {}
     for name, content in (("magika", MODEL), ("silero-vad", b"other"), ("placement", b"policy")):
         file = "placement.onnx" if name == "placement" else "model.onnx"

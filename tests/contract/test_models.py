@@ -11,7 +11,9 @@ from lib import models
 from lib.models import PACKAGED, ModelError, Record
 
 from ainit.store import signature
+from ainit.store.admission import Store
 from ainit.store.keys import load_keys
+from tests.support.store import FakeCover, deliver_several, shards
 
 RECORD = Record("speech", "model", "model.onnx")
 
@@ -56,6 +58,23 @@ def test_the_store_accepts_what_is_published(tmp_path: Path, key: Path) -> None:
     source.write_bytes(b"others")
     models.publish(source, RECORD, key, tmp_path / "models")
     assert (folder / "model.sig").read_bytes() != bundle
+
+
+def test_what_is_published_is_made_elsewhere() -> None:
+    """A source that lies where it is published would never differ from what was signed."""
+    assert not models.PLACEMENT.is_relative_to(models.MODELS)
+
+
+def test_a_directory_that_is_signed_by_hand_is_admitted(tmp_path: Path, key: Path) -> None:
+    """As docs/guide.md tells a publisher to: several files, one signature over all."""
+    folder = deliver_several(tmp_path / "models", None, shards())
+    models.sign(folder, folder / "model.sig", key)
+    cover = FakeCover()
+    found = Store(str(tmp_path / "models"), cover, load_keys(tmp_path / "public"))
+    (verdict,) = found.run()
+    cover.close()
+    assert (verdict.state, verdict.reason) == ("admitted", "")
+    assert verdict.files == tuple(sorted(shards()))
 
 
 def test_a_missing_key_is_an_error_that_says_what_makes_it(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 from pynvml import NVMLError
 
 from tests.contract import nvml_emulator
+from tests.contract.nvml_emulator import fails, place
 
 MIB = 1 << 20
 ONE, ONE_ME, ONE_DOUBLE, TWO, THREE, FOUR, SEVEN = 19, 20, 15, 14, 9, 5, 0
@@ -32,17 +33,6 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def gpu(state: Path) -> Iterator[Any]:
     with nvml_emulator.started():
         yield pynvml.nvmlDeviceGetHandleByIndex(0)
-
-
-def fails(code: int, call: Callable[..., Any], *arguments: Any) -> None:
-    with pytest.raises(NVMLError) as caught:
-        call(*arguments)
-    assert caught.value.value == code
-
-
-def place(gpu: Any, profile: int, start: int, size: int) -> Any:
-    placement = pynvml.c_nvmlGpuInstancePlacement_t(start, size)
-    return pynvml.nvmlDeviceCreateGpuInstanceWithPlacement(gpu, profile, ctypes.byref(placement))
 
 
 def mig_device(gpu: Any, profile: int = ONE, start: int = 0, size: int = 1) -> tuple[Any, Any, Any]:
@@ -309,7 +299,9 @@ def test_possible_placements_ignore_what_is_occupied(gpu: Any) -> None:
     ("board", "name", "total"),
     [
         ("A100-40GB", "NVIDIA A100-SXM4-40GB", 40960),
+        ("A100-80GB", "NVIDIA A100-SXM4-80GB", 81920),
         ("H200-141GB", "NVIDIA H200", 143771),
+        ("B200-180GB", "NVIDIA B200", 184320),
         ("A30-24GB", "NVIDIA A30", 24576),
     ],
 )

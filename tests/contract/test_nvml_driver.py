@@ -12,9 +12,25 @@ import pytest
 from ainit.sched import place
 from ainit.sched.errors import GpuBusyError, GpuError, GpuMissingError, NoRoomError
 from ainit.sched.nvml import Nvml
-from ainit.sched.service import Gpus
+from ainit.sched.opening import Gpus
 from tests.contract import nvml_emulator
-from tests.unit.sched.fake_nvml import FakeNvml, board
+from tests.unit.sched.fake_nvml import (
+    COMPUTE,
+    CREATE,
+    DESTROY,
+    UNCOMPUTE,
+    FakeNvml,
+    Fault,
+    Kind,
+    board,
+)
+
+NAMES = {
+    CREATE: "create-gpu-instance",
+    COMPUTE: "create-compute-instance",
+    UNCOMPUTE: "destroy-compute-instance",
+    DESTROY: "destroy-gpu-instance",
+}
 
 
 @dataclass
@@ -24,6 +40,7 @@ class Bench:
     gpus: Gpus
     occupy: Callable[[int, int], None]
     vacate: Callable[[], None]
+    fault: Callable[[str, Kind, int], None]
 
 
 @pytest.fixture(params=["fake", "emulator"])
@@ -32,7 +49,12 @@ def bench(
 ) -> Iterator[Bench]:
     if request.param == "fake":
         fake = FakeNvml()
-        yield Bench(fake, lambda gpu, instance: fake.busy.add((gpu, instance)), fake.busy.clear)
+        yield Bench(
+            fake,
+            lambda gpu, instance: fake.busy.add((gpu, instance)),
+            fake.busy.clear,
+            lambda call, kind, times: fake.faults.append(Fault(call, kind, times)),
+        )
         return
     state = tmp_path / "state"
     inject = tmp_path / "state.inject"
@@ -43,7 +65,10 @@ def bench(
     def occupy(gpu: int, instance: int) -> None:
         inject.write_text(f"process {gpu} {instance} 0 {os.getpid()} 1048576\n")
 
-    yield Bench(gpus, occupy, inject.unlink)
+    def fault(call: str, kind: Kind, times: int) -> None:
+        inject.write_text(f"fault 0 {NAMES[call]} {kind.value} {times}\n")
+
+    yield Bench(gpus, occupy, inject.unlink, fault)
     gpus.close()
 
 
@@ -60,6 +85,7 @@ def test_the_boards_are_what_the_data_says(bench: Bench) -> None:
         expected = board("H100-80GB", device.index)
         assert (device.name, device.memory_mib) == (expected.name, expected.memory_mib)
         assert device.profiles == expected.profiles
+        assert device.pci_device_id == expected.pci_device_id
         assert device.mig
         assert device.slices == 8
         assert device.instances == ()
@@ -176,6 +202,89 @@ def test_the_checker_and_the_driver_agree(bench: Bench) -> None:
             else:
                 with pytest.raises(GpuError):
                     bench.gpus.create_gpu_instance(0, profile.name, start)
+
+
+def seen(bench: Bench) -> list[tuple[str, int, int]]:
+    """(profile, start, compute instances) of all on GPU 0."""
+    return [(each.profile, each.start, each.computes) for each in bench.gpus.devices()[0].instances]
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "after"),
+    [
+        (Kind.REFUSE, NoRoomError, []),
+        (Kind.LATE, GpuError, [("1g.10gb", 2, 0)]),
+        (Kind.NOTHING, GpuError, []),
+        (Kind.ELSEWHERE, None, [("1g.10gb", 6, 0)]),
+        (Kind.RESET, GpuError, []),
+    ],
+)
+def test_faults_of_a_creation(
+    bench: Bench, kind: Kind, error: type[GpuError] | None, after: list[tuple[str, int, int]]
+) -> None:
+    bench.fault(CREATE, kind, 1)
+    if error is None:
+        bench.gpus.create_gpu_instance(0, "1g.10gb", 2)
+    else:
+        with pytest.raises(error):
+            bench.gpus.create_gpu_instance(0, "1g.10gb", 2)
+    assert seen(bench) == after
+    bench.gpus.create_gpu_instance(0, "1g.10gb", 3)
+
+
+@pytest.mark.parametrize("kind", [Kind.REFUSE, Kind.LATE])
+def test_faults_of_a_compute_instance(bench: Bench, kind: Kind) -> None:
+    number = bench.gpus.create_gpu_instance(0, "1g.10gb", 2)
+    bench.fault(COMPUTE, kind, 1)
+    with pytest.raises(GpuError):
+        bench.gpus.create_compute_instance(0, number)
+    assert seen(bench) == [("1g.10gb", 2, int(kind is Kind.LATE))]
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "error", "after"),
+    [
+        (UNCOMPUTE, Kind.REFUSE, GpuBusyError, [("1g.10gb", 2, 1)]),
+        (UNCOMPUTE, Kind.LATE, GpuError, [("1g.10gb", 2, 0)]),
+        (UNCOMPUTE, Kind.NOTHING, GpuBusyError, [("1g.10gb", 2, 1)]),
+        (DESTROY, Kind.REFUSE, GpuBusyError, [("1g.10gb", 2, 0)]),
+        (DESTROY, Kind.LATE, GpuError, []),
+        (DESTROY, Kind.NOTHING, None, [("1g.10gb", 2, 0)]),
+        (DESTROY, Kind.GHOST, None, []),
+    ],
+)
+def test_faults_of_a_destruction(
+    bench: Bench,
+    call: str,
+    kind: Kind,
+    error: type[GpuError] | None,
+    after: list[tuple[str, int, int]],
+) -> None:
+    number = bench.gpus.create_gpu_instance(0, "1g.10gb", 2)
+    bench.gpus.create_compute_instance(0, number)
+    bench.fault(call, kind, 1)
+
+    def destroy() -> None:
+        bench.gpus.destroy_compute_instances(0, number)
+        bench.gpus.destroy_gpu_instance(0, number)
+
+    if error is None:
+        destroy()
+    else:
+        with pytest.raises(error):
+            destroy()
+    assert seen(bench) == after
+    if kind is Kind.GHOST:
+        with pytest.raises(NoRoomError):
+            bench.gpus.create_gpu_instance(0, "1g.10gb", 2)
+
+
+def test_the_processes_of_an_instance_are_shown(bench: Bench) -> None:
+    number = bench.gpus.create_gpu_instance(0, "1g.10gb", 0)
+    bench.gpus.create_compute_instance(0, number)
+    assert bench.gpus.processes(0, number) == ()
+    bench.occupy(0, number)
+    assert len(bench.gpus.processes(0, number)) == 1
 
 
 def test_a_machine_without_gpus_is_missing_them(

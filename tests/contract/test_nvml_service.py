@@ -34,10 +34,12 @@ class Machine:
             life,
             models={} if policy is None else {"placement": Path(path_of(policy))},
             environment={
+                "AINOS_POLICY_DEADLINE_MS": "250",  # this machine may be busy
                 "LD_LIBRARY_PATH": str(library),
                 "AINOS_NVML_STATE": str(self.folder / "state"),
             },
-            before=f"import ainit.constants; ainit.constants.RUNTIME = {str(self.folder)!r}",
+            before="import ainit.constants; ainit.constants.RUNTIME = ainit.constants.STATE = "
+            f"{str(self.folder)!r}",
         )
 
 

@@ -5,11 +5,8 @@ import os
 import subprocess
 from pathlib import Path
 
-import pytest
-from lib import product, rootfs, sbom
-from lib.host import REPOSITORY
+from lib import product, sbom
 from lib.tree import program, shells, unresolved
-from lib.variant import Target
 
 from ainit.policy.plan import Plan
 
@@ -19,12 +16,6 @@ FORBIDDEN = {
     *("cc", "gcc", "g++", "as", "ld", "make", "perl", "ssh", "sshd", "su", "sudo", "login"),
 }
 EROFS_MAGIC = 0xE0F5E1E2
-
-
-@pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    subprocess.run([str(REPOSITORY / "secureboot/keys")], check=True, timeout=60)
-    return rootfs.build(Target(release=True), out=tmp_path_factory.mktemp("release") / "root")
 
 
 def test_every_library_that_a_program_needs_is_there(tree: Path) -> None:

@@ -13,7 +13,16 @@ from model_signing import hashing, signing, verifying
 
 from ainit.errors import RefusedError
 from ainit.store import signature
-from tests.support.store import Publisher, deliver, onnx
+from tests.support.store import (
+    FakeCover,
+    Publisher,
+    deliver,
+    deliver_several,
+    external,
+    onnx,
+    shards,
+    store,
+)
 
 CURVES = [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()]
 
@@ -156,3 +165,113 @@ def test_both_refuse_another_key(directory: Path) -> None:
     sign(Publisher("stranger"), directory)
     assert not package_says(Publisher("acme"), directory)
     assert not ours_says(Publisher("acme"), directory)
+
+
+# Models of several files, as the whole store judges them.
+
+FIRST, SECOND = "model-00001-of-00003.safetensors", "model-00002-of-00003.safetensors"
+DATA = {"model.onnx": external("model.onnx.data"), "model.onnx.data": b"weights"}
+PARTS = {f"m-{n:05}-of-00002.gguf": b"GGUF\3" + bytes(19) + bytes([n]) for n in (1, 2)}
+
+
+def store_says(publisher: Publisher, directory: Path) -> str:
+    """``admitted``, or why not. It takes what is delivered, so it comes last."""
+    cover = FakeCover()
+    try:
+        (verdict,) = store(directory.parents[1], cover, publisher).run()
+        return verdict.reason or str(verdict.state)
+    finally:
+        cover.close()
+
+
+@pytest.mark.parametrize("contents", [shards(), DATA, PARTS], ids=["shards", "onnx", "gguf"])
+def test_what_the_package_signs_over_several_files_is_admitted(
+    publisher: Publisher, tmp_path: Path, contents: dict[str, bytes]
+) -> None:
+    directory = deliver_several(tmp_path / "models", None, contents)
+    sign(publisher, directory)
+    assert package_says(publisher, directory)
+    assert ours_says(publisher, directory)
+    assert store_says(publisher, directory) == "admitted"
+
+
+def a_byte_of_a_shard(directory: Path) -> None:
+    with (directory / SECOND).open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\xff")
+
+
+def two_shards(directory: Path) -> None:
+    first, second = (directory / name for name in (FIRST, SECOND))
+    content = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(content)
+
+
+def a_shard_of_another_model(directory: Path) -> None:
+    (directory / FIRST).write_bytes(shards(b"of another")[FIRST])
+
+
+def one_shard_fewer(directory: Path) -> None:
+    (directory / SECOND).unlink()
+
+
+def one_file_more_that_is_listed(directory: Path) -> None:
+    (directory / "tokenizer.json").write_text("{}")
+    record = json.loads((directory / "record.json").read_text())
+    record["files"].append("tokenizer.json")
+    (directory / "record.json").write_text(json.dumps(record))
+
+
+def a_shard_under_another_name(directory: Path) -> None:
+    (directory / FIRST).rename(directory / "model-00004-of-00003.safetensors")
+
+
+def a_file_in_a_directory(directory: Path) -> None:
+    (directory / "more").mkdir()
+    (directory / "more/config.json").write_text("{}")
+
+
+def a_link_to_the_same_bytes(directory: Path) -> None:
+    (directory / SECOND).rename(directory.parents[1] / "elsewhere")
+    (directory / SECOND).symlink_to(directory.parents[1] / "elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (a_byte_of_a_shard, f"altered: {SECOND} is not what acme signed"),
+        (two_shards, "looks for layer1"),
+        (a_shard_of_another_model, f"altered: {FIRST} is not what acme signed"),
+        (one_shard_fewer, f"altered: {SECOND} is missing"),
+        (one_file_more, "more is there, and record.json does not list it"),
+        (one_file_more_that_is_listed, "the signature does not cover tokenizer.json"),
+        (a_shard_under_another_name, f"altered: {FIRST} is missing"),
+        (a_file_in_a_directory, "more is there, and record.json does not list it"),
+        (a_link_to_the_same_bytes, f"{SECOND} cannot be used: Too many levels of symbolic links"),
+        (bundle(the_payload), "altered: "),
+        (bundle(the_signature), "altered: the signature by acme does not hold"),
+    ],
+)
+def test_both_refuse_several_files_of_which_one_was_changed(
+    tmp_path: Path, spoil: Callable[[Path], None], reason: str
+) -> None:
+    publisher = Publisher()
+    directory = deliver_several(tmp_path / "models", None, shards())
+    sign(publisher, directory)
+    spoil(directory)
+    assert not package_says(publisher, directory)
+    assert reason in store_says(publisher, directory)
+
+
+def test_what_the_record_does_not_list_is_refused_though_it_is_signed(tmp_path: Path) -> None:
+    """The package would take it: what a unit gets is the record's to say."""
+    publisher = Publisher()
+    directory = deliver_several(tmp_path / "models", None, {**shards(), "tokenizer.json": b"{}"})
+    record = json.loads((directory / "record.json").read_text())
+    record["files"].remove("tokenizer.json")
+    (directory / "record.json").write_text(json.dumps(record))
+    sign(publisher, directory)
+    assert package_says(publisher, directory)
+    reason = "tokenizer.json is there, and record.json does not list it"
+    assert store_says(publisher, directory) == reason

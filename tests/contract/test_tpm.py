@@ -14,6 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from lib.process import listens
 
 from ainit.errors import TpmError
 from ainit.linux.tpm import Tpm, extend_command, read_command
@@ -40,7 +41,7 @@ class Swtpm:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
         )
-        wait_for(self.socket.exists, "swtpm")
+        wait_for(lambda: listens(self.socket), "swtpm")
 
     def transmit(self, command: bytes) -> bytes:
         """One command on a connection of its own, so that tpm2-tools may come between."""

@@ -16,6 +16,7 @@ from ainit.wire import protocol
 from ainit.wire.protocol import VarlinkError
 from tests.support.idl import Interface
 from tests.support.varlinkctl import command, varlinkctl
+from tests.support.wait import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 INTERFACES = sorted((ROOT / "ainit/wire/interfaces").glob("*.varlink"))
@@ -122,8 +123,14 @@ def test_every_answer_has_the_shape_of_its_interface(
 
 def test_a_refused_unit_tells_why(control: Path) -> None:
     with Client(str(control)) as client:
-        unit = client.call("org.ainos.Control.Describe", {"name": "unsigned"})["unit"]
-    assert isinstance(unit, dict)
+
+        def judged() -> dict[str, object] | None:
+            unit = client.call("org.ainos.Control.Describe", {"name": "unsigned"})["unit"]
+            assert isinstance(unit, dict)
+            return None if unit["state"] == "waiting" else unit
+
+        unit = wait_for(judged, "the unit to be judged")
+    assert unit is not None
     assert (unit["state"], unit["reason"]) == (
         "refused",
         "model magika: the signature does not match",

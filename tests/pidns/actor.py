@@ -134,7 +134,7 @@ def model(variable: str) -> None:
 
 
 def provide(interface: str, journal: str) -> None:
-    """A varlink service; Allocate and Release play the GPU service."""
+    """A varlink service; Allocate and Release play the GPU service, which has one 2g.20gb."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
     from ainit.child.server import Service, VarlinkError
 
@@ -151,16 +151,29 @@ method Release(agent: string) -> ()
     def die(parameters: dict[str, object]) -> dict[str, object]:
         os._exit(7)
 
+    holders: list[object] = []
+    waiting: list[object] = []
+
     def allocate(parameters: dict[str, object]) -> dict[str, object]:
-        append(journal, f"+{parameters['agent']}")
+        agent = parameters["agent"]
+        if parameters["profile"] == "2g.20gb":
+            if holders and agent not in holders:
+                waiting[:] = [*(each for each in waiting if each != agent), agent]
+                queued = {"position": 1, "of": 1, "reason": "1 of 1", "retry_s": 60.0}
+                raise VarlinkError(f"{interface}.Queued", queued)
+            holders[:] = [agent]
+        append(journal, f"+{agent}")
         if parameters["profile"] == "7g.80gb":
             raise VarlinkError(f"{interface}.NoRoom", {"profile": "7g.80gb"})
         given = {"CUDA_VISIBLE_DEVICES": "MIG-0", "AINOS_GPU_UUID": "MIG-0"}
         return {"uuid": "MIG-0", "gpu": 0, "environment": given}
 
     def release(parameters: dict[str, object]) -> dict[str, object]:
-        append(journal, f"-{parameters['agent']}")
-        return {}
+        agent = parameters["agent"]
+        append(journal, f"-{agent}")
+        for names in (holders, waiting):
+            names[:] = [each for each in names if each != agent]
+        return {"ready": waiting[:1], "move": []}
 
     methods = {"Echo": echo, "Die": die, "Allocate": allocate, "Release": release}
     Service(description, methods).serve()

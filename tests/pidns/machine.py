@@ -20,6 +20,7 @@ from ainit.child.client import Client
 from ainit.child.compile import compile_plan
 from ainit.errors import AinosError
 from ainit.linux import fsverity
+from ainit.policy import model_files
 from ainit.wire.codec import dumps
 from tests.support.wait import wait_for
 
@@ -120,6 +121,23 @@ class Machine:
         text = json.dumps({"models": self._admitted})
         (self.directory / "run/admitted.json").write_text(text, encoding="utf-8")
         return path
+
+    def model_of_several(self, name: str, contents: dict[str, str]) -> Path:
+        """A model of several files that the store admitted, in place of what had the name."""
+        folder = self.directory / f"models/{name}"
+        folder.mkdir(exist_ok=True)
+        found = {}
+        for file, content in contents.items():
+            (folder / f"{file}.new").write_text(content, encoding="utf-8")
+            (folder / f"{file}.new").rename(folder / file)
+            digest = fsverity.text(fsverity.digest_file(str(folder / file)))
+            found[file] = len(content), digest
+        entry: Record = {"name": name, "kind": "model", "path": str(folder), "state": "admitted"}
+        entry |= {"digest": model_files.digest(found), "files": sorted(contents), "reason": ""}
+        self._admitted = [each for each in self._admitted if each["name"] != name] + [entry]
+        text = json.dumps({"models": self._admitted})
+        (self.directory / "run/admitted.json").write_text(text, encoding="utf-8")
+        return folder
 
     def tpm(self) -> None:
         """Give the machine a TPM."""

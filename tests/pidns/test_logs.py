@@ -7,13 +7,14 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from ainit.child.client import Client
 from ainit.errors import UnavailableError
+from ainit.log.files import MARK, series
 from ainit.wire import protocol
 from tests.pidns.machine import ACTOR, CONTROL, Machine, toml
 from tests.support.wait import wait_for
@@ -173,13 +174,14 @@ def kept(machine: Machine) -> Iterator[Path]:
 
 
 def written(folder: Path, unit: str) -> list[str]:
-    """The lines in a unit's files, the oldest first."""
+    """The lines in a unit's files, the oldest first; a batch that is being written is not there."""
     found: list[str] = []
-    for name in (f"{unit}.3", f"{unit}.2", f"{unit}.1", unit):
-        path = folder / f"{name}.jsonl"
-        if path.exists():
-            records = [json.loads(line) for line in path.read_text().splitlines()]
-            found += [record["text"] for record in records if record.get("source") == "unit"]
+    for path in reversed(series(folder, unit)):
+        with suppress(FileNotFoundError):
+            batches, mark, _ = path.read_bytes().rpartition(MARK)
+            if mark:
+                records = [json.loads(line) for line in batches.splitlines()]
+                found += [record["text"] for record in records if record.get("source") == "unit"]
     return found
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ainit.child.client import VarlinkError
 from ainit.linux import fsverity
 from ainit.pid1.enforcement import IN_FORCE
 from ainit.policy import phases
@@ -120,6 +121,65 @@ def test_a_model_is_read_through_the_descriptor_that_was_measured(machine: Machi
     machine.wait_log("listener", "the measured content")
     machine.wait_log("provider", "the measured content")
     assert path.exists()
+
+
+# A worker that inherits nothing reads the files, as an engine does; then its parent adds one.
+READS_A_DIRECTORY = """
+import os, signal, subprocess, sys
+where = os.environ["AINOS_MODEL_LLAMA"]
+read = "import os, sys; print(*(open(os.path.join(sys.argv[1], each)).read()" \\
+    " for each in sorted(os.listdir(sys.argv[1]))), flush=True)"
+subprocess.run([sys.executable, "-c", read, where], close_fds=True, check=True)
+try:
+    open(os.path.join(where, "more"), "w")
+except OSError as error:
+    print("cannot add a file:", error.strerror, flush=True)
+print("resolved", os.path.realpath(os.path.join(where, "a.gguf")), flush=True)
+signal.pause()
+"""
+
+
+def test_a_model_of_several_files_is_a_directory_while_the_unit_is_up(machine: Machine) -> None:
+    machine.tpm()
+    store = machine.model_of_several("llama", {"a.gguf": "first", "b.gguf": "second"})
+    machine.agent("reader", READS_A_DIRECTORY, models=["llama"])
+    machine.boot()
+    where = machine.directory / "run/models"
+    machine.wait_log("reader", f"resolved {where}/reader/llama/a.gguf")
+    assert "first second" in machine.log("reader")
+    assert "cannot add a file: Read-only file system" in machine.log("reader")
+    assert contents(machine).count(("model", "llama")) == 1
+
+    machine.model_of_several("llama", {"a.gguf": "third", "b.gguf": "fourth"})
+    assert (store / "a.gguf").read_text() == "third"
+    machine.call("Restart", name="reader")
+    machine.wait_log("reader", "third fourth")
+    assert contents(machine).count(("model", "llama")) == 2
+    machine.call("Stop", name="reader")
+    machine.wait_state("reader", "inactive")
+    wait_for(lambda: os.listdir(where) == [], "the directory to be gone")
+
+
+@pytest.mark.parametrize("how", ["altered", "exchanged", "gone", "linked"])
+def test_a_model_of_several_files_is_refused_as_a_whole(machine: Machine, how: str) -> None:
+    folder = machine.model_of_several("llama", {"a.gguf": "first", "b.gguf": "2nd"})
+    if how == "altered":
+        (folder / "b.gguf").write_text("3rd", encoding="utf-8")
+    elif how == "exchanged":
+        (folder / "a.gguf").rename(folder / "x")
+        (folder / "b.gguf").rename(folder / "a.gguf")
+        (folder / "x").rename(folder / "b.gguf")
+    else:
+        (folder / "b.gguf").rename(folder / "x")
+    if how == "linked":
+        (folder / "b.gguf").symlink_to("x")
+    machine.unit("reader", "model", "AINOS_MODEL_LLAMA", models=["llama"])
+    machine.boot()
+    reason = str(machine.wait_state("reader", "refused")["reason"])
+    assert reason.startswith("model llama: ")
+    assert ("refusal", "llama") in contents(machine)
+    assert ("model", "llama") not in contents(machine)
+    assert not (machine.directory / "run/models/reader").exists()
 
 
 def test_an_altered_model_is_refused_and_others_go_on(machine: Machine) -> None:
@@ -319,3 +379,42 @@ def test_without_a_gpu_service_an_agent_says_what_it_misses(machine: Machine) ->
     machine.boot()
     reason = machine.wait_state("worker", "backoff")["reason"]
     assert reason == "no GPU instance: no unit provides org.ainos.Gpu"
+
+
+def test_a_model_is_handed_over_later_measured_first(machine: Machine) -> None:
+    machine.tpm()
+    machine.model("placement", "the first")
+    machine.unit("gpu", "pause", optional_models=["placement", "absent"])
+    machine.unit("other", "pause")
+    machine.boot()
+    machine.wait_state("gpu", "ready")
+    before = len(records(machine))
+    machine._admitted.clear()
+    machine.model("placement", "the second")
+    path = str(machine.call("HandModel", name="gpu", model="placement")["path"])
+    text = inside(machine, path)
+    assert text == "the second"
+    (record,) = records(machine)[before:]
+    content = record["content"]
+    assert isinstance(content, dict)
+    assert (content["type"], content["name"]) == ("model", "placement")
+    machine.call("HandModel", name="gpu", model="placement")
+    assert len(records(machine)) == before + 1  # the same is measured once
+    for unit, model, why in (
+        ("other", "placement", "does not name the model"),
+        ("gpu", "absent", "is not in the model store"),
+    ):
+        with pytest.raises(VarlinkError, match=why):
+            machine.call("HandModel", name=unit, model=model)
+    (machine.directory / "models/placement").write_text("altered")
+    with pytest.raises(VarlinkError, match="altered"):
+        machine.call("HandModel", name="gpu", model="placement")
+    machine.call("Stop", name="gpu")
+    machine.wait_state("gpu", "inactive")
+    with pytest.raises(VarlinkError, match="gpu is down"):
+        machine.call("HandModel", name="gpu", model="placement")
+
+
+def inside(machine: Machine, path: str) -> str:
+    """A file as the machine's processes see it."""
+    return Path(f"/proc/{machine.init_host_pid}/root{path}").read_text(encoding="utf-8")

@@ -278,5 +278,5 @@ def tell(image: Path, configuration: Path, directory: Path) -> Story:
 def boot(machine: Machine) -> None:
     """Switch the machine on and wait for it. Raises HostError."""
     machine.start()
-    if not machine.wait_control(drive.BOOT_DEADLINE_S):
+    if not drive.wait_up(machine):
         raise HostError("the machine did not come up")

@@ -85,6 +85,17 @@ def test_the_log_replays_to_the_tpm(attested: tuple[Data, Path]) -> None:
     assert measurements["records"][0]["content"]["type"] == phases.BOOT
 
 
+def test_ima_logs_the_digests_of_what_is_read_by_itself(booted: Machine) -> None:
+    """What the kernel writes down of the models, and what the store says of them, is one."""
+    log = story.in_shell(booted, "grep verity: /sys/kernel/security/ima/ascii_runtime_measurements")
+    logged = {line.split()[3].removeprefix("verity:") for line in log.splitlines()}
+    models = booted.call("org.ainos.Store.Models")["models"]
+    admitted = {model["digest"] for model in models if model["state"] == "admitted"}
+    assert admitted
+    assert admitted <= logged
+    assert all(line.split()[0] == "10" for line in log.splitlines())
+
+
 def test_a_model_is_read_and_verified_again_when_asked(booted: Machine) -> None:
     call = booted.call
     job = call("org.ainos.Store.Verify", {"name": "magika"})["job"]

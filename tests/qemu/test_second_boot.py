@@ -173,7 +173,8 @@ def test_everything_else_is_up(story: Story) -> None:
         for name, unit in units(story.report).items()
         if unit["state"] not in ("ready", "exited")
     }
-    assert down == {"filetype": "refused", "confirm": "waiting", "metrics": "inactive"}
+    unconfigured = {"metrics": "inactive", "remote": "inactive", "seal": "inactive"}
+    assert down == {"filetype": "refused", "confirm": "waiting", **unconfigured}
     assert story.report["machine"]["health"] == "degraded"
     assert len(story.report["inferences"]["speech"]["segments"]) == 2
     assert story.report["gpu"]["policy"]["state"] == "active"

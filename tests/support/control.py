@@ -12,6 +12,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -78,7 +79,7 @@ class ControlServer:
 
     def _serve(self, channel: socket.socket) -> None:
         inbox = Inbox()
-        with channel:
+        with channel, suppress(ConnectionError):  # a client may leave without its answer
             while data := channel.recv(65536):
                 for message in inbox.feed(data):
                     channel.sendall(self._reply(Call(message)))

@@ -40,7 +40,9 @@ from ainit.pid1.init import Init  # noqa: E402
 from ainit.pid1.journal import Journal  # noqa: E402
 from ainit.pid1.measure import Measurements  # noqa: E402
 from ainit.policy import phases  # noqa: E402
+from ainit.policy import state as life  # noqa: E402
 from ainit.policy.plan import AGENT, SERVICE, Plan, Record, Unit  # noqa: E402
+from ainit.policy.state import Event  # noqa: E402
 
 ECHO = """\
 # Says what it hears.
@@ -98,7 +100,9 @@ class Host(Init):
     def _effects(self) -> Effects:
         effects = super()._effects()
         effects.spawn, effects.signal, effects.measure = self._pretend, self._died, self._measure
-        effects.allocate = lambda _unit, done: done(None, "there is no GPU")
+        effects.allocate = lambda _unit, done: done(
+            Event(life.NOT_ALLOCATED, reason="there is no GPU")
+        )
         effects.release = lambda _unit: None
         return effects
 

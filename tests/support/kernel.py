@@ -35,6 +35,7 @@ _CONTENT = {
     "cpu.stat": "usage_usec 15\n",
     "pids.current": "1\n",
 }
+_CLOSING = 16
 _TICK_SECONDS = 1e-5
 _SIGCHLD, _SIGHUP, _SIGTERM, _SIGKILL = 17, 1, 15, 9
 _SCM_CREDENTIALS = 2
@@ -100,8 +101,10 @@ class Kernel:
         self.behaviours: dict[str, Behaviour] = {}
         self.files: dict[int, GroupFile] = {}
         self.mounted: set[str] = set()
-        self.inotifies: set[int] = set()  # closing one takes long: nobody waits for it
-        self._closing: queue.SimpleQueue[int] = queue.SimpleQueue()
+        # Closing one takes long: nobody waits for it, unless many are waiting, for the real kernel
+        # gives a user only so many.
+        self.inotifies: set[int] = set()
+        self._closing: queue.Queue[int] = queue.Queue(_CLOSING)
         self._closer = threading.Thread(target=self._close_slowly, daemon=True)
         self._closer.start()
         self.wakeup = -1

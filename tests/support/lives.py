@@ -26,7 +26,18 @@ from typing import Any, Self
 from ainit import constants
 from ainit.errors import TpmError
 from ainit.linux import alarm, kmsg, libc, native, process
-from ainit.pid1 import control, facts, init, journal, loop, main, resources, shutdown, timers
+from ainit.pid1 import (
+    control,
+    facts,
+    init,
+    journal,
+    loop,
+    main,
+    resources,
+    shutdown,
+    signals,
+    timers,
+)
 from ainit.pid1.enforcement import Enforcement
 from ainit.pid1.journal import Journal
 from ainit.pid1.measure import Measurements
@@ -140,6 +151,7 @@ class World:
         put(constants, "DEFAULT_MACHINE", f"{directory}/machine.toml")
         put(loop, "time", kernel.clock())
         put(init, "_signal", kernel.signals())
+        put(signals, "_signal", kernel.signals())
         put(alarm, "_signal", kernel.signals())
         put(libc, "raise_descriptors", lambda *_: None)
         put(process, "prefer", lambda *_: None)

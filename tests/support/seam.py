@@ -433,7 +433,7 @@ class Epoll:
 
     def poll(self, timeout: float, most: int) -> list[tuple[int, int]]:
         found = self.real.poll(0, most if self._seam.passes("epoll_wait") else 1)
-        if not found and self._waits:
+        if not found and self._waits and timeout:  # without one it has more to do
             self._seam.kernel.idle(timeout)
         return found
 

@@ -35,7 +35,8 @@ class Service:
     """A running service. Use it as a context manager; ``call`` asks it, ``output`` is what it said.
 
     ``what`` is a module's name, or the folder of an agent; ``models`` are handed over as open
-    files; ``before`` is Python that runs first, to point constants at a test's folder.
+    files; ``before`` is Python that runs first, to point constants at a test's folder. A call waits
+    for ``deadline`` seconds.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Service:
         before: str = "",
         wrapper: Sequence[str] = (),
     ) -> None:
+        self.deadline = DEADLINE_SECONDS
         self._path = folder / "service"
         self._log = folder / "output"
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -120,12 +122,16 @@ class Service:
 
     def call(self, method: str, **parameters: object) -> dict[str, object]:
         """The reply of one call, which must be as its interface declares."""
-        with Client(str(self._path), timeout=DEADLINE_SECONDS) as client:
+        with Client(str(self._path), timeout=self.deadline) as client:
             reply = client.call(method, parameters)
         interface, _, member = method.rpartition(".")
         wrong = Interface.named(interface).wrong_reply(member, reply)
         assert not wrong, f"{method}: {wrong}"
         return reply
+
+    def is_running(self) -> bool:
+        """Whether the process has not ended: its socket outlives it, and answers nothing then."""
+        return self._process.poll() is None
 
     def output(self) -> str:
         """What the service wrote so far."""

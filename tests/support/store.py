@@ -29,10 +29,12 @@ class FakeCover:
         self._digests: dict[tuple[int, int], bytes] = {}
         self._open: list[int] = []  # an inode that is open is not given to another file
         self.available = True
+        self.meanwhile: Callable[[], object] = lambda: None  # while the digest is made
 
     def enable(self, descriptor: int) -> None:
         if not self.available:
             raise NotCoveredError("fs-verity is not available here (Operation not supported)")
+        self.meanwhile()
         self._open.append(os.dup(descriptor))
         self._digests.setdefault(_inode(descriptor), _digest(descriptor))
 
@@ -102,6 +104,27 @@ class Publisher:
         change: Callable[[Statement], None] = lambda _: None,
     ) -> bytes:
         """A signature file over ``contents``; ``change`` edits the statement before that."""
+        payload = self.statement(model, contents, change)
+        framed = b"DSSEv1 28 application/vnd.in-toto+json %d %s" % (len(payload), payload)
+        return json.dumps(
+            {
+                "mediaType": signature.BUNDLE_TYPE,
+                "verificationMaterial": {"publicKey": {"hint": self.key.hint}},
+                "dsseEnvelope": {
+                    "payload": base64.b64encode(payload).decode(),
+                    "payloadType": signature.PAYLOAD_TYPE,
+                    "signatures": [{"sig": base64.b64encode(self._sign(framed)).decode()}],
+                },
+            }
+        ).encode()
+
+    @staticmethod
+    def statement(
+        model: str,
+        contents: Mapping[str, bytes],
+        change: Callable[[Statement], None] = lambda _: None,
+    ) -> bytes:
+        """What is signed over ``contents``."""
         files = [
             {"name": name, "algorithm": "sha256", "digest": sha256(contents[name]).hexdigest()}
             for name in sorted(contents)
@@ -117,19 +140,7 @@ class Publisher:
             },
         }
         change(statement)
-        payload = json.dumps(statement).encode()
-        framed = b"DSSEv1 28 application/vnd.in-toto+json %d %s" % (len(payload), payload)
-        return json.dumps(
-            {
-                "mediaType": signature.BUNDLE_TYPE,
-                "verificationMaterial": {"publicKey": {"hint": self.key.hint}},
-                "dsseEnvelope": {
-                    "payload": base64.b64encode(payload).decode(),
-                    "payloadType": signature.PAYLOAD_TYPE,
-                    "signatures": [{"sig": base64.b64encode(self._sign(framed)).decode()}],
-                },
-            }
-        ).encode()
+        return json.dumps(statement).encode()
 
     def _sign(self, data: bytes) -> bytes:
         algorithm = {256: hashes.SHA256(), 384: hashes.SHA384(), 521: hashes.SHA512()}
@@ -178,6 +189,67 @@ def deliver(
     if publisher is not None:
         contents = {"record.json": record, file: content}
         (directory / "model.sig").write_bytes(publisher.sign(name, contents))
+    return directory
+
+
+def safetensors(tensors: Mapping[str, bytes]) -> bytes:
+    """A safetensors file with these tensors, of bytes."""
+    table, at = {}, 0
+    for name, data in tensors.items():
+        place = [at, at := at + len(data)]
+        table[name] = {"dtype": "U8", "shape": [len(data)], "data_offsets": place}
+    header = json.dumps(table).encode()
+    return len(header).to_bytes(8, "little") + header + b"".join(tensors.values())
+
+
+INDEX = "model.safetensors.index.json"
+
+
+def shards(weights: bytes = b"weights", count: int = 3) -> dict[str, bytes]:
+    """The files of a model in shards, its index and configuration among them."""
+    found, places = {}, {}
+    for number in range(1, count + 1):
+        name = f"model-{number:05}-of-{count:05}.safetensors"
+        places[f"layer{number}"] = name
+        found[name] = safetensors({f"layer{number}": weights + b" %d" % number})
+    index = {"metadata": {"total_size": 1}, "weight_map": places}
+    return {**found, INDEX: json.dumps(index).encode(), "config.json": b'{"layers": 3}'}
+
+
+def external(*locations: str, **said: int) -> bytes:
+    """An ONNX model whose tensors lie in other files; ``said`` has their offset and length."""
+
+    def entry(key: str, value: object) -> bytes:
+        return field(13, field(1, key.encode()) + field(2, str(value).encode()))
+
+    graph = b""
+    for location in locations:
+        where = entry("location", location) + b"".join(entry(*each) for each in said.items())
+        graph += field(5, field(8, b"w") + where + field(14, 1))
+    return field(1, 10) + field(7, graph) + field(8, field(2, 21))
+
+
+def deliver_several(
+    root: Path,
+    publisher: Publisher | None,
+    contents: Mapping[str, bytes],
+    name: str = "speech",
+    *,
+    listed: object = None,
+    kind: str = "model",
+) -> Path:
+    """Put a model of several files into the store's incoming folder, signed as a whole. Its record
+    lists them, or what is told.
+    """
+    directory = root / "incoming" / name
+    directory.mkdir(parents=True)
+    files = sorted(contents) if listed is None else listed
+    record = json.dumps({"name": name, "kind": kind, "files": files}).encode()
+    for file, content in {**contents, "record.json": record}.items():
+        (directory / file).write_bytes(content)
+    if publisher is not None:
+        signature_ = publisher.sign(name, {**contents, "record.json": record})
+        (directory / "model.sig").write_bytes(signature_)
     return directory
 
 

@@ -28,9 +28,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("sandbox",),
     (
         "pid1", "sched", "attest", "store", "net", "devices", "bridge", "ota", "crash", "log",
-        "metrics", "enforce",
+        "metrics", "enforce", "seal",
     ),
-    ("keylime",),  # speaks for attest
+    ("keylime", "remote"),  # speak for attest
     ("cli",),
 )  # fmt: skip
 RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row}
@@ -38,28 +38,46 @@ RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row}
 # A package from outside the standard library, and the only modules (or packages) that import it.
 OWNERS: dict[str, tuple[str, ...]] = {
     "click": ("ainit.cli",),
-    "cryptography": ("ainit.attest", "ainit.keylime.identity", "ainit.store"),
-    "numpy": ("ainit.sched.onnx",),
-    "onnxruntime": ("ainit.sched.onnx",),
-    "pynvml": ("ainit.sched.nvml",),
+    "cryptography": (
+        "ainit.attest", "ainit.keylime.identity", "ainit.remote.identity",
+        "ainit.remote.operator", "ainit.seal.session", "ainit.store",
+    ),
+    "gymnasium": ("ainit.sched.train.env",),
+    "numpy": (
+        "ainit.sched.boards", "ainit.sched.occupied", "ainit.sched.onnx",
+        "ainit.sched.request_rows", "ainit.sched.tables",
+        "ainit.sched.train",
+    ),
+    "onnxruntime": ("ainit.sched.onnx", "ainit.sched.train.ppo"),
+    "pynvml": ("ainit.sched.nvml", "ainit.sched.nvml_errors", "ainit.sched.nvml_health"),
     "pyroute2": ("ainit.net",),
     "pyudev": ("ainit.devices",),
     "rich": ("ainit.cli",),
+    "torch": ("ainit.sched.train.ppo",),
     "tpm2_pytss": ("ainit.attest.quote",),
-}
+    "yaml": ("ainit.cli.partition_file",),
+}  # fmt: skip
 
 STDLIB = sys.stdlib_module_names | {"ainit", "_sha2"}  # _sha2: the guest's name of _sha256
 
 # Modules that decide: values in, values out.
 PURE = (
     "ainit.policy", "ainit.attest.verify", "ainit.keylime.policy", "ainit.keylime.protocol",
-    "ainit.sched.place",
+    "ainit.sched.place", "ainit.sched.partition", "ainit.sched.wishes", "ainit.sched.converge",
+    "ainit.sched.quarantine", "ainit.sched.records", "ainit.attest.channel",
+    "ainit.sched.bus", "ainit.sched.findings", "ainit.sched.health", "ainit.sched.presence",
+    "ainit.sched.readings", "ainit.sched.xid",
+    "ainit.sched.geometry", "ainit.sched.state", "ainit.sched.candidates",
+    "ainit.sched.features", "ainit.sched.fallback", "ainit.sched.occupancy",
+    "ainit.sched.queue", "ainit.sched.room", "ainit.sched.numa", "ainit.sched.requests",
+    "ainit.sched.round_records", "ainit.sched.asking", "ainit.sched.promise",
+    "ainit.seal.approval", "ainit.seal.decide", "ainit.seal.policies",
 )  # fmt: skip
 IMPURE = {
     "asyncio", "ctypes", "io", "os", "pathlib", "random", "secrets", "select", "selectors",
     "shutil", "signal", "socket", "subprocess", "tempfile", "threading", "time", "urllib",
 }  # fmt: skip
-FOREIGN_CALLS = ("ainit.linux", "ainit.sandbox", "ainit.sched.nvml")
+FOREIGN_CALLS = ("ainit.linux", "ainit.sandbox", "ainit.sched.nvml", "ainit.sched.nvml_health")
 AGENTS_MAY_USE = ("ainit.child", "ainit.errors", "ainit.wire")
 
 # What importing PID 1 loads beyond a bare ``python3 -I -S``. Every name costs boot time on every
@@ -125,6 +143,8 @@ def allowed(source: str, target: str) -> bool:
         return within(target, ("ainit.attest",)) and not within(target, ("ainit.attest.quote",))
     if (here, there) == ("cli", "keylime"):
         return within(target, ("ainit.keylime.policy",))
+    if (here, there) == ("cli", "remote"):
+        return within(target, ("ainit.remote.operator",))
     return RANK[there] < RANK[here]
 
 
@@ -170,7 +190,9 @@ def test_decisions_do_no_input_or_output(name: str) -> None:
 
 
 def test_system_calls_live_in_linux() -> None:
-    """``sched.nvml`` speaks to the vendor's library in the ctypes structures that pynvml takes."""
+    """``sched.nvml`` and ``sched.nvml_health`` speak to the vendor's library in the ctypes
+    structures that pynvml takes.
+    """
     wrong = [
         f"{path.relative_to(ROOT)}:{line}: imports {target}"
         for name, path in MODULES.items()

@@ -8,7 +8,7 @@
 
 #include "emulator.h"
 
-static unsigned mask_of(const struct compute_profile *profile, unsigned start)
+static unsigned compute_mask(const struct compute_profile *profile, unsigned start)
 {
     return ((1u << profile->compute) - 1) << start;
 }
@@ -19,7 +19,7 @@ static unsigned occupied(const struct target *target)
     for (unsigned slot = 0; slot < MAX_COMPUTE_INSTANCES; slot++) {
         const struct compute_instance *compute = &target->instance->compute[slot];
         if (compute->serial)
-            mask |= mask_of(&target->profile->compute_profiles[compute->profile], compute->start);
+            mask |= compute_mask(&target->profile->compute_profiles[compute->profile], compute->start);
     }
     return mask;
 }
@@ -126,7 +126,7 @@ NVML_API nvmlReturn_t nvmlGpuInstanceGetComputeInstanceRemainingCapacity(nvmlGpu
     unsigned mask = occupied(&target);
     *count = 0;
     for (unsigned i = 0; i < part->start_count; i++)
-        *count += !(mask & mask_of(part, part->starts[i]));
+        *count += !(mask & compute_mask(part, part->starts[i]));
     return NVML_SUCCESS;
 }
 
@@ -135,6 +135,12 @@ NVML_API nvmlReturn_t nvmlGpuInstanceGetComputeInstanceRemainingCapacity(nvmlGpu
 static nvmlReturn_t create(struct session *session, struct target *target, unsigned profile,
                            unsigned start, nvmlComputeInstance_t *out)
 {
+    enum fault fault = take_fault(session, "create-compute-instance");
+    TRY(fault_before(session, target, fault, NVML_ERROR_INSUFFICIENT_RESOURCES));
+    if (fault == FAULT_NOTHING) {
+        session_commit(session);
+        return NVML_ERROR_UNKNOWN;
+    }
     for (unsigned slot = 0; slot < MAX_COMPUTE_INSTANCES; slot++) {
         struct compute_instance *compute = &target->instance->compute[slot];
         if (compute->serial)
@@ -145,7 +151,7 @@ static nvmlReturn_t create(struct session *session, struct target *target, unsig
         target_enter_compute(target, slot);
         *out = handle_of(HANDLE_COMPUTE_INSTANCE, target);
         session_commit(session);
-        return NVML_SUCCESS;
+        return fault_after(fault);
     }
     return NVML_ERROR_INSUFFICIENT_RESOURCES;
 }
@@ -166,7 +172,7 @@ static nvmlReturn_t place(nvmlGpuInstance_t instance, unsigned id, const nvmlPla
         if (placement && (placement->start != part->starts[i] || placement->size != part->compute))
             continue;
         allowed = true;
-        if (!(occupied(&target) & mask_of(part, part->starts[i])))
+        if (!(occupied(&target) & compute_mask(part, part->starts[i])))
             return create(&s, &target, index, part->starts[i], compute);
     }
     return allowed ? NVML_ERROR_INSUFFICIENT_RESOURCES : NVML_ERROR_INVALID_ARGUMENT;
@@ -193,9 +199,12 @@ NVML_API nvmlReturn_t nvmlComputeInstanceDestroy(nvmlComputeInstance_t compute)
     struct process found[MAX_PROCESSES];
     TRY(resolve(&s, compute, HANDLE_COMPUTE_INSTANCE, &target));
     REQUIRE(processes_of(&target, found) == 0, NVML_ERROR_IN_USE);
-    *target.compute = (struct compute_instance){0};
+    enum fault fault = take_fault(&s, "destroy-compute-instance");
+    TRY(fault_before(&s, &target, fault, NVML_ERROR_IN_USE));
+    if (fault != FAULT_NOTHING)
+        *target.compute = (struct compute_instance){0};
     session_commit(&s);
-    return NVML_SUCCESS;
+    return fault_after(fault);
 }
 
 /* ---- listing ---- */

@@ -20,6 +20,7 @@ NVML_API nvmlReturn_t nvmlDeviceGetHandleByIndex_v2(unsigned index, nvmlDevice_t
 {
     OPEN_SESSION(false);
     REQUIRE(device && index < s.machine->gpu_count, NVML_ERROR_INVALID_ARGUMENT);
+    REQUIRE(!is_lost(&s, index), NVML_ERROR_GPU_IS_LOST);
     struct target target = target_of_gpu(&s, index);
     *device = handle_of(HANDLE_GPU, &target);
     return NVML_SUCCESS;
@@ -31,6 +32,8 @@ NVML_API nvmlReturn_t nvmlDeviceGetHandleByUUID(const char *uuid, nvmlDevice_t *
     REQUIRE(uuid && device, NVML_ERROR_INVALID_ARGUMENT);
     char text[64];
     for (unsigned index = 0; index < s.machine->gpu_count; index++) {
+        if (is_lost(&s, index))
+            continue;
         struct target target = target_of_gpu(&s, index);
         format_uuid(text, &target);
         if (strcmp(uuid, text) == 0) {
@@ -57,6 +60,7 @@ NVML_API nvmlReturn_t nvmlDeviceGetHandleByPciBusId_v2(const char *text, nvmlDev
             NVML_ERROR_INVALID_ARGUMENT);
     REQUIRE(domain == 0 && slot == 0 && function == 0 && bus >= 1 && bus <= s.machine->gpu_count,
             NVML_ERROR_NOT_FOUND);
+    REQUIRE(!is_lost(&s, bus - 1), NVML_ERROR_GPU_IS_LOST);
     struct target target = target_of_gpu(&s, bus - 1);
     *device = handle_of(HANDLE_GPU, &target);
     return NVML_SUCCESS;
@@ -126,7 +130,7 @@ NVML_API nvmlReturn_t nvmlDeviceGetArchitecture(nvmlDevice_t device, unsigned *a
 
 /* ---- what it holds and does ---- */
 
-static unsigned long long used_bytes(const struct target *target)
+unsigned long long used_bytes(const struct target *target)
 {
     struct process found[MAX_PROCESSES];
     unsigned long long used = 0;
@@ -158,62 +162,6 @@ NVML_API nvmlReturn_t nvmlDeviceGetMemoryInfo(nvmlDevice_t device, nvmlMemory_t 
     REQUIRE(memory, NVML_ERROR_INVALID_ARGUMENT);
     TRY(nvmlDeviceGetMemoryInfo_v2(device, &full));
     *memory = (nvmlMemory_t){.total = full.total, .free = full.free, .used = full.used};
-    return NVML_SUCCESS;
-}
-
-/* A board with work on it draws its limit and is warm; an idle one is neither. */
-NVML_API nvmlReturn_t nvmlDeviceGetPowerUsage(nvmlDevice_t device, unsigned *milliwatts)
-{
-    OPEN_SESSION(false);
-    struct target target;
-    TRY(resolve(&s, device, HANDLE_GPU, &target));
-    REQUIRE(milliwatts, NVML_ERROR_INVALID_ARGUMENT);
-    *milliwatts = used_bytes(&target) ? target.board->power_w * 1000 : 60000;
-    return NVML_SUCCESS;
-}
-
-NVML_API nvmlReturn_t nvmlDeviceGetEnforcedPowerLimit(nvmlDevice_t device, unsigned *milliwatts)
-{
-    OPEN_SESSION(false);
-    struct target target;
-    TRY(resolve(&s, device, HANDLE_GPU, &target));
-    REQUIRE(milliwatts, NVML_ERROR_INVALID_ARGUMENT);
-    *milliwatts = target.board->power_w * 1000;
-    return NVML_SUCCESS;
-}
-
-NVML_API nvmlReturn_t nvmlDeviceGetTemperature(nvmlDevice_t device, unsigned sensor,
-                                               unsigned *celsius)
-{
-    OPEN_SESSION(false);
-    struct target target;
-    TRY(resolve(&s, device, HANDLE_GPU, &target));
-    REQUIRE(celsius && sensor == 0, NVML_ERROR_INVALID_ARGUMENT);
-    *celsius = used_bytes(&target) ? 65 : 30;
-    return NVML_SUCCESS;
-}
-
-NVML_API nvmlReturn_t nvmlDeviceGetTemperatureV(nvmlDevice_t device, nvmlTemperature_v1_t *reading)
-{
-    REQUIRE(reading, NVML_ERROR_INVALID_ARGUMENT);
-    REQUIRE(reading->version == NVML_STRUCT_VERSION(nvmlTemperature_v1_t, 1),
-            NVML_ERROR_ARGUMENT_VERSION_MISMATCH);
-    unsigned celsius = 0;
-    TRY(nvmlDeviceGetTemperature(device, reading->sensorType, &celsius));
-    reading->temperature = (int)celsius;
-    return NVML_SUCCESS;
-}
-
-/* With MIG on, a board has no utilisation of its own (NOT_SUPPORTED on real boards, too). */
-NVML_API nvmlReturn_t nvmlDeviceGetUtilizationRates(nvmlDevice_t device, nvmlUtilization_t *rates)
-{
-    OPEN_SESSION(false);
-    struct target target;
-    TRY(resolve_device(&s, device, &target));
-    REQUIRE(rates, NVML_ERROR_INVALID_ARGUMENT);
-    REQUIRE(!target.gpu->mig_current, NVML_ERROR_NOT_SUPPORTED);
-    unsigned busy = used_bytes(&target) ? 100 : 0;
-    *rates = (nvmlUtilization_t){.gpu = busy, .memory = busy};
     return NVML_SUCCESS;
 }
 

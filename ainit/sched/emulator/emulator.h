@@ -9,10 +9,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "nvml.h"
 
-enum { MAX_GPUS = 8, MAX_GPU_INSTANCES = 8, MAX_COMPUTE_INSTANCES = 8, MAX_STARTS = 8 };
+enum { MAX_GPUS = 8, MAX_GPU_INSTANCES = 8, MAX_COMPUTE_INSTANCES = 8, MAX_STARTS = 8, MAX_FAULTS = 32 };
 
 /* ---- geometry: compiled from boards.json into boards.h ---- */
 
@@ -56,12 +57,18 @@ struct gpu_instance {
 };
 
 struct gpu {
-    uint8_t board, mig_current, mig_pending;
+    uint8_t board, mig_current, mig_pending, persistence;
+    uint8_t lost;        /* fell off the bus, until a reset */
+    uint8_t ghosts;      /* memory slices that are given to nobody */
+    uint8_t resets;      /* asked for by directive */
+    uint32_t generation; /* of its handles: a reset makes them dead */
     struct gpu_instance instances[MAX_GPU_INSTANCES];
 };
 
 struct machine {
     uint32_t gpu_count, last_serial;
+    uint32_t reloads, reloads_done; /* of the driver; those of them by directive */
+    uint8_t spent[MAX_FAULTS];      /* how often each injected fault has happened */
     struct gpu gpus[MAX_GPUS];
 };
 
@@ -78,8 +85,10 @@ nvmlReturn_t session_open(struct session *session, bool change);
 /* Publish session->machine; a process that dies before leaves the state as it was. */
 void session_commit(struct session *session);
 void session_close(struct session *session);
-/* Check the configuration and make sure that the state exists. */
-nvmlReturn_t state_prepare(void);
+/* Check the configuration, make sure that the state exists; *reloads is how often the driver was
+ * loaded anew.
+ */
+nvmlReturn_t state_prepare(uint32_t *reloads);
 
 /* ---- handles: all they name is packed into the pointer, so none is ever freed ---- */
 
@@ -111,6 +120,8 @@ bool target_find_mig_device(struct target *target, unsigned index);
 
 /* ---- shared by the parts ---- */
 
+#define DEFAULT_STATE "/run/nvml-emulator/state"
+
 bool is_initialized(void);
 nvmlReturn_t copy_text(char *out, unsigned length, const char *text);
 void format_uuid(char out[64], const struct target *target);
@@ -124,12 +135,59 @@ enum { MAX_PROCESSES = 64 };
 unsigned processes_of(const struct target *target, struct process found[MAX_PROCESSES]);
 /* Whether the injection file holds the line `word`. */
 bool is_injected(const char *word);
+/* Whether the GPU has fallen off the bus. */
+bool is_lost(const struct session *session, unsigned gpu);
+/* The number in the last line `set <gpu> <key> <number>`, or the fallback. */
+unsigned long long injected_reading(unsigned gpu, const char *key, unsigned long long fallback);
+/* The injection file (or another one beside the state) for reading; NULL when there is none. */
+FILE *open_beside_state(const char *suffix);
+/* Bytes of GPU memory in use by processes on the target, and whether there is any work there. */
+unsigned long long used_bytes(const struct target *target);
+
+/* ---- trouble.c ---- */
+
+/* Wait for as long as the injection file says that calls about this GPU hang. */
+void hang_if_asked(unsigned gpu);
+nvmlReturn_t hang_device_if_asked(nvmlDevice_t device);
+
+/* ---- profile.c ---- */
+
+unsigned mask_of(const struct profile *profile, unsigned start);
+/* The memory slices of the GPU that nothing can be placed on. */
+unsigned occupied_slices(const struct target *gpu);
+unsigned live_count(const struct target *gpu, unsigned profile);
+/* The index of the profile with that id, or INVALID_ARGUMENT. */
+nvmlReturn_t gpu_profile_by_id(const struct target *gpu, unsigned id, unsigned *index);
+
+/* ---- faults.c ---- */
+
+enum fault {
+    FAULT_NONE, FAULT_REFUSE, FAULT_LATE, FAULT_NOTHING, FAULT_GHOST, FAULT_ELSEWHERE, FAULT_OTHER,
+    FAULT_LOSE, FAULT_RESET, FAULT_RELOAD, FAULT_DIE_BEFORE, FAULT_DIE_AFTER,
+};
+
+/* The fault that this call has, counted as spent: whatever happens must be committed. */
+enum fault take_fault(struct session *session, const char *call);
+/* Do what a fault does instead of the call, commit, and return its error; SUCCESS to go on. */
+nvmlReturn_t fault_before(struct session *session, const struct target *target, enum fault fault,
+                          nvmlReturn_t refusal);
+/* What a fault makes of a call that is done and committed. */
+nvmlReturn_t fault_after(enum fault fault);
+void reset_gpu(struct session *session, unsigned index);
+bool apply_directives(struct session *session);
+void pause_for(bool is_creation, unsigned memory);
+/* How often the driver had been loaded when this process started NVML. */
+uint32_t reloads_at_start(void);
+/* The MIG modes that boards before Hopper keep over a reboot. */
+void remember_modes(const struct machine *machine);
 
 /* Every exported call starts so: `s` is the session, closed on every return. */
 #define OPEN_SESSION(change)                                                                       \
     __attribute__((cleanup(session_close))) struct session s = {.file = -1};                       \
     do {                                                                                           \
         nvmlReturn_t opened = is_initialized() ? session_open(&s, (change)) : NVML_ERROR_UNINITIALIZED; \
+        if (opened == NVML_SUCCESS && s.machine->reloads != reloads_at_start())                    \
+            opened = NVML_ERROR_UNINITIALIZED;                                                     \
         if (opened != NVML_SUCCESS)                                                                \
             return opened;                                                                         \
     } while (0)

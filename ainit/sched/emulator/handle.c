@@ -1,7 +1,7 @@
 /* Handles and names of things.
  *
  * A handle is a number in the shape of a pointer: kind, GPU, slots, and the serial number of what it
- * names. Serial numbers are never used twice, so a handle that outlives its instance is recognised
+ * names (of a GPU, how often it was reset). Serial numbers are never used twice, so a handle that outlives its instance is recognised
  * although the slot may be in use again.
  */
 #include <stdio.h>
@@ -18,7 +18,7 @@ void *handle_of(enum handle_kind kind, const struct target *target)
 {
     uint64_t serial = target->compute    ? target->compute->serial
                       : target->instance ? target->instance->serial
-                                         : 0;
+                                         : target->gpu->generation;
     uint64_t slot = target->instance ? target->instance_id - 1 : 0;
     return (void *)(uintptr_t)((uint64_t)MARK << 56 | (uint64_t)kind << 52 |
                                (uint64_t)target->index << 48 | slot << 40 |
@@ -72,9 +72,10 @@ nvmlReturn_t resolve(struct session *session, const void *handle, enum handle_ki
                 gpu < session->machine->gpu_count && slot < MAX_GPU_INSTANCES &&
                 compute < MAX_COMPUTE_INSTANCES,
             NVML_ERROR_INVALID_ARGUMENT);
+    REQUIRE(!is_lost(session, gpu), NVML_ERROR_GPU_IS_LOST);
     *target = target_of_gpu(session, gpu);
     if (kind == HANDLE_GPU)
-        return NVML_SUCCESS;
+        return serial == target->gpu->generation ? NVML_SUCCESS : NVML_ERROR_INVALID_ARGUMENT;
     REQUIRE(target->gpu->instances[slot].serial, NVML_ERROR_INVALID_ARGUMENT);
     target_enter_instance(target, slot);
     if (kind == HANDLE_GPU_INSTANCE)
@@ -87,8 +88,9 @@ nvmlReturn_t resolve(struct session *session, const void *handle, enum handle_ki
 
 nvmlReturn_t resolve_device(struct session *session, nvmlDevice_t device, struct target *target)
 {
-    if (resolve(session, device, HANDLE_GPU, target) == NVML_SUCCESS)
-        return NVML_SUCCESS;
+    nvmlReturn_t result = resolve(session, device, HANDLE_GPU, target);
+    if (result != NVML_ERROR_INVALID_ARGUMENT)
+        return result;
     return resolve(session, device, HANDLE_MIG, target);
 }
 

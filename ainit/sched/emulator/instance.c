@@ -1,177 +1,39 @@
-/* GPU instances: profiles, placements, creation and destruction.
- *
- * All feasibility is one mask of memory slices per GPU: on every board, memory slices that do not
- * overlap imply enough compute slices.
- */
-#include <stdio.h>
+/* GPU instances: creation, destruction and listing. What a board offers is in profile.c. */
 #include <string.h>
 
 #include "emulator.h"
 
-static unsigned mask_of(const struct profile *profile, unsigned start)
-{
-    return ((1u << profile->memory) - 1) << start;
-}
-
-static unsigned occupied(const struct target *gpu)
-{
-    unsigned mask = 0;
-    for (unsigned slot = 0; slot < MAX_GPU_INSTANCES; slot++) {
-        const struct gpu_instance *instance = &gpu->gpu->instances[slot];
-        if (instance->serial)
-            mask |= mask_of(&gpu->board->profiles[instance->profile], instance->start);
-    }
-    return mask;
-}
-
-static unsigned live_count(const struct target *gpu, unsigned profile)
-{
-    unsigned count = 0;
-    for (unsigned slot = 0; slot < MAX_GPU_INSTANCES; slot++)
-        count += gpu->gpu->instances[slot].serial && gpu->gpu->instances[slot].profile == profile;
-    return count;
-}
-
-static nvmlReturn_t profile_by_id(const struct target *gpu, unsigned id, unsigned *index)
-{
-    for (*index = 0; *index < gpu->board->profile_count; ++*index)
-        if (gpu->board->profiles[*index].id == id)
-            return NVML_SUCCESS;
-    return NVML_ERROR_INVALID_ARGUMENT;
-}
-
-/* Clients walk the enumerators from 0: NOT_SUPPORTED is a gap, INVALID_ARGUMENT the end. */
-static nvmlReturn_t profile_by_enumerator(const struct target *gpu, unsigned enumerator,
-                                          unsigned *index)
-{
-    REQUIRE(enumerator < NVML_GPU_INSTANCE_PROFILE_COUNT, NVML_ERROR_INVALID_ARGUMENT);
-    for (*index = 0; *index < gpu->board->profile_count; ++*index)
-        if (gpu->board->profiles[*index].enumerator == enumerator)
-            return NVML_SUCCESS;
-    return NVML_ERROR_NOT_SUPPORTED;
-}
-
-/* ---- profiles ---- */
-
-NVML_API nvmlReturn_t nvmlDeviceGetGpuInstanceProfileInfo(nvmlDevice_t device, unsigned enumerator,
-                                                          nvmlGpuInstanceProfileInfo_t *info)
-{
-    OPEN_SESSION(false);
-    struct target target;
-    unsigned index;
-    TRY(resolve(&s, device, HANDLE_GPU, &target));
-    REQUIRE(info, NVML_ERROR_INVALID_ARGUMENT);
-    TRY(profile_by_enumerator(&target, enumerator, &index));
-    const struct profile *p = &target.board->profiles[index];
-    *info = (nvmlGpuInstanceProfileInfo_t){
-        .id = p->id, .sliceCount = p->compute, .instanceCount = p->limit,
-        .multiprocessorCount = p->sms, .copyEngineCount = p->copy, .decoderCount = p->decoder,
-        .encoderCount = p->encoder, .jpegCount = p->jpeg, .ofaCount = p->ofa,
-        .memorySizeMB = p->memory_mib,
-    };
-    return NVML_SUCCESS;
-}
-
-/* The client says which layout it wants in the first word. */
-static nvmlReturn_t describe_profile(const struct profile *p, void *out)
-{
-    unsigned version;
-    REQUIRE(out, NVML_ERROR_INVALID_ARGUMENT);
-    memcpy(&version, out, sizeof version);
-    if (version == NVML_STRUCT_VERSION(nvmlGpuInstanceProfileInfo_v2_t, 2)) {
-        nvmlGpuInstanceProfileInfo_v2_t *info = out;
-        *info = (nvmlGpuInstanceProfileInfo_v2_t){
-            .version = version, .id = p->id, .sliceCount = p->compute, .instanceCount = p->limit,
-            .multiprocessorCount = p->sms, .copyEngineCount = p->copy, .decoderCount = p->decoder,
-            .encoderCount = p->encoder, .jpegCount = p->jpeg, .ofaCount = p->ofa,
-            .memorySizeMB = p->memory_mib,
-        };
-        snprintf(info->name, sizeof info->name, "MIG %s", p->name);
-        return NVML_SUCCESS;
-    }
-    REQUIRE(version == NVML_STRUCT_VERSION(nvmlGpuInstanceProfileInfo_v3_t, 3),
-            NVML_ERROR_ARGUMENT_VERSION_MISMATCH);
-    nvmlGpuInstanceProfileInfo_v3_t *info = out;
-    *info = (nvmlGpuInstanceProfileInfo_v3_t){
-        .version = version, .id = p->id, .sliceCount = p->compute, .instanceCount = p->limit,
-        .multiprocessorCount = p->sms, .copyEngineCount = p->copy, .decoderCount = p->decoder,
-        .encoderCount = p->encoder, .jpegCount = p->jpeg, .ofaCount = p->ofa,
-        .memorySizeMB = p->memory_mib,
-    };
-    snprintf(info->name, sizeof info->name, "MIG %s", p->name);
-    return NVML_SUCCESS;
-}
-
-NVML_API nvmlReturn_t nvmlDeviceGetGpuInstanceProfileInfoV(nvmlDevice_t device, unsigned enumerator,
-                                                           void *info)
-{
-    OPEN_SESSION(false);
-    struct target target;
-    unsigned index;
-    TRY(resolve(&s, device, HANDLE_GPU, &target));
-    TRY(profile_by_enumerator(&target, enumerator, &index));
-    return describe_profile(&target.board->profiles[index], info);
-}
-
-NVML_API nvmlReturn_t nvmlDeviceGetGpuInstanceProfileInfoByIdV(nvmlDevice_t device, unsigned id,
-                                                               void *info)
-{
-    OPEN_SESSION(false);
-    struct target target;
-    unsigned index;
-    TRY(resolve(&s, device, HANDLE_GPU, &target));
-    TRY(profile_by_id(&target, id, &index));
-    return describe_profile(&target.board->profiles[index], info);
-}
-
-/* ---- placements ---- */
-
-/* The static list: what is occupied, and whether MIG is on, does not matter here. */
-NVML_API nvmlReturn_t nvmlDeviceGetGpuInstancePossiblePlacements_v2(nvmlDevice_t device,
-                                                                    unsigned id,
-                                                                    nvmlPlacement_t *placements,
-                                                                    unsigned *count)
-{
-    OPEN_SESSION(false);
-    struct target target;
-    unsigned index;
-    TRY(resolve(&s, device, HANDLE_GPU, &target));
-    REQUIRE(count, NVML_ERROR_INVALID_ARGUMENT);
-    TRY(profile_by_id(&target, id, &index));
-    const struct profile *profile = &target.board->profiles[index];
-    *count = profile->start_count;
-    for (unsigned i = 0; placements && i < *count; i++)
-        placements[i] = (nvmlPlacement_t){profile->starts[i], profile->memory};
-    return NVML_SUCCESS;
-}
-
-NVML_API nvmlReturn_t nvmlDeviceGetGpuInstanceRemainingCapacity(nvmlDevice_t device, unsigned id,
-                                                                unsigned *count)
-{
-    OPEN_SESSION(false);
-    struct target target;
-    unsigned index;
-    TRY(resolve(&s, device, HANDLE_GPU, &target));
-    REQUIRE(count, NVML_ERROR_INVALID_ARGUMENT);
-    REQUIRE(target.gpu->mig_current, NVML_ERROR_NOT_SUPPORTED);
-    TRY(profile_by_id(&target, id, &index));
-    const struct profile *profile = &target.board->profiles[index];
-    unsigned mask = occupied(&target), left = profile->limit - live_count(&target, index);
-    *count = 0;
-    /* Placements of one profile have one size, so taking each that fits, in order, is best. */
-    for (unsigned i = 0; i < profile->start_count && *count < left; i++)
-        if (!(mask & mask_of(profile, profile->starts[i]))) {
-            mask |= mask_of(profile, profile->starts[i]);
-            ++*count;
-        }
-    return NVML_SUCCESS;
-}
-
 /* ---- creation and destruction ---- */
+
+/* Another free place, of this profile or of any: what a driver makes that was not asked for. */
+static void mislead(const struct target *target, enum fault fault, unsigned *profile, unsigned *start)
+{
+    unsigned mask = occupied_slices(target), asked = *profile, place = *start;
+    for (unsigned index = 0; index < target->board->profile_count; index++) {
+        const struct profile *other = &target->board->profiles[index];
+        if (fault == FAULT_ELSEWHERE && index != asked)
+            continue;
+        for (unsigned i = other->start_count; i > 0; i--)
+            if (!(mask & mask_of(other, other->starts[i - 1])) &&
+                (index != asked || other->starts[i - 1] != place)) {
+                *profile = index;
+                *start = other->starts[i - 1];
+                return;
+            }
+    }
+}
 
 static nvmlReturn_t create(struct session *session, struct target *target, unsigned profile,
                            unsigned start, nvmlGpuInstance_t *out)
 {
+    enum fault fault = take_fault(session, "create-gpu-instance");
+    TRY(fault_before(session, target, fault, NVML_ERROR_INSUFFICIENT_RESOURCES));
+    if (fault == FAULT_NOTHING) { /* there is no instance to give a handle of */
+        session_commit(session);
+        return NVML_ERROR_UNKNOWN;
+    }
+    if (fault == FAULT_ELSEWHERE || fault == FAULT_OTHER)
+        mislead(target, fault, &profile, &start);
     for (unsigned slot = 0; slot < MAX_GPU_INSTANCES; slot++) {
         struct gpu_instance *instance = &target->gpu->instances[slot];
         if (instance->serial)
@@ -182,7 +44,7 @@ static nvmlReturn_t create(struct session *session, struct target *target, unsig
         target_enter_instance(target, slot);
         *out = handle_of(HANDLE_GPU_INSTANCE, target);
         session_commit(session);
-        return NVML_SUCCESS;
+        return fault_after(fault);
     }
     return NVML_ERROR_INSUFFICIENT_RESOURCES;
 }
@@ -193,15 +55,14 @@ static nvmlReturn_t begin_creation(struct session *session, nvmlDevice_t device,
     TRY(resolve(session, device, HANDLE_GPU, target));
     REQUIRE(out, NVML_ERROR_INVALID_ARGUMENT);
     REQUIRE(target->gpu->mig_current, NVML_ERROR_NOT_SUPPORTED);
-    TRY(profile_by_id(target, id, index));
+    TRY(gpu_profile_by_id(target, id, index));
     REQUIRE(live_count(target, *index) < target->board->profiles[*index].limit,
             NVML_ERROR_INSUFFICIENT_RESOURCES);
     return NVML_SUCCESS;
 }
 
-NVML_API nvmlReturn_t nvmlDeviceCreateGpuInstanceWithPlacement(nvmlDevice_t device, unsigned id,
-                                                               const nvmlPlacement_t *placement,
-                                                               nvmlGpuInstance_t *instance)
+static nvmlReturn_t create_there(nvmlDevice_t device, unsigned id, const nvmlPlacement_t *placement,
+                                 nvmlGpuInstance_t *instance)
 {
     OPEN_SESSION(true);
     struct target target;
@@ -211,7 +72,7 @@ NVML_API nvmlReturn_t nvmlDeviceCreateGpuInstanceWithPlacement(nvmlDevice_t devi
     REQUIRE(placement && placement->size == profile->memory && placement->start < MAX_STARTS &&
                 memchr(profile->starts, (int)placement->start, profile->start_count),
             NVML_ERROR_INVALID_ARGUMENT);
-    REQUIRE(!(occupied(&target) & mask_of(profile, placement->start)),
+    REQUIRE(!(occupied_slices(&target) & mask_of(profile, placement->start)),
             NVML_ERROR_INSUFFICIENT_RESOURCES);
     return create(&s, &target, index, placement->start, instance);
 }
@@ -219,32 +80,76 @@ NVML_API nvmlReturn_t nvmlDeviceCreateGpuInstanceWithPlacement(nvmlDevice_t devi
 /* The driver takes the highest free placement, whatever that spoils: 1g, 1g, 2g, 3g in this order
  * fails where 3g, 1g, 2g, 1g works, as the vendor's guide shows.
  */
-NVML_API nvmlReturn_t nvmlDeviceCreateGpuInstance(nvmlDevice_t device, unsigned id,
-                                                  nvmlGpuInstance_t *instance)
+static nvmlReturn_t create_anywhere(nvmlDevice_t device, unsigned id, nvmlGpuInstance_t *instance)
 {
     OPEN_SESSION(true);
     struct target target;
     unsigned index;
     TRY(begin_creation(&s, device, id, instance, &target, &index));
     const struct profile *profile = &target.board->profiles[index];
-    unsigned mask = occupied(&target);
+    unsigned mask = occupied_slices(&target);
     for (unsigned i = profile->start_count; i > 0; i--)
         if (!(mask & mask_of(profile, profile->starts[i - 1])))
             return create(&s, &target, index, profile->starts[i - 1], instance);
     return NVML_ERROR_INSUFFICIENT_RESOURCES;
 }
 
-NVML_API nvmlReturn_t nvmlGpuInstanceDestroy(nvmlGpuInstance_t instance)
+static nvmlReturn_t destroy(nvmlGpuInstance_t instance, unsigned *memory)
 {
     OPEN_SESSION(true);
     struct target target;
     struct process found[MAX_PROCESSES];
     TRY(resolve(&s, instance, HANDLE_GPU_INSTANCE, &target));
+    *memory = target.profile->memory;
     for (unsigned slot = 0; slot < MAX_COMPUTE_INSTANCES; slot++)
         REQUIRE(!target.instance->compute[slot].serial, NVML_ERROR_IN_USE);
     REQUIRE(processes_of(&target, found) == 0, NVML_ERROR_IN_USE);
-    *target.instance = (struct gpu_instance){0};
+    enum fault fault = take_fault(&s, "destroy-gpu-instance");
+    TRY(fault_before(&s, &target, fault, NVML_ERROR_IN_USE));
+    if (fault == FAULT_GHOST)
+        target.gpu->ghosts |= (uint8_t)mask_of(target.profile, target.instance->start);
+    if (fault != FAULT_NOTHING)
+        *target.instance = (struct gpu_instance){0};
     session_commit(&s);
+    return fault_after(fault);
+}
+
+/* ---- the same as callers see it, who wait for it ---- */
+
+static unsigned memory_of(nvmlDevice_t device, unsigned id)
+{
+    __attribute__((cleanup(session_close))) struct session s = {.file = -1};
+    struct target target;
+    unsigned index;
+    if (session_open(&s, false) != NVML_SUCCESS ||
+        resolve(&s, device, HANDLE_GPU, &target) != NVML_SUCCESS ||
+        gpu_profile_by_id(&target, id, &index) != NVML_SUCCESS)
+        return 1;
+    return target.board->profiles[index].memory;
+}
+
+NVML_API nvmlReturn_t nvmlDeviceCreateGpuInstanceWithPlacement(nvmlDevice_t device, unsigned id,
+                                                               const nvmlPlacement_t *placement,
+                                                               nvmlGpuInstance_t *instance)
+{
+    TRY(create_there(device, id, placement, instance));
+    pause_for(true, memory_of(device, id));
+    return NVML_SUCCESS;
+}
+
+NVML_API nvmlReturn_t nvmlDeviceCreateGpuInstance(nvmlDevice_t device, unsigned id,
+                                                  nvmlGpuInstance_t *instance)
+{
+    TRY(create_anywhere(device, id, instance));
+    pause_for(true, memory_of(device, id));
+    return NVML_SUCCESS;
+}
+
+NVML_API nvmlReturn_t nvmlGpuInstanceDestroy(nvmlGpuInstance_t instance)
+{
+    unsigned memory = 1;
+    TRY(destroy(instance, &memory));
+    pause_for(false, memory);
     return NVML_SUCCESS;
 }
 
@@ -259,7 +164,7 @@ NVML_API nvmlReturn_t nvmlDeviceGetGpuInstances(nvmlDevice_t device, unsigned id
     TRY(resolve(&s, device, HANDLE_GPU, &target));
     REQUIRE(instances && count, NVML_ERROR_INVALID_ARGUMENT);
     REQUIRE(target.gpu->mig_current, NVML_ERROR_NOT_SUPPORTED);
-    TRY(profile_by_id(&target, id, &index));
+    TRY(gpu_profile_by_id(&target, id, &index));
     *count = 0;
     for (unsigned slot = 0; slot < MAX_GPU_INSTANCES; slot++)
         if (target.gpu->instances[slot].serial && target.gpu->instances[slot].profile == index) {

@@ -22,7 +22,9 @@ static bool is_busy(const struct target *target)
     return processes_of(target, found) > 0;
 }
 
-/* The mode always becomes pending. Whether it took effect is the second answer, *activation. */
+/* Before Hopper, switching resets the board: handles are dead, and the mode outlives a reboot.
+ *
+ * The mode always becomes pending. Whether it took effect is the second answer, *activation. */
 NVML_API nvmlReturn_t nvmlDeviceSetMigMode(nvmlDevice_t device, unsigned mode,
                                            nvmlReturn_t *activation)
 {
@@ -37,8 +39,12 @@ NVML_API nvmlReturn_t nvmlDeviceSetMigMode(nvmlDevice_t device, unsigned mode,
             *activation = NVML_ERROR_IN_USE;
         else if (target.board->reset_for_mig && is_injected("no-reset"))
             *activation = NVML_ERROR_RESET_REQUIRED;
-        else
+        else {
             target.gpu->mig_current = (uint8_t)mode;
+            if (target.board->reset_for_mig)
+                reset_gpu(&s, target.index);
+            remember_modes(s.machine);
+        }
     }
     session_commit(&s);
     return NVML_SUCCESS;

@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -23,7 +24,6 @@
 
 #include "emulator.h"
 
-static const char DEFAULT_STATE[] = "/run/nvml-emulator/state";
 static const char DEFAULT_BOARDS[] = "H100-80GB,H100-80GB";
 enum { MAGIC = 0x4c4d564e }; /* "NVML" */
 
@@ -38,6 +38,37 @@ static const char *setting(const char *name, const char *fallback)
 {
     const char *value = getenv(name);
     return value ? value : fallback;
+}
+
+/* Boards before Hopper keep the MIG mode in their InfoROM, here `<state>.inforom`: a digit a GPU. It
+ * is there once a mode was switched; from then on, other boards start with MIG off.
+ */
+static void recall_modes(struct machine *machine)
+{
+    FILE *file = open_beside_state("inforom");
+    char digits[MAX_GPUS + 1] = {0};
+    if (!file)
+        return;
+    size_t count = fread(digits, 1, MAX_GPUS, file);
+    fclose(file);
+    for (unsigned index = 0; index < machine->gpu_count && count == machine->gpu_count; index++) {
+        struct gpu *gpu = &machine->gpus[index];
+        bool is_kept = BOARDS[gpu->board].reset_for_mig && digits[index] == '1';
+        gpu->mig_current = gpu->mig_pending = is_kept;
+    }
+}
+
+void remember_modes(const struct machine *machine)
+{
+    char path[4096];
+    int length = snprintf(path, sizeof path, "%s.inforom",
+                          setting("AINOS_NVML_STATE", DEFAULT_STATE));
+    FILE *file = length < (int)sizeof path ? fopen(path, "we") : NULL;
+    if (!file)
+        return;
+    for (unsigned index = 0; index < machine->gpu_count; index++)
+        fputc('0' + machine->gpus[index].mig_current, file);
+    fclose(file);
 }
 
 /* Build the machine that the environment describes. */
@@ -60,6 +91,7 @@ static nvmlReturn_t describe_machine(struct machine *machine)
         boards += length;
         boards += *boards == ',';
     }
+    recall_modes(machine);
     return NVML_SUCCESS;
 }
 
@@ -121,6 +153,8 @@ static nvmlReturn_t map_state(struct session *session, bool change, bool writabl
     REQUIRE(file->geometry == GEOMETRY, NVML_ERROR_LIB_RM_VERSION_MISMATCH);
     session->next = file->copies[atomic_load(&file->current) & 1];
     session->machine = &session->next;
+    if (apply_directives(session) && writable)
+        session_commit(session);
     return NVML_SUCCESS;
 }
 
@@ -156,8 +190,10 @@ void session_close(struct session *session)
     session->file = -1;
 }
 
-nvmlReturn_t state_prepare(void)
+nvmlReturn_t state_prepare(uint32_t *reloads)
 {
     __attribute__((cleanup(session_close))) struct session session = {.file = -1};
-    return session_open(&session, false);
+    TRY(session_open(&session, false));
+    *reloads = session.machine->reloads;
+    return NVML_SUCCESS;
 }

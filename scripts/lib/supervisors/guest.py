@@ -1,5 +1,5 @@
 #!/usr/bin/python3 -IS
-"""PID 1 of a benchmark: as ``rootfs-overlay/usr/sbin/init``, on mounts that are there already.
+"""PID 1 of a benchmark: what ``/usr/sbin/init`` does, on mounts that are there already.
 
 What a machine's own kernel would be needed for is left out: early mounts, the disk, power.
 """
@@ -7,10 +7,11 @@ What a machine's own kernel would be needed for is left out: early mounts, the d
 import os
 import sys
 
-sys.path.insert(0, "/usr/lib/ainit")
-sys.dont_write_bytecode = True
+with open("/usr/sbin/init", encoding="utf-8") as file:
+    exec(file.read().removesuffix("run()\n"))
+sys.meta_path.insert(0, Bundle(f"{HOME}/pid1.bundle"))  # type: ignore[name-defined]  # noqa: F821
 
-from ainit import constants  # noqa: E402 - the path comes first
+from ainit import constants  # noqa: E402 - the bundle comes first
 from ainit.pid1.facts import Facts  # noqa: E402
 from ainit.pid1.main import main  # noqa: E402
 from ainit.pid1.platform import Platform  # noqa: E402

@@ -12,7 +12,7 @@ import hashlib
 import shutil
 from pathlib import Path
 
-from lib import debian_lock, native
+from lib import bundle, debian_lock, native
 from lib.debian import Archive
 from lib.host import BUILD, REPOSITORY, exclusive, published_tree, run
 from lib.progress import step
@@ -25,6 +25,7 @@ GUEST = Path(__file__).with_name("guest.py")
 COMPILE = ["python3", "-I", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"]
 PASSWD = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n"
 GROUPS = "root:x:0:\nutmp:x:43:\nnogroup:x:65534:\n"
+INIT = "usr/sbin/init"
 MACHINE_ID = "5a8e4f0f6c2b4e0b9d3b6a1c7d2e9f10\n"
 
 
@@ -89,4 +90,7 @@ def _ainit() -> Path:
         names = ["-s", "/mnt", "-p", "/usr/lib/ainit", "/mnt"]
         command = ["unshare", "--mount", "sh", "-c", script, "sh", str(package.parent), str(root)]
         run([*command, str(root), *COMPILE, *names])
+        bundle.write(layer)
+        (layer / INIT).parent.mkdir(parents=True)
+        shutil.copyfile(REPOSITORY / "rootfs-overlay" / INIT, layer / INIT)
     return path

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from ainit.attest import keys as verifier_keys
-from ainit.attest import tpms
+from ainit.attest import templates
 from ainit.attest.enrol import Enrolment
 from ainit.attest.keys import rsa_key
 from ainit.attest.tpms import parse_public
@@ -209,7 +209,7 @@ def endorsement_key_of_another_tpm(ground: Ground) -> bool:
     forging = forger.forger()
     made = forging.forge(ground.honest)
     own = rsa.generate_private_key(65537, 2048).public_key().public_numbers().n.to_bytes(256, "big")
-    ek_pub = tpms.ek_template(own)
+    ek_pub = templates.ek_template(own)
     evidence = forging.seal(replace(made.evidence, ek_pub=ek_pub))
     granted = Activation(forging.name, ek_pub, bytes(32), bytes(32))
     return ground.believed(Enrolment(evidence, made.nonce, granted))

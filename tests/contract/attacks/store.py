@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
@@ -15,12 +16,26 @@ from pathlib import Path
 
 import pytest
 
+from ainit.policy import model_files
 from ainit.policy.publishers import Publisher as Rights
-from ainit.store import admission, formats, signature
+from ainit.store import admission, formats, records, signature
 from ainit.store.admission import Store
+from ainit.store.contents import Contents
 from ainit.store.records import Admitted, Record, State
 from ainit.store.seal import statement
-from tests.support.store import FakeCover, FakeSeal, Publisher, deliver, field, onnx, store
+from tests.support.store import (
+    INDEX,
+    FakeCover,
+    FakeSeal,
+    Publisher,
+    deliver,
+    deliver_several,
+    external,
+    field,
+    onnx,
+    shards,
+    store,
+)
 
 from .attack import Ground, Lack, stopped_by, without
 
@@ -37,7 +52,9 @@ def stated(change: Callable[[signature.Statement], signature.Statement]) -> Lack
     """A store that reads another statement out of a signature than stands there."""
 
     def lack(patch: pytest.MonkeyPatch) -> None:
-        def verify(bundle: bytes, keys: dict[str, signature.PublisherKey]) -> signature.Statement:
+        def verify(
+            bundle: bytes, keys: dict[str, signature.PublisherKey], _: object
+        ) -> signature.Statement:
             return change(VERIFY(bundle, {**keys, **STRANGER.keys}))
 
         patch.setattr(signature, "verify", verify)
@@ -287,8 +304,178 @@ def path_out_of_the_store(ground: Ground) -> bool:
     (source / "record.json").write_text(json.dumps(record))
     (bench.root / "incoming/...").mkdir()
     try:
-        found = fetch.open_source(str(source))
-        fetch.fetch(found, str(bench.root), lambda *_: None, lambda *_: None)
+        with fetch.open_source(str(source)) as found:
+            fetch.fetch(found, str(bench.root), lambda *_: None, lambda *_: None)
     except Exception:  # noqa: BLE001 (whatever stops it)
         return False
     return (bench.root / "escaped").exists()
+
+
+# Models of several files.
+
+PARTS = {f"m-{n:05}-of-00002.gguf": b"GGUF\3" + bytes(19) + bytes([n]) for n in (1, 2)}
+FIRST, SECOND = sorted(PARTS)
+
+
+def of_delivery(directory: Path) -> signature.Statement:
+    """The statement that a publisher would have to sign for what lies here now."""
+    files = {
+        path.name: sha256(path.read_bytes()).hexdigest()
+        for path in directory.iterdir()
+        if path.name != "model.sig"
+    }
+    return signature.Statement("speech", "acme", files)
+
+
+def any_delivery(patch: pytest.MonkeyPatch) -> None:
+    """A store that takes each delivery for the signed one."""
+
+    def verify(self: Store, contents: Contents, record: Record, note: Admitted) -> str:
+        directory = Path(os.readlink(f"/proc/self/fd/{next(iter(contents.files.values()))}")).parent
+        patch.setattr(signature, "verify", lambda *_: of_delivery(directory))
+        return VERIFY_MODEL(self, contents, record, note)
+
+    patch.setattr(Store, "_verify", verify)
+
+
+VERIFY_MODEL = Store._verify
+SIGNED_AS_A_WHOLE = stopped_by("the signature covers record and file", any_delivery)
+
+
+def listing(directory: Path, files: list[str]) -> None:
+    """Rewrite the record, so that it lists these."""
+    record = {"name": "speech", "kind": "model", "files": files}
+    (directory / "record.json").write_text(json.dumps(record))
+
+
+@stopped_by("the file is the signed one", without(
+    Store, "_verify", lambda self, _, record, note: self.signer(record, note)[0]
+))  # fmt: skip
+def one_file_of_several_exchanged(ground: Ground) -> bool:
+    """A validly signed model of several files, one of which is another."""
+    bench = Bench(ground)
+    (deliver_several(bench.root, ACME, PARTS) / SECOND).write_bytes(PARTS[FIRST] + b"evil")
+    return bench.boot()
+
+
+@SIGNED_AS_A_WHOLE
+def one_file_more_than_signed(ground: Ground) -> bool:
+    """A forger's configuration is laid beside a signed model, and entered into its record."""
+    bench = Bench(ground)
+    directory = deliver_several(bench.root, ACME, PARTS)
+    (directory / "config.json").write_text('{"safe": false}')
+    listing(directory, [*PARTS, "config.json"])
+    return bench.boot()
+
+
+@SIGNED_AS_A_WHOLE
+def one_file_fewer_than_signed(ground: Ground) -> bool:
+    """The configuration is taken out of a signed model, and out of its record."""
+    bench = Bench(ground)
+    directory = deliver_several(bench.root, ACME, {**PARTS, "config.json": b"{}"})
+    (directory / "config.json").unlink()
+    listing(directory, list(PARTS))
+    return bench.boot()
+
+
+@stopped_by("a delivery is what its record lists", without(admission, "_no_more", lambda *_: None))
+def file_that_no_record_lists(ground: Ground) -> bool:
+    """A file that nobody signed lies with a signed model, and is not in its record."""
+    bench = Bench(ground)
+    (deliver_several(bench.root, ACME, PARTS) / "modeling.py").write_text("import os")
+    return bench.boot()
+
+
+@stopped_by("the one digest covers the names", without(
+    model_files, "digest", lambda files: "sha256:" + sha256(
+        "".join(sorted(digest for _, digest in files.values())).encode()
+    ).hexdigest()
+))  # fmt: skip
+def files_that_changed_places(ground: Ground) -> bool:
+    """With the machine off, two files of an admitted model change names; each stays covered."""
+    bench = Bench(ground)
+    deliver_several(bench.root, ACME, PARTS)
+    assert bench.boot()
+    (folder,) = (bench.root / "objects").iterdir()
+    (folder / FIRST).rename(folder / "x")
+    (folder / SECOND).rename(folder / FIRST)
+    (folder / "x").rename(folder / SECOND)
+    return bench.boot()
+
+
+DIGEST = Contents.digest
+
+
+def filed_under(self: Contents) -> str:
+    """The digest that the directory's name says, of what is in the store already."""
+    path = Path(os.readlink(f"/proc/self/fd/{next(iter(self.files.values()))}")).parent
+    return path.name if path.parent.name == "objects" else DIGEST(self)
+
+
+@stopped_by("the object has the digest that it is filed under", without(
+    Contents, "digest", filed_under
+))  # fmt: skip
+def file_of_another_model(ground: Ground) -> bool:
+    """With the machine off, a file of one admitted model takes the place of another's."""
+    bench = Bench(ground)
+    deliver_several(bench.root, ACME, PARTS)
+    assert bench.boot()
+    (folder,) = (bench.root / "objects").iterdir()
+    others = {name: data + b"other" for name, data in PARTS.items()}
+    other = deliver_several(bench.root, ACME, others, "vision") / SECOND
+    with other.open("rb") as file:
+        bench.cover.enable(file.fileno())
+    (folder / SECOND).unlink()
+    os.link(other, folder / SECOND)
+    shutil.rmtree(other.parent)
+    return bench.boot()
+
+
+@FORMAT
+def pickle_among_shards(ground: Ground) -> bool:
+    """A pickle beside safetensors, which engines load in their place; the publisher signed all."""
+    return several(ground, {**shards(), "pytorch_model.bin": b"\x80\x04cos\nsystem\n."})
+
+
+@FORMAT
+def code_among_shards(ground: Ground) -> bool:
+    """Python beside safetensors, for `trust_remote_code`; the publisher signed all."""
+    return several(ground, {**shards(), "modeling.py": b"import os"})
+
+
+@FORMAT
+def index_that_leads_elsewhere(ground: Ground) -> bool:
+    """An index that looks for a tensor in a file outside of the model; the publisher signed it."""
+    files = shards()
+    return several(ground, {**files, INDEX: files[INDEX].replace(b"model-00001", b"../../evil")})
+
+
+@FORMAT
+def data_that_lies_elsewhere(ground: Ground) -> bool:
+    """An ONNX model with one data file beside it, and a tensor in another, outside of the model."""
+    files = {"model.onnx": external("model.onnx.data", "../other"), "model.onnx.data": b"weights"}
+    return several(ground, files)
+
+
+def several(ground: Ground, contents: dict[str, bytes]) -> bool:
+    bench = Bench(ground)
+    deliver_several(bench.root, ACME, contents)
+    return bench.boot()
+
+
+@stopped_by("a file is one plain word", without(records, "is_file", lambda _: True))
+def file_out_of_the_model(ground: Ground) -> bool:
+    """A record that lists a path: what is fetched would land beside the model."""
+    from ainit.store import fetch
+
+    bench = Bench(ground)
+    (bench.root / "incoming").mkdir(parents=True)
+    source = deliver_several(bench.root / "source", ACME, PARTS)
+    (source.parent / "escaped.json").write_text("{}")
+    listing(source, [*PARTS, "../escaped.json"])
+    try:
+        with fetch.open_source(str(source)) as found:
+            fetch.fetch(found, str(bench.root), lambda *_: None, lambda *_: None)
+    except Exception:  # noqa: BLE001 (whatever stops it)
+        return False
+    return (bench.root / "incoming/escaped.json").exists()

@@ -11,10 +11,10 @@ from lib import trust_attacks
 from ainit.attest.enrol import Enrolment
 from tests.unit.attest.machine import Machine
 
-from . import firmware, keys, logs, quotes, store
+from . import firmware, identities, keys, logs, quotes, store
 from .attack import CATALOGUE, Attack, Ground
 
-MODULES = (firmware, keys, logs, quotes, store)
+MODULES = (firmware, identities, keys, logs, quotes, store)
 LEAST = 60
 
 

@@ -86,6 +86,7 @@ class Direct:
         self.methods: dict[str, Callable[[dict[str, object]], Mapping[str, object]]] = {
             "org.ainos.Attest.Evidence": attestation.evidence,
             "org.ainos.Attest.Activate": attestation.activate,
+            "org.ainos.Attest.Channel": attestation.channel,
         }
 
     def call(
@@ -101,7 +102,13 @@ class Machine:
         self.tpm = tpm
         self.log = directory / "measurements.cel"
         self.firmware_log = directory / "binary_bios_measurements"
-        self.sources = Sources(tpm.tcti, None, str(self.log), str(self.firmware_log))
+        self.sources = Sources(
+            tpm.tcti,
+            None,
+            str(self.log),
+            str(self.firmware_log),
+            str(directory / "remote/channel.pem"),
+        )
 
     def boot(
         self,

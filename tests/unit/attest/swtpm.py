@@ -9,6 +9,8 @@ import shutil
 import socket
 import subprocess
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -112,12 +114,22 @@ class Swtpm:
         """The TPM as PID 1 drives it."""
         return Tpm(transmit=self._transmit)
 
-    def _transmit(self, command: bytes) -> bytes:
+    @contextmanager
+    def connection(self) -> Iterator[Callable[[bytes], bytes]]:
+        """Sends commands, one after the other; swtpm serves nobody else meanwhile."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
             channel.settimeout(DEADLINE)
             channel.connect(str(self._socket))
-            channel.sendall(command)
-            return channel.recv(4096)
+
+            def send(command: bytes) -> bytes:
+                channel.sendall(command)
+                return channel.recv(4096)
+
+            yield send
+
+    def _transmit(self, command: bytes) -> bytes:
+        with self.connection() as send:
+            return send(command)
 
     def tool(self, *command: str, cwd: Path | None = None) -> str:
         """Run an unmodified tpm2-tools program on this TPM and return what it prints."""

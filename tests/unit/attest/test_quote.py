@@ -13,7 +13,7 @@ from ainit.attest.credential import make_credential
 from ainit.attest.directory import save_evidence
 from ainit.attest.enrol import Enrolment
 from ainit.attest.keys import rsa_key
-from ainit.attest.quote import AttestationTpm
+from ainit.attest.quote import AK_HANDLE, AttestationTpm
 from ainit.attest.tpms import parse_public, parse_quote
 from ainit.errors import TpmError
 
@@ -174,3 +174,56 @@ def test_a_pcr_of_the_boot_cannot_be_bound_anew(honest: Honest) -> None:
         with pytest.raises(TpmError):
             tpm.bind(14, bytes(32))
         assert tpm.pcr_values([14]) == before
+
+
+def persistent(tpm: Swtpm) -> list[int]:
+    said = tpm.tool("tpm2_getcap", "handles-persistent")
+    return [int(word, 16) for word in said.split() if word.startswith("0x")]
+
+
+def test_the_attestation_key_is_kept_and_is_the_same(machine: Machine) -> None:
+    tpm = machine.tpm
+    if AK_HANDLE in persistent(tpm):
+        tpm.tool("tpm2_evictcontrol", "-Q", "-C", "o", "-c", hex(AK_HANDLE))
+    with machine.attestation_tpm() as made:
+        public = made.attestation_key()
+    assert AK_HANDLE in persistent(tpm)
+    assert tpm.tool("tpm2_getcap", "handles-transient").strip() == ""
+    with machine.attestation_tpm() as again:
+        assert again.attestation_key() == public
+        assert (
+            parse_quote(again.quote(bytes(32), ())[0]).signer == parse_public(public).primary_name
+        )
+    assert tpm.tool("tpm2_getcap", "handles-transient").strip() == ""
+
+
+def test_another_key_at_its_place_is_not_used(tmp_path: Path) -> None:
+    """It looks like the AK, and hangs below another hierarchy: a verifier would refuse it."""
+    with Swtpm() as tpm:
+        tpm.tool(
+            *("tpm2_createprimary", "-Q", "-C", "o", "-G", "ecc256:ecdsa-sha256:null", "-c", "k"),
+            *("-a", "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|restricted|sign|noda"),
+            cwd=tmp_path,
+        )
+        tpm.tool("tpm2_evictcontrol", "-Q", "-C", "o", "-c", "k", hex(AK_HANDLE), cwd=tmp_path)
+        tpm.tool("tpm2_flushcontext", "-t")
+        with AttestationTpm(tpm.tcti) as used:
+            public = used.attestation_key()
+            assert parse_quote(used.quote(bytes(32), ())[0]).signer == (
+                parse_public(public).primary_name
+            )
+        tpm.tool("tpm2_readpublic", "-Q", "-c", hex(AK_HANDLE), "-o", "pub", cwd=tmp_path)
+        assert (tmp_path / "pub").read_bytes() != public
+        assert tpm.tool("tpm2_getcap", "handles-transient").strip() == ""
+
+
+def test_an_owner_with_a_password_keeps_his_handles() -> None:
+    with Swtpm() as tpm:
+        tpm.tool("tpm2_changeauth", "-c", "o", "secret")
+        with AttestationTpm(tpm.tcti) as used:
+            public = used.attestation_key()
+            assert parse_quote(used.quote(bytes(32), ())[0]).nonce == bytes(32)
+        with AttestationTpm(tpm.tcti) as used:
+            assert used.attestation_key() == public
+        assert AK_HANDLE not in persistent(tpm)
+        assert tpm.tool("tpm2_getcap", "handles-transient").strip() == ""

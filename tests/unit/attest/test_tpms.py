@@ -7,10 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ainit.attest.enrol import Enrolment
+from ainit.attest.templates import ak_template, ek_template
 from ainit.attest.tpms import (
     MalformedError,
-    ak_template,
-    ek_template,
     lower_signature,
     parse_public,
     parse_quote,

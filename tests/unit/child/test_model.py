@@ -33,3 +33,18 @@ def test_anything_but_a_descriptor_is_refused(value: str, monkeypatch: pytest.Mo
     monkeypatch.setenv("AINOS_MODEL_X", value)
     with pytest.raises(UnavailableError, match="model x was not handed over"):
         model.content("x")
+
+
+def test_a_model_of_several_files_is_a_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = "/run/ainit/models/agent/llama"
+    monkeypatch.setenv("AINOS_MODEL_LLAMA", path)
+    assert model.directory("llama") == path
+    with pytest.raises(UnavailableError, match="not handed over as one file"):
+        model.content("llama")
+
+
+@pytest.mark.parametrize("value", ["", "/proc/self/fd/7", "relative"])
+def test_what_is_no_directory_is_refused(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AINOS_MODEL_X", value)
+    with pytest.raises(UnavailableError, match="model x was not handed over as several files"):
+        model.directory("x")

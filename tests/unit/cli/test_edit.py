@@ -68,7 +68,7 @@ def test_a_dry_run_says_what_would_happen_and_changes_nothing(
         **dict.fromkeys(
             (
                 *("disabled", "hostname", "network", "publishers", "replace"),
-                *("without_enforcement", "without_tpm"),
+                *("trusted_roots", "without_enforcement", "without_tpm"),
             ),
             "is another setting of the machine",
         ),

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+
+from ainit.linux import fsverity
+from ainit.policy import model_files
 
 from .conftest import Run, Serve, rows
 
@@ -16,6 +21,7 @@ def test_models_list(run: Run, serve: Serve) -> None:
         "signer": "publisher",
         "path": "/var/lib/ainos/models/objects/cdcd/model.onnx",
         "reason": "",
+        "files": [],
     }
     refused = {**admitted, "name": "placement", "kind": "policy", "state": "refused"}
     refused.update(digest="", signer="", reason="not signed")
@@ -71,7 +77,9 @@ def test_a_job_that_somebody_else_started_is_not_ours(run: Run, serve: Serve) ->
 
 def test_verify_takes_all_models_in_turn(run: Run, serve: Serve) -> None:
     model = {"kind": "model", "state": "admitted", "digest": "", "signer": "", "path": ""}
-    models = [{**model, "name": name, "reason": ""} for name in ("a", "b")]
+    models: list[dict[str, object]] = [
+        {**model, "name": name, "reason": "", "files": []} for name in ("a", "b")
+    ]
     server = serve(
         {
             "org.ainos.Store.Models": {"models": models},
@@ -93,3 +101,24 @@ def test_remove_and_gc(run: Run, serve: Serve) -> None:
     assert run("models", "remove", "a", "b").code == 0
     assert [parameters["name"] for _, parameters in server.calls] == ["a", "b"]
     assert run("models", "gc").out == "2 objects, 3.0M\n"
+
+
+def test_the_digest_of_files_needs_no_machine(run: Run, tmp_path: Path) -> None:
+    """Whatever the order in which they are given; that of one file is its fs-verity digest."""
+    found = {}
+    for name in ("a.safetensors", "b.json"):
+        (tmp_path / name).write_text(name)
+        found[name] = len(name), fsverity.text(fsverity.digest_file(str(tmp_path / name)))
+    first, second = (str(tmp_path / name) for name in found)
+    assert run("models", "digest", first).out == f"{found['a.safetensors'][1]}\n"
+    for order in ((first, second), (second, first)):
+        assert run("models", "digest", *order).out == f"{model_files.digest(found)}\n"
+
+
+@pytest.mark.parametrize("name", ["same", ".hidden", "a b"])
+def test_files_that_no_model_can_have(run: Run, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("x")
+    (tmp_path / "same").write_text("x")
+    result = run("models", "digest", str(tmp_path / name), str(tmp_path / "same"))
+    assert result.code == 1
+    assert "is given twice or is no name of a model's file" in result.err

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ainit.attest.server import client_context
 from ainit.attest.submit import Https
+from ainit.child import tls
 from ainit.errors import RefusedError
 from tests.support.keylime import HOST, authority
 from tests.unit.attest.machine import manifest
@@ -101,8 +101,9 @@ def test_a_verifier_serves_until_it_is_ended(place: Path) -> None:
             assert process.stdout is not None
             line = process.stdout.readline()
             port = int(line.rpartition(":")[2])
-            files = (f"{place}/client.crt", f"{place}/client.key", f"{place}/ca.crt")
-            answer = Https(HOST, port, client_context(*files)).post("/v1/nonce", {})
+            trusted = tls.authorities(f"{place}/ca.crt")
+            ours = tls.client(f"{place}/client.crt", f"{place}/client.key", trusted)
+            answer = Https(HOST, port, ours).post("/v1/nonce", {})
             assert len(bytes.fromhex(str(answer["nonce"]))) == 32
             process.terminate()
             assert process.wait(60) == -signal.SIGTERM

@@ -11,7 +11,7 @@ import pytest
 from ainit.devices import __main__ as main
 from ainit.devices import modules
 from ainit.devices.nvidia import MODULES
-from ainit.devices.records import Announced
+from ainit.devices.records import Announced, Device, Kind
 from ainit.devices.triggers import Triggers
 from ainit.linux import files
 
@@ -65,6 +65,13 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     return machine
 
 
+@pytest.fixture(autouse=True)
+def bus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the GPU service reads which GPUs there are."""
+    monkeypatch.setattr(main, "GPUS", f"{tmp_path}/bus/gpus.json")
+    return tmp_path / "bus/gpus.json"
+
+
 @pytest.fixture
 def triggers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, str]]]:
     """What PID 1 is told. A file of its own says that a tty starts ``console``."""
@@ -77,6 +84,52 @@ def triggers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[t
     monkeypatch.setattr(main, "Triggers", lambda: found)
     yield told
     found.close()
+
+
+def gpu(address: str) -> Device:
+    return Device(Kind.GPU, address, f"/devices/pci0000:00/{address}", {"vendor": "0x10de"})
+
+
+@pytest.mark.usefixtures("triggers")
+def test_gpus_that_are_there_come_and_go_are_written_down(
+    machine: Machine, bus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "coldplug", lambda: iter([gpu("0000:41:00.0")]))
+    devices = main.Devices()
+    devices.start()
+    assert json.loads(bus.read_text()) == {"gpus": ["0000:41:00.0"], "switches": []}
+    later = gpu("0000:a1:00.0")
+    machine.announced += [Announced("add", later.path, later, "", {})]
+    devices.listen()
+    assert json.loads(bus.read_text())["gpus"] == ["0000:41:00.0", "0000:a1:00.0"]
+    machine.announced += [Announced("remove", later.path, None, "", {})]
+    devices.listen()
+    assert json.loads(bus.read_text())["gpus"] == ["0000:41:00.0"]
+    inode = bus.stat().st_ino
+    devices.listen()
+    assert bus.stat().st_ino == inode  # who waits for changes is not woken for nothing
+
+
+@pytest.mark.usefixtures("triggers")
+def test_after_lost_events_the_bus_is_written_down_anew(
+    machine: Machine, bus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    devices = main.Devices()
+    devices.start()
+    monkeypatch.setattr(machine, "coldplug", lambda: iter([gpu("0000:41:00.0")]))
+    machine.announced.append(None)
+    devices.listen()
+    assert json.loads(bus.read_text())["gpus"] == ["0000:41:00.0"]
+
+
+@pytest.mark.usefixtures("triggers")
+def test_who_is_started_by_a_device_finds_its_nodes(machine: Machine) -> None:
+    """A fabric manager looks for the node of its switches once."""
+    devices = main.Devices()
+    devices.start()
+    made = len(machine.nodes)
+    devices.listen()
+    assert len(machine.nodes) == made + 1
 
 
 @pytest.mark.usefixtures("triggers")

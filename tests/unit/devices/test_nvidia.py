@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ainit.devices import nvidia
-from ainit.devices.nvidia import Driver, Node, Nvidia
+from ainit.devices.nvidia import Driver, Nvidia
 
 VERSION = """NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  550.163.01  Release Build
 GCC version:  gcc version 12.2.0 (Debian 12.2.0-14+deb12u1)
@@ -110,24 +110,18 @@ def test_a_driver_that_is_not_loaded_says_why(
     assert (found.state, found.version, found.reason) == (expected[0], "", expected[1])
 
 
-def test_every_node_that_the_modules_want(proc: Path) -> None:
-    assert list(machine(proc).nodes()) == [
-        Node("nvidiactl", 195, 255, 0o666),
-        Node("nvidia0", 195, 0, 0o666),
-        Node("nvidia1", 195, 1, 0o666),
-        Node("nvidia-uvm", 511, 0, 0o666),
-        Node("nvidia-uvm-tools", 511, 1, 0o666),
-        Node("nvidia-nvswitchctl", 234, 255, 0o666),
-        Node("nvidia-caps/nvidia-cap12", 235, 12, 0o444),
-        Node("nvidia-caps/nvidia-cap13", 235, 13, 0o444),
-        Node("nvidia-caps/nvidia-cap1", 235, 1, 0o400),
-        Node("nvidia-caps/nvidia-cap2", 235, 2, 0o444),
+def test_the_tree_is_read_as_far_as_it_is_there(proc: Path) -> None:
+    tree = machine(proc).tree()
+    assert tree.devices == DEVICES
+    assert sorted(tree.files) == [
+        "nvidia/capabilities/gpu0/mig/gi1/access",
+        "nvidia/capabilities/gpu0/mig/gi1/ci0/access",
+        "nvidia/capabilities/mig/config",
+        "nvidia/capabilities/mig/monitor",
+        "nvidia/gpus/0000:41:00.0/information",
+        "nvidia/gpus/0000:a1:00.0/information",
     ]
-
-
-def test_a_block_device_of_that_number_is_not_taken_for_it(proc: Path) -> None:
-    (proc / "devices").write_text("Character devices:\n  1 mem\n\nBlock devices:\n195 nvidia\n")
-    assert list(machine(proc).nodes()) == []
+    assert machine(proc.parent / "none").tree().files == {}
 
 
 def test_nodes_are_made_once_corrected_and_go_with_their_instance(proc: Path) -> None:
@@ -142,9 +136,12 @@ def test_nodes_are_made_once_corrected_and_go_with_their_instance(proc: Path) ->
     (dev / "nvidia1").write_text("not a device")
     for path in sorted((proc / "driver/nvidia/capabilities/gpu0/mig").rglob("access")):
         path.unlink()
+    (dev / "nvidia7").touch()  # of a GPU that went
     driver.make_nodes()
     assert (dev / "nvidia0").lstat().st_ino == inode
     assert stat.S_ISCHR((dev / "nvidia1").lstat().st_mode)
+    assert not (dev / "nvidia7").exists()
+    assert (dev / "nvidiactl").exists()
     assert sorted(p.name for p in (dev / "nvidia-caps").iterdir()) == ["nvidia-cap1", "nvidia-cap2"]
 
 

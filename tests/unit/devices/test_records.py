@@ -36,6 +36,22 @@ def test_other_things_do_not(subsystem: str, attributes: dict[str, str]) -> None
     assert classify(subsystem, PATH, attributes) is None
 
 
+def test_an_nvswitch_is_one() -> None:
+    found = classify("pci", PATH, {**GPU, "class": "0x068000"})
+    assert found is not None
+    assert found.kind is Kind.SWITCH
+    assert classify("pci", PATH, {**GPU, "class": "0x068000", "vendor": "0x8086"}) is None
+
+
+def test_the_bus_is_told_by_kind_and_in_order() -> None:
+    inventory = Inventory()
+    for name, kind in (("b", Kind.GPU), ("s", Kind.SWITCH), ("a", Kind.GPU), ("n", Kind.NET)):
+        inventory.update("add", f"/devices/{name}", Device(kind, name, f"/devices/{name}", {}), 1.0)
+    assert inventory.bus() == {"gpus": ["a", "b"], "switches": ["s"]}
+    inventory.update("remove", "/devices/a", None, 2.0)
+    assert inventory.bus() == {"gpus": ["b"], "switches": ["s"]}
+
+
 def test_a_disk_has_bytes() -> None:
     disk = classify("block", "/devices/x/block/vda", {"size": "2048", "ro": "0"})
     assert disk == Device(

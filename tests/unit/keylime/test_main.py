@@ -43,3 +43,14 @@ def test_every_wrong_setting_is_named() -> None:
 def test_a_name_is_no_address_to_listen_at() -> None:
     with pytest.raises(ConfigError, match="no IP address"):
         settings({**GIVEN, "KEYLIME_ADDRESS": "node1.example"})
+
+
+def test_another_address_may_lead_to_the_machine() -> None:
+    found = settings(GIVEN)
+    assert (found.contact, found.contact_port) == (found.address, found.port)
+    more = {"KEYLIME_CONTACT": "198.51.100.1", "KEYLIME_CONTACT_PORT": "19002"}
+    found = settings({**GIVEN, **more})
+    assert (found.contact, found.contact_port) == ("198.51.100.1", 19002)
+    assert (found.address, found.port) == ("192.0.2.7", 9002)
+    with pytest.raises(ConfigError, match="KEYLIME_CONTACT is no IP address"):
+        settings({**GIVEN, "KEYLIME_CONTACT": "node1.example"})

@@ -17,10 +17,11 @@ from pathlib import Path
 import pytest
 
 from ainit.attest import pcrs
+from ainit.child import tls
 from ainit.child.http import CONNECTIONS
 from ainit.errors import TpmError
 from ainit.keylime.agent import Agent
-from ainit.keylime.identity import Identity, IdentityError, identity, server_context
+from ainit.keylime.identity import Identity, IdentityError, identity
 from ainit.keylime.server import Server
 from tests.support.keylime import HOST, authority
 from tests.support.wait import wait_for
@@ -74,7 +75,8 @@ def tpm() -> FakeTpm:
 def server(place: Path, own: Identity, tpm: FakeTpm) -> Iterator[Server]:
     agent = Agent("name", own.public_key, lambda: nullcontext(tpm), str(place / "firmware.log"))
     with socket.create_server((HOST, 0)) as listener:
-        server = Server(listener, server_context(own, str(place / "ca.crt")), agent)
+        trusted = tls.authorities(str(place / "ca.crt"))
+        server = Server(listener, tls.server(own.path, own.path, trusted), agent)
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield server

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -21,7 +21,8 @@ from ainit.pid1.launch import Launcher
 from ainit.pid1.logs import Logs
 from ainit.pid1.loop import Loop
 from ainit.pid1.measure import Measurements
-from ainit.policy import enforcement, plan
+from ainit.pid1.model_directories import ModelDirectories
+from ainit.policy import enforcement, model_files, plan
 from tests.support import descriptors
 from tests.support.enforcement import MapKeeper
 from tests.support.notebook import Notebook
@@ -69,6 +70,19 @@ class Bench:
         digest = fsverity.text(fsverity.digest_file(str(path)))
         entry = {"name": name, "kind": "model", "path": str(path), "digest": digest}
         return {**entry, "state": "admitted", "reason": "", "signer": "", **changes}
+
+    def several(self, name: str, *files: str, **changes: object) -> dict[str, object]:
+        """The entry of a model of these files, which hold their names."""
+        folder = self.directory / name
+        folder.mkdir()
+        found = {}
+        for file in files:
+            (folder / file).write_text(file)
+            digest = fsverity.text(fsverity.digest_file(str(folder / file)))
+            found[file] = len(file), digest
+        digest = model_files.digest(found)
+        entry = {"name": name, "kind": "model", "path": str(folder), "digest": digest}
+        return {**entry, "state": "admitted", "reason": "", "files": list(files), **changes}
 
     def publish(self, *entries: object) -> None:
         self.admitted.write_text(json.dumps({"models": entries}))
@@ -331,6 +345,122 @@ def test_an_agent_is_confined_to_what_was_measured_for_it_before_it_runs(
     group = os.stat(bench.directory / "cgroup/u").st_ino
     digest = bench.entry("m")["digest"]
     assert asked == [("u", group, [digest], [f"{mounts.root}/cuda", str(secrets)])]
+
+
+class Laid(ModelDirectories):
+    """Notes what is laid out and what goes, by content."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now: dict[str, dict[str, dict[str, str]]] = {}
+
+    def lay(self, unit: str, models: Mapping[str, Mapping[str, int]]) -> dict[str, str]:
+        self.now[unit] = {
+            model: {file: os.pread(number, 99, 0).decode() for file, number in files.items()}
+            for model, files in models.items()
+        }
+        return {model: f"/laid/{unit}/{model}" for model in models}
+
+    def remove(self, unit: str) -> None:
+        self.now.pop(unit, None)
+
+
+@pytest.fixture
+def laid(bench: Bench) -> Laid:
+    laid = Laid()
+    bench.artefacts = Artefacts(
+        bench.measurements, bench.logs, bench.journal, str(bench.admitted), directories=laid
+    )
+    bench.launcher._artefacts = bench.artefacts
+    return laid
+
+
+def test_a_model_of_several_files_is_measured_once_and_laid_out(
+    bench: Bench, laid: Laid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The agent may open exactly these files; descriptors go to models of one file only."""
+    llama = bench.several("llama", "a.gguf", "b.gguf")
+    bench.publish(bench.entry("m"), llama)
+    unit = confined(bench, optional_models=["llama"])
+    child = child_of(bench, unit, monkeypatch)
+    still_open = [os.path.realpath(f"/proc/self/fd/{number}") for number in descriptors.now()]
+    assert not [path for path in still_open if path.startswith(f"{bench.directory}/llama")]
+    assert child.environment["AINOS_MODEL_LLAMA"] == "/laid/u/llama"
+    assert child.environment["AINOS_MODEL_M"] == "/proc/self/fd/3"
+    assert len(child.descriptors) == 1
+    assert laid.now == {"u": {"llama": {"a.gguf": "a.gguf", "b.gguf": "b.gguf"}}}
+    group = os.stat(bench.directory / "cgroup/u").st_ino
+    files = [bench.directory / name for name in ("m", "llama/a.gguf", "llama/b.gguf")]
+    digests = [fsverity.text(fsverity.digest_file(str(path))) for path in files]
+    wanted = {enforcement.admission(group, digest) for digest in digests}
+    assert set(bench.kernel.entries(enforcement.ADMITTED)) == wanted
+    measured = [record["content"] for record in bench.measurements.records]
+    assert measured[1:] == [{"type": "model", "name": "llama", "digest": llama["digest"]}]
+    bench.launcher.confine_no_more(unit)
+    assert laid.now == {}
+
+
+def spoil_content(folder: Path) -> None:
+    (folder / "b.gguf").write_text("other")
+
+
+def spoil_order(folder: Path) -> None:
+    (folder / "a.gguf").write_text("b.gguf")
+    (folder / "b.gguf").write_text("a.gguf")
+
+
+def spoil_presence(folder: Path) -> None:
+    (folder / "b.gguf").unlink()
+
+
+@pytest.mark.parametrize("spoil", [spoil_content, spoil_order, spoil_presence])
+def test_one_file_that_is_another_refuses_the_model_and_leaks_nothing(
+    bench: Bench, laid: Laid, spoil: Callable[[Path], None]
+) -> None:
+    bench.publish(bench.several("m", "a.gguf", "b.gguf"))
+    spoil(bench.directory / "m")
+    before = descriptors.at_first()
+    with pytest.raises(RefusedError, match="model m: "):
+        bench.launcher.spawn(confined(bench), None)
+    models, _ = bench.artefacts.boot_events([])
+    assert [event.content["type"] for event in models] == ["refusal"]
+    assert descriptors.now() == before
+    assert (laid.now, bench.measurements.records) == ({}, [])
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        (["a.gguf", "../m/b.gguf"], "the store names ../m/b.gguf, which is no file name"),
+        (["a.gguf", "/etc/passwd"], "the store names /etc/passwd, which is no file name"),
+        (["a.gguf", 7], "the store names 7, which is no file name"),
+        (["a.gguf"], "the store does not say of which files it is"),
+        ("ab", "the store does not say of which files it is"),
+        ({"a": 1, "b": 2}, "the store does not say of which files it is"),
+        ([f"{each}.gguf" for each in range(201)], "the store does not say of which files it is"),
+        (["a.gguf", "a.gguf"], "altered: is "),
+    ],
+)
+def test_names_that_the_store_would_not_give_are_refused(
+    bench: Bench, laid: Laid, files: object, reason: str
+) -> None:
+    bench.publish(bench.several("m", "a.gguf", "b.gguf", files=files))
+    with pytest.raises(RefusedError, match=f"model m: {reason}"):
+        bench.launcher.spawn(confined(bench), None)
+    (refusal,) = bench.artefacts.boot_events([])[0]
+    assert refusal.content["type"] == "refusal"
+
+
+def test_an_extension_of_several_files_is_refused(bench: Bench, laid: Laid) -> None:
+    bench.publish(bench.several("cuda", "a.erofs", "b.erofs", kind="extension"))
+    with pytest.raises(RefusedError, match="extension cuda: is several files, which only a model"):
+        bench.launcher.spawn(make_unit("u", exec=["/bin/false"], extensions=["cuda"]), None)
+
+
+def test_a_model_of_many_files_is_one_event_of_the_boot_set(bench: Bench) -> None:
+    bench.publish(bench.several("m", *(f"{number}.json" for number in range(200))))
+    models, _ = bench.artefacts.boot_events([])
+    assert [event.content["type"] for event in models] == ["model"]
 
 
 def test_what_it_was_denied_is_in_its_log_once_it_is_down(

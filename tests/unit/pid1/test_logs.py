@@ -39,6 +39,7 @@ class Machine:
     def stop(self) -> None:
         """Close what is not kept."""
         self.loop._poll.close()
+        self.loop._hurry.close()
         self.logs._poll.close()
 
     def start_over(self) -> None:

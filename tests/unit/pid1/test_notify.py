@@ -109,6 +109,13 @@ def test_the_main_process_is_heard(make: Make) -> None:
     assert (state.state, state.text) == (life.READY, "serving 3 clients")
 
 
+def test_findings_last_until_the_unit_takes_them_back(make: Make) -> None:
+    bench = make()
+    assert bench.say("READY=1\nX_AINOS_FINDINGS=GPU 1 is\tlost").findings == "GPU 1 is lost"
+    assert bench.say("STATUS=x").findings == "GPU 1 is lost"
+    assert bench.say("X_AINOS_FINDINGS=").findings == ""
+
+
 @pytest.mark.parametrize(("access", "heard"), [("main", False), ("all", True), ("none", False)])
 def test_another_process_of_the_unit_is_heard_if_the_unit_says_so(
     make: Make, access: str, heard: bool

@@ -254,6 +254,21 @@ def test_a_new_pid_1_counts_on_and_waits_for_the_command_that_runs() -> None:
     assert len(later.reports) == 1
 
 
+@pytest.mark.parametrize("failures", [0, 1])
+def test_a_command_that_ends_while_nobody_waits_for_it_is_forgotten(failures: int) -> None:
+    """PID 1 faults in the middle of a soft reboot: its successor does not ask any more, and buries
+    the command; the one after that must not wait for it.
+    """
+    bench = Bench({"a": {"failures": failures, "pid": 77}})
+    assert bench.probes.exited(77, 15)
+    assert bench.journal["a"] == ({"failures": 1, "pid": 0} if failures else {})
+    bench = Bench(bench.journal)
+    assert not bench.probes.owns(77)
+    bench.probes.watch(unit(**EXEC), starting=False)
+    assert bench.attempts(30.0)
+    assert bench.reports == []
+
+
 def test_a_new_pid_1_kills_the_command_that_hangs_and_buries_one_that_ended() -> None:
     kept: Record = {"a": {"failures": 0, "pid": 77}, "b": {"failures": 1, "pid": 78}}
     bench = Bench(kept)

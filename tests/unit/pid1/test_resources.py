@@ -15,7 +15,7 @@ from ainit.linux.cgroup import Tree
 from ainit.pid1.loop import Loop
 from ainit.pid1.resources import MACHINE, Accounts, Pressure
 from ainit.policy import plan, resources
-from ainit.policy.state import READY, State
+from ainit.policy.state import FAILED, READY, State
 from ainit.wire.protocol import Call, VarlinkError
 from tests.support import descriptors
 from tests.support.groups import FakeGroups, member, real_groups
@@ -221,12 +221,31 @@ def test_who_asks_often_is_answered_from_memory(groups: FakeGroups) -> None:
 
 def test_one_account_is_kept_for_a_second(groups: FakeGroups) -> None:
     books = Books(groups, 1)
-    assert books.accounts.of("u000")[1]["pids"] == 4
+    assert books.accounts.of(books.states["u000"])[1]["pids"] == 4
     (groups.root / "u000/pids.current").write_text("9\n")
     books.now += 0.99
-    assert books.accounts.of("u000") == (100.0, {**groups.tree.accounting("u000"), "pids": 4})
+    assert books.accounts.of(books.states["u000"]) == (
+        100.0,
+        {**groups.tree.accounting("u000"), "pids": 4},
+    )
     books.now += 0.01
-    assert books.accounts.of("u000") == (101.0, groups.tree.accounting("u000"))
+    assert books.accounts.of(books.states["u000"]) == (101.0, groups.tree.accounting("u000"))
+
+
+def test_an_account_of_what_was_before_is_not_told_of_what_is_now(groups: FakeGroups) -> None:
+    books = Books(groups, 1)
+    state = books.states["u000"]
+    state.state, state.pid = READY, 7
+    assert books.accounts.of(state)[1]["oom_kills"] == 0
+    (groups.root / "u000/memory.events").write_text("oom_kill 2\n")
+    state.state, state.pid = FAILED, 0
+    assert books.accounts.of(state)[1]["oom_kills"] == 2
+    (groups.root / "u000/memory.events").write_text("oom_kill 3\n")
+    state.state, state.pid = READY, 8
+    assert books.accounts.of(state)[1]["oom_kills"] == 3
+    (groups.root / "u000/memory.events").write_text("oom_kill 4\n")
+    state.pid = 9  # once more the same, with another process
+    assert books.accounts.of(state)[1]["oom_kills"] == 4
 
 
 def test_what_nobody_asks_for_is_forgotten(groups: FakeGroups) -> None:

@@ -58,3 +58,20 @@ def test_what_cannot_be_set_is_told_and_the_rest_is_set(tmp_path: Path, told: li
         *(f"{name}: this kernel has no such setting" for name in gone),
     ]
     assert (tmp_path / "net/ipv4/tcp_syncookies").read_text() == "1"
+
+
+def test_ima_is_given_its_rule_once(tmp_path: Path, told: list[str]) -> None:
+    policy = tmp_path / "policy"
+    policy.write_text("")
+    settings.measure_files(str(policy))
+    assert policy.read_text() == settings.IMA_RULE
+    given = "measure func=FILE_CHECK mask=MAY_READ fsname=ext4 template=ima-ngv2 digest_type=verity"
+    policy.write_text(given)  # as the kernel writes it
+    settings.measure_files(str(policy))
+    assert policy.read_text() == given
+    assert told == []
+
+
+def test_a_kernel_without_ima_is_told(tmp_path: Path, told: list[str]) -> None:
+    settings.measure_files(str(tmp_path / "policy"))
+    assert told == ["IMA does not log what is read: No such file or directory"]

@@ -75,7 +75,7 @@ class World:
         self.torn: set[str] = set()  # whose start fails after the fork
         self.obedient = True
         self.processes: dict[int, Process] = {}
-        self.answers: dict[str, Callable[[Record | None, str], None]] = {}
+        self.answers: dict[str, Callable[[Event], None]] = {}
         self.no_gpu = ""  # why the answer comes at once
         self.gpus: set[str] = set()
         self.watched: set[str] = set()
@@ -143,11 +143,11 @@ class World:
                 one.status = -number
         self.point()
 
-    def _allocate(self, unit: Unit, done: Callable[[Record | None, str], None]) -> None:
+    def _allocate(self, unit: Unit, done: Callable[[Event], None]) -> None:
         self.point()
         self.events.append(f"allocate {unit.name}")
         if self.no_gpu:
-            done(None, self.no_gpu)
+            done(Event(life.NOT_ALLOCATED, reason=self.no_gpu))
         else:
             self.answers[unit.name] = done
 
@@ -260,7 +260,7 @@ class World:
     def answer(self, name: str) -> None:
         """The GPU that a unit asked for."""
         self.gpus.add(name)
-        self.answers.pop(name)({"uuid": "MIG-0"}, "")
+        self.answers.pop(name)(Event(life.ALLOCATED, gpu={"uuid": "MIG-0"}))
         self.turn()
 
     def pass_time(self, seconds: float) -> float:

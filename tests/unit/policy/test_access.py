@@ -6,8 +6,12 @@ import pytest
 
 from ainit.policy import access
 from ainit.policy.access import is_allowed
+from ainit.wire import interface_text
 
-READING = ["Status", "Describe", "Measurements", "Accounting", "Models", "List"]
+READING = [
+    "Status", "Describe", "Measurements", "Accounting", "Models", "List", "Queue", "Explain",
+    "Health", "Readings",
+]  # fmt: skip
 ACTING = ["Start", "Stop", "Restart", "Logs", "Shutdown", "Reboot", "", "status"]
 
 
@@ -33,8 +37,15 @@ def test_others_may_not_act(member: str) -> None:
         ("org.ainos.agent.FileType", "Identify", True),
         ("org.ainos.agentX", "Identify", False),
         ("org.ainos.Gpu", "Status", True),
+        ("org.ainos.Gpu", "Plan", True),
+        ("org.ainos.Gpu", "Progress", True),
+        ("org.ainos.Gpu", "Events", True),
+        ("org.ainos.Gpu", "Apply", False),
         ("org.ainos.Gpu", "Allocate", False),
         ("org.ainos.Gpu", "Release", False),
+        ("org.ainos.Gpu", "Cordon", False),
+        ("org.ainos.Gpu", "Uncordon", False),
+        ("org.ainos.Control", "Revoke", False),
         ("org.ainos.Attest", "Activate", False),
         ("org.example", "Status", False),
         ("", "Status", False),
@@ -42,6 +53,68 @@ def test_others_may_not_act(member: str) -> None:
 )
 def test_others_and_units(interface: str, member: str, allowed: bool) -> None:
     assert is_allowed(1000, interface, member) is allowed
+
+
+@pytest.mark.parametrize(
+    ("method", "least"),
+    [
+        ("org.varlink.service.GetInfo", "viewer"),
+        ("org.ainos.Control.Status", "viewer"),
+        ("org.ainos.Store.Models", "viewer"),
+        ("org.ainos.Attest.Evidence", "viewer"),
+        ("org.ainos.Attest.Channel", "viewer"),
+        ("org.ainos.agent.Speech.Detect", "viewer"),
+        ("org.ainos.Gpu.Plan", "viewer"),
+        ("org.ainos.Gpu.Apply", "operator"),
+        ("org.ainos.Control.Restart", "operator"),
+        ("org.ainos.Control.Logs", "operator"),
+        ("org.ainos.Gpu.Readings", "viewer"),
+        ("org.ainos.Gpu.Cordon", "operator"),
+        ("org.ainos.Control.Revoke", "admin"),
+        ("org.ainos.Control.Run", "operator"),
+        ("org.ainos.Control.Jobs", "operator"),
+        ("org.ainos.Control.CancelJob", "operator"),
+        ("org.ainos.Gpu.Queue", "viewer"),
+        ("org.ainos.Crash.Show", "operator"),
+        ("org.ainos.Store.Verify", "operator"),
+        ("org.ainos.Control.Reboot", "admin"),
+        ("org.ainos.Control.Configure", "admin"),
+        ("org.ainos.Control.Reexec", "admin"),
+        ("org.ainos.Store.Add", "admin"),
+        ("org.ainos.Store.Remove", "admin"),
+        ("org.ainos.Gpu.Allocate", "admin"),
+        ("org.example.Start", "admin"),
+        (".Start", "admin"),
+    ],
+)
+def test_a_role_may_what_the_one_below_may_and_more(method: str, least: str) -> None:
+    interface, _, member = method.rpartition(".")
+    may = [role for role in access.ROLES if access.is_allowed_role(role, interface, member)]
+    assert may == list(access.ROLES[access.ROLES.index(least) :])
+    assert access.changes(interface, member) is (least != "viewer")
+
+
+@pytest.mark.parametrize("role", ["", "root", "Admin", "viewers"])
+def test_a_role_that_is_none_may_nothing(role: str) -> None:
+    assert not access.is_allowed_role(role, "org.ainos.Control", "Status")
+    assert not access.is_allowed_role(role, "org.ainos.Attest", "Evidence")
+
+
+@pytest.mark.parametrize("unit", ["network", "remote"])
+def test_only_an_admin_stops_what_an_admin_comes_through(unit: str) -> None:
+    control = "org.ainos.Control"
+    may = [role for role in access.ROLES if access.is_allowed_role(role, control, "Stop", unit)]
+    assert may == ["admin"]
+    assert access.is_allowed_role("operator", control, "Stop", unit) is False
+    assert access.is_allowed_role("operator", control, "Restart", unit)
+    assert access.is_allowed_role("operator", control, "Stop", "speech")
+
+
+def test_what_operators_may_is_there() -> None:
+    """A method that was renamed would be allowed to nobody."""
+    for method in access.OPERATING:
+        interface, _, member = method.rpartition(".")
+        assert f"\nmethod {member}(" in interface_text(interface)
 
 
 def test_the_superuser_is_never_locked_out() -> None:

@@ -34,6 +34,14 @@ def test_a_socket_on_demand_triggers() -> None:
     assert config.unit(HEAD + text, "a.toml", "a")[0].is_triggered
 
 
+def test_each_kind_of_a_path_arrives() -> None:
+    kinds = ("exists", "changed", "not_empty")
+    text = "".join(f'[[path]]\n{kind} = "/x"\n' for kind in kinds)
+    unit, findings = config.unit(HEAD + text, "a.toml", "a")
+    assert findings == []
+    assert unit.paths == [{"exists": "/x"}, {"changed": "/x"}, {"not-empty": "/x"}]
+
+
 def test_paths_and_devices_trigger() -> None:
     for text in ('[[path]]\nchanged = "/etc/x"\n', '[[device]]\nSUBSYSTEM = "tty"\n'):
         unit, findings = config.unit(HEAD + text, "a.toml", "a")

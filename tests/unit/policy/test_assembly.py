@@ -8,9 +8,10 @@ import pytest
 
 from ainit.child.compile import compile_plan
 from ainit.errors import ConfigError
-from ainit.policy.assembly import assemble
+from ainit.policy.assembly import assemble, overlay
 from ainit.policy.plan import AGENT, Plan, Unit
 from ainit.wire.codec import dumps, loads
+from tests.support.units import make_unit
 
 
 class Sources:
@@ -230,6 +231,49 @@ def test_who_wants_a_gpu_comes_after_who_gives_it(sources: Sources) -> None:
     units = {unit.name: unit for unit in sources.compile().units}
     assert units["worker"].after == ["zgpu"]
     assert not units["idle"].after
+
+
+def test_who_gives_gpus_may_want_one_and_is_not_after_itself(sources: Sources) -> None:
+    sources.agent("gpu", 'provides = ["org.ainos.Gpu"]\n[gpu]\nprofile = "1g.10gb"')
+    sources.agent("worker", 'after = ["gpu"]\n[gpu]\nprofile = "1g.10gb"')
+    assert [unit.after for unit in sources.compile().units] == [(), ["gpu"]]
+
+
+def test_a_unit_is_given_the_table_that_it_is_there_for() -> None:
+    unit, other = make_unit("remote", configured_by="remote"), make_unit("other")
+    unit.environment = {"A": "b", "AINOS_SETTINGS": "of another configuration"}
+    other.environment = {"AINOS_SETTINGS": "its own"}
+    assemble([(unit, "r.toml"), (other, "o.toml")], {"remote": {"port": 1}})
+    assert unit.environment == {"A": "b", "AINOS_SETTINGS": '{"port":1}'}
+    assert other.environment == {"AINOS_SETTINGS": "its own"}
+    assemble([(unit, "r.toml")], {})
+    assert unit.environment == {"A": "b"}
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        *("/dev/x", "/mnt/x", "/proc/x", "/root/x", "/run/x", "/sys/x", "/tmp/x"),
+        *("/var/x", "/usr/../var/x", "/usr/./x", "/usr//x"),
+    ],
+)
+def test_a_units_own_program_lies_on_the_verified_root(program: str) -> None:
+    for fields in ({"exec": [program]}, {"probe_exec": [program]}):
+        with pytest.raises(ConfigError) as caught:
+            overlay([], [(make_unit("a", **fields), "a.toml")], {})
+        assert [str(one) for one in caught.value.findings] == [
+            f"a.toml:1: {program} does not lie on the verified root"
+        ]
+    own = (make_unit("a", exec=["/usr/bin/x", program]), "a.toml")
+    assert overlay([], [own], {}) == [own]
+
+
+def test_without_a_text_a_finding_points_at_the_first_line() -> None:
+    with pytest.raises(ConfigError) as caught:
+        assemble([], {"disabled": ["a"]})
+    assert [str(one) for one in caught.value.findings] == [
+        "machine configuration:1: disabled names no unit: a"
+    ]
 
 
 def test_a_plan_survives_its_json_form_and_a_second_compilation(sources: Sources) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -102,6 +103,19 @@ def test_it_is_later_and_allowed_and_found_again(after: int, compiled: Compiled)
 @given(st.dates(EPOCH.date(), datetime(2200, 1, 1, tzinfo=UTC).date()))
 def test_days_are_numbered_from_1970(date: datetime) -> None:
     assert day_number(date.year, date.month, date.day) == date.toordinal() - 719163
+
+
+def test_months_are_as_long_as_those_of_the_calendar() -> None:
+    for year in range(YEAR_FIRST, YEAR_LAST + 1):
+        lengths = [month_days(year, month) for month in range(1, 13)]
+        assert lengths == [calendar.monthrange(year, month)[1] for month in range(1, 13)]
+
+
+def test_no_day_has_an_hour_more_and_no_hour_a_minute() -> None:
+    full = {"minute": [0], "second": [0]}
+    assert next_elapse({"day": [1], **full}, 23 * 3600) == 31 * 86400
+    assert next_elapse({"hour": [5], "second": [0]}, 6 * 3600 - 60) == 86400 + 5 * 3600
+    assert next_elapse({"minute": [5]}, 6 * 60 - 1) == 3600 + 5 * 60
 
 
 def test_without_fields_every_second_is_allowed() -> None:

@@ -5,6 +5,7 @@ The next times below were computed by ``systemd-analyze calendar`` (systemd 252)
 
 from __future__ import annotations
 
+import calendar
 import re
 from datetime import UTC, datetime
 
@@ -12,9 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ainit.policy.calendar import FIELDS, next_elapse
+from ainit.policy.calendar import next_elapse
 from ainit.policy.calendar_text import parse
 
+FIELDS = {"year", "month", "day", "last", "weekday", "hour", "minute", "second"}
+MIDNIGHT = {"hour": [0], "minute": [0], "second": [0]}
 BASE = int(datetime(2024, 1, 1, tzinfo=UTC).timestamp())  # a Monday
 
 
@@ -45,6 +48,7 @@ def upcoming(text: str, count: int) -> list[str]:
         ("*~01", ["Wed 2024-01-31 00:00:00", "Thu 2024-02-29 00:00:00"]),
         ("02~01", ["Thu 2024-02-29 00:00:00", "Fri 2025-02-28 00:00:00"]),
         ("weekly UTC", ["Mon 2024-01-08 00:00:00", "Mon 2024-01-15 00:00:00"]),
+        ("*-*~2", ["Tue 2024-01-30 00:00:00", "Wed 2024-02-28 00:00:00"]),
         ("Daily", ["Tue 2024-01-02 00:00:00", "Wed 2024-01-03 00:00:00"]),
     ],
 )
@@ -97,10 +101,21 @@ def test_the_examples_of_the_manual(text: str, normal: str) -> None:
     assert parse(text) == parse(normal)
 
 
+@pytest.mark.parametrize("name", list(calendar.day_name))
+def test_a_weekday_may_be_cut_to_three_letters(name: str) -> None:
+    number = list(calendar.day_name).index(name)
+    assert parse(name) == parse(name[:3]) == {"weekday": [number], **MIDNIGHT}
+
+
 @pytest.mark.parametrize(
     ("text", "compiled"),
     [
         ("70..71-1-1", {"year": [1970, 1971], "month": [1], "day": [1]}),
+        ("1970-1-1", {"year": [1970], "month": [1], "day": [1]}),
+        ("99..2000-*-*", {"year": [1999, 2000]}),
+        ("2100-*-*", {"year": [2100]}),
+        ("*-*-5..5", {"day": [5]}),
+        ("*-*-5..7/1", {"day": [5, 6, 7]}),
         ("69-1-1", {"year": [2069], "month": [1], "day": [1]}),
         ("2190/4-*-*", {"year": [2190, 2194, 2198]}),
         ("2000..2010/5-*~1", {"year": [2000, 2005, 2010], "last": [1]}),
@@ -110,7 +125,7 @@ def test_the_examples_of_the_manual(text: str, normal: str) -> None:
     ],
 )
 def test_fields(text: str, compiled: dict[str, list[int]]) -> None:
-    assert parse(text) == {**compiled, "hour": [0], "minute": [0], "second": [0]}
+    assert parse(text) == {**compiled, **MIDNIGHT}
 
 
 @pytest.mark.parametrize(
@@ -125,12 +140,15 @@ def test_fields(text: str, compiled: dict[str, list[int]]) -> None:
         ("12", "has '12', which is no date such as"),
         ("1-2-3-4", "has '1-2-3-4', which is no date"),
         ("*-*-31~1", "has '*-*-31~1', which is no date"),
+        ("100-1-1", "has 100 for the year: 1970 to 2199"),
+        ("*-*-* noon", "has 'noon' where nothing is expected"),
         ("3:00 *-*-*", "has '*-*-*' where nothing is expected; times are UTC"),
         ("daily Europe/Berlin", "has 'daily', which is neither"),
         ("03:00 Europe/Berlin", "has 'europe/berlin' where nothing is expected"),
         ("1:2:3:4", "has '1:2:3:4', which is no time"),
         ("24:00", "has 24 for the hour: 0 to 23"),
         ("00:60", "has 60 for the minute: 0 to 59"),
+        ("0:0:60", "has 60 for the second: 0 to 59"),
         ("0:0:1.5", "has '1.5' for the second: a number"),
         ("*-13-1", "has 13 for the month: 1 to 12"),
         ("*-*-0", "has 0 for the day: 1 to 31"),
@@ -156,6 +174,6 @@ def test_any_text_is_an_expression_or_a_value_error(text: str) -> None:
         compiled = parse(text)
     except ValueError:
         return
-    assert compiled.keys() <= set(FIELDS)
+    assert compiled.keys() <= FIELDS
     assert all(values == sorted(set(values)) for values in compiled.values())
     assert next_elapse(compiled, -1) is not None

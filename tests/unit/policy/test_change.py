@@ -28,7 +28,8 @@ def test_every_field_is_either_live_or_given_to_a_process() -> None:
     assert LIVE < FIELDS
     assert {
         "bundle", "capabilities", "credentials", "directory", "environment", "exec", "extensions",
-        "gpu_profile", "gpu_required", "group", "groups", "limits", "measurement", "models", "nice",
+        "gpu_numa", "gpu_profile", "gpu_profiles", "gpu_required", "group",
+        "groups", "limits", "measurement", "models", "nice",
         "oom_score", "optional_extensions", "optional_models", "provides", "sockets", "type",
         "umask", "user", "user_name",
     } == FIELDS - LIVE  # fmt: skip
@@ -90,6 +91,24 @@ def test_what_the_boot_would_start_now_starts() -> None:
     assert change([idle], [make_unit("a")], running="") == {"start": ["a"]}
     assert change([timed], [make_unit("a")], running="") == {"start": ["a"]}
     assert change([timed], [make_unit("a")], running="a") == {"refresh": ["a"]}
+
+
+def test_a_unit_comes_and_goes_with_the_table_that_it_is_there_for() -> None:
+    off = make_unit("a", exec=EXEC, configured_by="remote")
+    on = make_unit("a", exec=EXEC, configured_by="remote", environment={"AINOS_SETTINGS": "{}"})
+    other = make_unit("a", exec=EXEC, configured_by="remote", environment={"AINOS_SETTINGS": "[]"})
+    assert (off.is_unconfigured, off.is_triggered) == (True, True)
+    assert (on.is_unconfigured, on.is_triggered) == (False, False)
+    assert change([off], [on], running="") == {"start": ["a"]}
+    assert change([on], [other]) == {"restart": ["a"]}
+    assert change([on], [off]) == {"stop": ["a"]}
+    assert change([off], [off], running="") == {}
+
+
+def test_what_somebody_stopped_stays_down_though_the_boot_would_now_start_who_wants_it() -> None:
+    idle = make_unit("b", autostart=False)
+    old = [make_unit("a", timer_boot=5.0, wants=["b"]), idle]
+    assert change(old, [make_unit("a", wants=["b"]), idle], running="a") == {"refresh": ["a"]}
 
 
 def test_what_somebody_stopped_stays_down() -> None:

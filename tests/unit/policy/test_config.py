@@ -20,6 +20,7 @@ def of_agent(text: str) -> list[str]:
 FULL = """\
 [service]
 description = "all keys"
+configured_by = "remote"
 exec = ["/bin/a", "-x"]
 type = "notify"
 stage = "early"
@@ -122,6 +123,7 @@ persistent = false
 """
 FIELDS: dict[str, object] = {
     "description": "all keys",
+    "configured_by": "remote",
     "exec": ["/bin/a", "-x"],
     "type": "notify",
     "stage": "early",
@@ -202,14 +204,18 @@ FIELDS: dict[str, object] = {
 }
 # What the unit above cannot say, because it says something else.
 ELSEWHERE = {"user", "probe_exec", "probe_connect", "probe_readiness", "measurement", "bundle"}
-OF_AGENTS = {"gpu_profile", "gpu_required"}
+OF_AGENTS = {
+    "gpu_profile", "gpu_profiles", "gpu_speeds", "gpu_required", "gpu_priority", "gpu_resizable",
+    "gpu_numa",
+}  # fmt: skip
+OF_JOBS = {"gpu_estimate", "gpu_deadline", "gpu_owner"}
 
 
 def test_every_key_of_a_unit_arrives() -> None:
     unit, findings = config.unit(FULL, "a.toml", "a")
     assert findings == []
     assert {field: getattr(unit, field) for field in FIELDS} == FIELDS
-    assert plan.FIELDS - FIELDS.keys() == ELSEWHERE | OF_AGENTS
+    assert plan.FIELDS - FIELDS.keys() == ELSEWHERE | OF_AGENTS | OF_JOBS
     assert (unit.name, unit.kind, unit.user) == ("a", plan.SERVICE, 0)
     assert unit.measurement == plan.OPTIONAL
 
@@ -394,6 +400,47 @@ def test_an_agent_has_no_stage_and_a_user_of_its_own(key: str) -> None:
 def test_a_profile_that_is_none(profile: str) -> None:
     (finding,) = of_agent(f'[agent]\nexec = ["a"]\n[gpu]\nprofile = "{profile}"\n')
     assert finding == 'm.toml:4: profile is a MIG profile such as "1g.10gb"'
+
+
+def test_an_agent_that_takes_several_profiles() -> None:
+    text = """\
+[agent]
+exec = ["main.py"]
+[gpu]
+profiles = ["2g.20gb", "1g.10gb"]
+speeds = { "2g.20gb" = 0.5, "1g.10gb" = 0.3 }
+priority = -5
+resizable = true
+numa = "none"
+"""
+    unit, findings = config.agent(text, "m.toml", "a", "/bundle")
+    assert findings == []
+    assert (unit.gpu_profile, unit.gpu_profiles) == ("2g.20gb", ["2g.20gb", "1g.10gb"])
+    assert unit.gpu_speeds == {"2g.20gb": 0.5, "1g.10gb": 0.3}
+    assert (unit.gpu_priority, unit.gpu_resizable, unit.gpu_numa) == (-5, True, "none")
+
+
+@pytest.mark.parametrize(
+    ("lines", "finding"),
+    [
+        ("required = false", "m.toml:3: profile or profiles is missing"),
+        (
+            'profile = "1g.10gb"\nprofiles = ["2g.20gb"]',
+            "m.toml:5: an agent has either a profile or profiles",
+        ),
+        ("profiles = []", "m.toml:3: profile or profiles is missing"),
+        ('profiles = ["1g.10gb", "1g.10gb"]', "m.toml:4: profiles has 1g.10gb twice"),
+        (
+            'profile = "1g.10gb"\nspeeds = { "2g.20gb" = 0.5 }',
+            "m.toml:5: speeds names 2g.20gb, which is none of its profiles",
+        ),
+        ('profile = "1g.10gb"\nnuma = "near"', "m.toml:5: numa is one of gpu, none"),
+        ('profile = "1g.10gb"\npriority = 101', "m.toml:5: priority is a whole number from -100"),
+    ],
+)
+def test_what_is_wrong_with_a_wish_for_a_gpu(lines: str, finding: str) -> None:
+    found = of_agent(f'[agent]\nexec = ["a"]\n[gpu]\n{lines}\n')
+    assert found[0].startswith(finding), found
 
 
 def test_all_findings_come_at_once() -> None:

@@ -122,6 +122,36 @@ boot_s = 5
     ]
 
 
+@pytest.mark.parametrize("kind", ["service", "agent"])
+def test_a_target_is_a_name_for_others_and_may_be_triggered(kind: str) -> None:
+    lines = [
+        *('type = "target"', 'description = "All of it"', "essential = false", "autostart = true"),
+        *('requires = ["b"]', 'wants = ["c"]', 'bound_to = ["d"]', 'conflicts = ["e"]'),
+        *('after = ["f"]', 'before = ["g"]'),
+    ]
+    if kind == "service":
+        lines += ['stage = "early"', "rescue = true"]
+    triggers = '[timer]\nboot_s = 5\n[[path]]\nexists = "/x"\n[[device]]\nSUBSYSTEM = "tty"\n'
+    text = "\n".join((f"[{kind}]", *lines, triggers))
+    read = (
+        config.unit(text, "a.toml", "a") if kind == "service" else config.agent(text, "", "a", "")
+    )
+    assert read[1] == []
+
+
+def test_a_probe_of_a_target_is_not_looked_into() -> None:
+    text = '[service]\ntype = "target"\n[probe]\ninterval_s = 5\n'
+    assert of(text) == ["3: [probe] means nothing for a target"]
+
+
+def test_a_wrong_value_where_the_table_begins_hides_nothing_about_the_type() -> None:
+    text = "service.nice = 'x'\nservice.exec = ['/a']\nservice.watchdog_s = 5\n"
+    assert of(text) == [
+        "1: nice is a whole number from -20 to 19",
+        '3: watchdog_s is of units of type "notify"',
+    ]
+
+
 def test_findings_come_in_the_order_of_the_file() -> None:
     text = '[service]\ntype = "target"\n' + "".join(
         f"{key} = 5\n" for key in ("stop_timeout_s", "start_timeout_s", "nice", "oom_score")

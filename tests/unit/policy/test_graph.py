@@ -116,6 +116,17 @@ def test_what_is_pulled_in() -> None:
     assert graph.pulled_in(found, "e") == []
 
 
+def test_a_knot_away_from_where_it_began_is_gone_through_once() -> None:
+    found = units(
+        make_unit("a", wants=["b"]),
+        make_unit("b", requires=["c"]),
+        make_unit("c", requires=["b", "d"]),
+        make_unit("d"),
+    )
+    assert graph.pulled_in(found, "a") == ["b", "c", "d"]
+    assert graph.stopped_with(found, "d") == ["c", "b"]
+
+
 def test_what_stops_with_a_unit() -> None:
     found = units(
         make_unit("a"),

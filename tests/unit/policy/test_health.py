@@ -47,3 +47,13 @@ def test_every_unit_is_looked_at() -> None:
     units = [make_unit("a", essential=False), make_unit("b"), make_unit("c")]
     states = {name: State(name) for name in "abc"}
     assert health.findings(units, states) == ["b is inactive", "c is inactive"]
+
+
+@pytest.mark.parametrize(
+    ("state", "told"), [(life.READY, True), (life.STOPPING, True), (life.EXITED, False)]
+)
+def test_what_a_unit_says_of_itself_is_one_while_it_is_up(state: str, told: bool) -> None:
+    one = State("gpu")
+    one.state, one.desired, one.findings = state, life.UP, "GPU 1 is lost"
+    found = health.findings([make_unit("gpu", essential=False)], {"gpu": one})
+    assert found == (["gpu: GPU 1 is lost"] if told else [])

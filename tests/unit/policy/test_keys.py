@@ -59,6 +59,12 @@ def test_every_key_is_documented_once(section: str) -> None:
     assert sorted(listed) == sorted(DOCUMENTED[section])
 
 
+def test_what_agents_may_not_say_is_documented() -> None:
+    rows = ROW.finditer(SECTIONS["service and agent"])
+    documented = {found[1] for found in rows if "Not of agents" in found[0]}
+    assert documented == keys.SERVICE.keys() - keys.AGENT.keys()
+
+
 @pytest.mark.parametrize(("section", "key", "kind", "default", "example"), CASES, ids=IDS)
 def test_the_default_is_true(
     section: str, key: str, kind: str, default: str | None, example: str
@@ -97,6 +103,34 @@ def test_the_bounds_are_true(
     for beyond in (bounds[0] - 0.001, bounds[1] + 0.001, bounds[0] - 1, bounds[1] + 1):
         with pytest.raises(ValueError, match=f"from {low} to"):
             check(beyond)
+
+
+@pytest.mark.parametrize(
+    ("key", "allowed", "refused"),
+    [
+        *(
+            (keys.RESOURCES[key], ["1", "1048576T"], ["0", "-1", "1048577T", 1])
+            for key in ("memory_min", "memory_low", "memory_high", "memory_max")
+        ),
+        (keys.RESOURCES["memory_swap_max"], ["0", "1"], ["-1", 0]),
+        (keys.RESOURCES["cpu_max"], ["1%", "1000000%"], ["0%", "1000001%", "1.5%"]),
+        (keys.RESOURCES["memory_pressure"], ["0.1%", "100%"], ["0%", "0.09%", "101%"]),
+        (keys.RESOURCES["cpus"], ["0-8191"], ["8192", "0-8192"]),
+        (keys.RESOURCES["memory_nodes"], ["0-1023"], ["1024", "1-0"]),
+        (keys.LOGS["ring"], ["4096", "4K"], ["4095", "3K"]),
+        (keys.PROBE["connect"], ["unix:/x", "tcp:[::1]:1"], ["udp:[::1]:1", "unix-datagram:/x"]),
+        (keys.GPU["profile"], ["1g.10gb", "2g.20gb+me"], ["1g", "1g.10gb+", "g.gb"]),
+        (keys.SERVICE["success_status"], [[0, 255], []], [[256], [-1], [0, 0]]),
+    ],
+)
+def test_bounds_that_the_table_has_no_room_for(
+    key: tuple[str, Check], allowed: list[object], refused: list[object]
+) -> None:
+    for value in allowed:
+        key[1](value)
+    for value in refused:
+        with pytest.raises(ValueError, match=r"^(is|has) "):
+            key[1](value)
 
 
 def test_words_are_those_of_the_parser() -> None:

@@ -4,10 +4,11 @@ says which configuration it was.
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ainit.policy.machine_config import machine
+from ainit.policy.machine_config import TABLES, machine
 from ainit.policy.phases import configuration as measured
 
 
@@ -19,7 +20,7 @@ def test_a_machine_without_configuration_is_the_strict_one() -> None:
     settings, findings = machine("", "m.toml")
     assert findings == []
     assert settings["hostname"] == "ainos"
-    assert settings["without_tpm"] == "refuse"
+    assert settings["without_tpm"] == settings["without_enforcement"] == "refuse"
     assert settings["disabled"] == settings["replace"] == []
 
 
@@ -37,6 +38,33 @@ replace = ["network", "gpu"]
     assert findings == []
     assert (settings["hostname"], settings["without_tpm"]) == ("rack-7", "start")
     assert (settings["disabled"], settings["replace"]) == (["crash"], ["network", "gpu"])
+
+
+@pytest.mark.parametrize("number", [0, 8, 64])
+def test_how_many_gpus_are_expected(number: int) -> None:
+    settings, findings = machine(f"[gpu]\nexpected = {number}\n", "m.toml")
+    assert (findings, settings["gpu"]) == ([], {"expected": number})
+    assert "gpu" not in machine("", "m.toml")[0]
+
+
+@pytest.mark.parametrize("value", ["-1", "65", '"8"', "true", "1.5"])
+def test_an_expectation_that_is_none_is_refused_with_its_line(value: str) -> None:
+    assert of_machine(f"[gpu]\nexpected = {value}\n") == [
+        "m.toml:2: expected is a whole number from 0 to 64"
+    ]
+    assert of_machine("[gpu]\nexpect = 8\n")[0].startswith("m.toml:2: unknown key")
+
+
+@pytest.mark.parametrize("key", ["without_tpm", "without_enforcement"])
+@pytest.mark.parametrize("word", ["refuse", "start"])
+def test_a_machine_without_something_refuses_or_starts(key: str, word: str) -> None:
+    settings, findings = machine(f'[policy]\n{key} = "{word}"\n', "m.toml")
+    assert (findings, settings[key]) == ([], word)
+
+
+def test_an_unknown_table_is_told_which_there_are() -> None:
+    known = ", ".join(sorted(TABLES))
+    assert of_machine("[clock]") == [f"m.toml:1: unknown table [clock] (known: {known})"]
 
 
 def test_all_findings_of_a_machine_come_at_once() -> None:

@@ -61,6 +61,7 @@ class Life(RuleBasedStateMachine):
             probe_readiness=probed,
             exhausted=exhausted,
             reload_signal=1,
+            gpu_resizable=True,
         )
 
     def feed(self, event: Event) -> None:
@@ -105,7 +106,8 @@ class Life(RuleBasedStateMachine):
     @rule(
         kind=st.sampled_from(
             [life.START, life.STOP, life.RESTART, life.RELOAD, life.GO, life.HOLD,
-             life.NOTIFIED_READY, life.RELOADING, life.NOTIFIED_STOPPING, life.TROUBLE]
+             life.NOTIFIED_READY, life.RELOADING, life.NOTIFIED_STOPPING, life.TROUBLE, life.MOVE,
+             life.TURN]
         )
     )  # fmt: skip
     def request(self, kind: str) -> None:
@@ -140,6 +142,20 @@ class Life(RuleBasedStateMachine):
             self.feed(Event(life.ALLOCATED, gpu={"uuid": "MIG-0"}))
         else:
             self.feed(Event(life.NOT_ALLOCATED, reason="full"))
+
+    @rule(seconds=st.sampled_from([0.5, 15.0]))
+    @precondition(lambda self: self.asked > 0)
+    def gpu_later(self, seconds: float) -> None:
+        self.asked -= 1
+        self.feed(Event(life.QUEUED, reason="second of two", seconds=seconds))
+
+    @invariant()
+    def who_stands_in_the_queue_asks_again(self) -> None:
+        assert not self.state.queued or self.state.state == life.ALLOCATING
+
+    @rule()
+    def revoke(self) -> None:
+        self.feed(Event(life.REVOKED, reason="its GPU is lost", gpu={"uuid": "MIG-0"}))
 
     @rule()
     @precondition(lambda self: self.group)
@@ -228,6 +244,10 @@ class Life(RuleBasedStateMachine):
     def a_gpu_is_released_when_down(self) -> None:
         assert self.held == (self.state.gpu is not None)
         assert not (self.held and self.state.state in life.DOWN_STATES)
+
+    @invariant()
+    def nothing_runs_on_a_gpu_that_was_revoked(self) -> None:
+        assert not (self.state.moving and self.state.state in (life.STARTING, life.READY))
 
     @invariant()
     def down_means_down(self) -> None:

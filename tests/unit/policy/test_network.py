@@ -56,12 +56,18 @@ def test_everything_that_can_be_said() -> None:
     assert (uplink.bond_mode, uplink.bond_members) == ("802.3ad", ("eth0", "eth1"))
     assert (uplink.gateway4, uplink.gateway6, uplink.mtu) == ("10.0.0.1", "fe80::1", 9000)
     assert (storage.vlan_id, storage.vlan_parent, storage.dhcp4) == (7, "uplink", True)
-    assert (others.kind, others.label) == (Kind.ETHERNET, "enp*")
+    assert others == Interface(match="enp*", dhcp4=True)
+    assert [each.label for each in plan.interfaces] == ["lo", "uplink", "storage", "enp*"]
 
 
 def test_a_plan_survives_json() -> None:
     plan, _ = read(FULL)
     assert NetworkPlan.from_record(json.loads(json.dumps(plan.to_record()))) == plan
+
+
+def test_an_interface_of_which_nothing_is_said_has_nothing() -> None:
+    said = {key: value for key, value in Interface().__dict__.items() if value}
+    assert said == {"kind": Kind.ETHERNET}
 
 
 def test_no_network_is_a_plan_too() -> None:
@@ -85,6 +91,11 @@ def test_what_is_no_plan_is_refused(record: dict[str, object]) -> None:
         NetworkPlan.from_record(record)
 
 
+def test_an_interface_of_a_record_is_an_object() -> None:
+    with pytest.raises(ConfigError, match="is none: an interface is an object"):
+        NetworkPlan.from_record({"interfaces": ["eth0"]})
+
+
 def entry(text: str, name: str = 'name = "eth0"') -> str:
     return f"[[network.interface]]\n{name}\n{text}\n"
 
@@ -103,6 +114,10 @@ def entry(text: str, name: str = 'name = "eth0"') -> str:
         ("[network]\nntp = ['a b']", "m.toml:2: ntp holds domain names"),
         ("[network]\ninterface = 1", "m.toml:2: interface is an array of tables: [[interface]]"),
         (entry("x = 1"), "m.toml:3: unknown key x"),
+        (
+            entry("kind = 'vlan'\nvlan = { id = 5, parent = 'a', x = 1 }"),
+            "m.toml:4: unknown key x (known: id, parent)",
+        ),
         (entry("dhcp4 = 'yes'"), "m.toml:3: dhcp4 is true or false"),
         (entry("mtu = 67"), "m.toml:3: mtu is a whole number from 68 to 65536"),
         (entry("mtu = true"), "m.toml:3: mtu is a whole number"),
@@ -119,11 +134,25 @@ def entry(text: str, name: str = 'name = "eth0"') -> str:
             entry("addresses = ['fd00::2/64']\nmtu = 1000"),
             "m.toml:4: IPv6 needs an mtu of at least 1280 (RFC 8200)",
         ),
+        (
+            entry("kind = 'vlan'\nvlan = { id = 4095, parent = 'a' }"),
+            "m.toml:4: id is a whole number from 1 to 4094",
+        ),
         (entry("vlan = 5"), "m.toml:3: vlan is a table"),
         (entry("vlan = { id = 5, parent = 'a' }"), "m.toml:3: vlan is for kind = 'vlan'"),
         (entry("kind = 'vlan'"), "m.toml:1: a vlan needs vlan with id and a parent"),
+        (entry("kind = 'vlan'\nvlan = { id = 5 }"), "m.toml:4: a vlan needs vlan with id and a"),
+        (entry("kind = 'vlan'\nvlan = { parent = 'a' }"), "m.toml:4: a vlan needs vlan with id"),
+        (
+            entry("kind = 'bond'\nbond = { mode = '802.3ad' }"),
+            "m.toml:4: a bond needs bond with mode and members",
+        ),
+        (entry("kind = 'bond'\nbond = { members = ['a'] }"), "m.toml:4: a bond needs bond with"),
         (entry("kind = 'bond'"), "m.toml:1: a bond needs bond with mode and members"),
-        (entry("kind = 'bond'\nbond = { mode = 'x' }"), "m.toml:4: mode is one of balance-rr"),
+        (
+            entry("kind = 'bond'\nbond = { mode = 'x' }"),
+            "m.toml:4: mode is one of balance-rr, active-backup",
+        ),
         (entry("kind = 'loopback'"), "m.toml:2: the loopback interface is lo"),
         (entry("", "name = 'lo'"), "m.toml:2: the loopback interface is lo"),
         (entry("", "dhcp4 = true"), "m.toml:1: an interface has either a name or a match"),
@@ -134,6 +163,11 @@ def entry(text: str, name: str = 'name = "eth0"') -> str:
         (entry("") + entry(""), "m.toml:5: eth0 is configured twice"),
         (
             entry("dhcp4 = true")
+            + entry("kind='bond'\nbond={mode='802.3ad', members=['eth0']}", "name = 'b'"),
+            "m.toml:2: eth0 belongs to b: addresses go there",
+        ),
+        (
+            entry("addresses = ['10.0.0.2/24']")
             + entry("kind='bond'\nbond={mode='802.3ad', members=['eth0']}", "name = 'b'"),
             "m.toml:2: eth0 belongs to b: addresses go there",
         ),
@@ -168,6 +202,32 @@ def entry(text: str, name: str = 'name = "eth0"') -> str:
 def test_what_is_wrong_is_named_with_its_line(text: str, finding: str) -> None:
     _, findings = read(text)
     assert any(found.startswith(finding) for found in findings), findings
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[network]\ndns = ['1.1.1.1', '1.1.1.2', '1.1.1.3']",
+        entry("addresses = ['fd00::2/64']"),
+        entry("addresses = ['fd00::2/64']\nmtu = 1280"),
+        entry("addresses = ['10.0.0.2/24']\nmtu = 1000"),
+        entry("mtu = 9000")
+        + entry("kind='bond'\nbond={mode='802.3ad', members=['eth0']}", "name = 'b'"),
+        *(
+            entry(f"kind='vlan'\nvlan={{id={number}, parent='not-configured'}}", "name = 'v'")
+            for number in (1, 4094)
+        ),
+        *(
+            entry(f"kind='bond'\nbond={{mode='{mode}', members=['eth0']}}", "name = 'b'")
+            for mode in (
+                *("balance-rr", "active-backup", "balance-xor", "broadcast"),
+                *("802.3ad", "balance-tlb", "balance-alb"),
+            )
+        ),
+    ],
+)
+def test_what_is_right(text: str) -> None:
+    assert read(text)[1] == []
 
 
 def test_every_finding_is_reported() -> None:

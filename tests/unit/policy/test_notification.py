@@ -24,6 +24,7 @@ from ainit.policy import notification
         (b"ready=1", {}),
         (b" READY=1", {}),
         (b"X_READY=1", {}),
+        (b"X_AINOS_FINDINGS=GPU 1 is lost", {"X_AINOS_FINDINGS": "GPU 1 is lost"}),
         (b"=1", {}),
         (b"\xffREADY=1", {}),
         (b"\0", {}),
@@ -47,8 +48,8 @@ def test_seconds(text: str | None, seconds: float) -> None:
 
 @pytest.mark.parametrize(
     ("text", "pid"),
-    [("42", 42), (None, 0), ("", 0), ("-1", 0), ("x", 0), ("\xb2", 0), ("4194304", 4194304),
-     ("9999999999", 9999999999), ("10000000000", 0)],
+    [("42", 42), (None, 0), ("", 0), ("-1", 0), ("x", 0), ("\xb2", 0), ("\u0663", 0),
+     ("4194304", 4194304), ("9999999999", 9999999999), ("10000000000", 0)],
 )  # fmt: skip
 def test_pid(text: str | None, pid: int) -> None:
     assert notification.pid(text) == pid
@@ -56,8 +57,8 @@ def test_pid(text: str | None, pid: int) -> None:
 
 @pytest.mark.parametrize(
     ("text", "name"),
-    [("sock", "sock"), ("a b", "a b"), ("", "stored"), ("a:b", "stored"), ("\xe4", "stored"),
-     ("a\nb", "stored"), ("x" * 255, "x" * 255), ("x" * 256, "stored")],
+    [("sock", "sock"), ("a", "a"), ("a b", "a b"), ("", "stored"), ("a:b", "stored"),
+     ("\xe4", "stored"), ("a\nb", "stored"), ("x" * 255, "x" * 255), ("x" * 256, "stored")],
 )  # fmt: skip
 def test_name(text: str, name: str) -> None:
     assert notification.name(text) == name

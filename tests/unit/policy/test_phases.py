@@ -157,6 +157,41 @@ def test_a_changed_record_is_refused(field: str, value: object) -> None:
         phases.parse(record, 1)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        {},
+        {"type": "unknown", "name": "x", "digest": HEX},
+        {"type": "model", "name": "x", "digest": HEX, "extra": 1},
+        {"type": "model", "name": "x"},
+        {"type": "model", "name": 3, "digest": HEX},
+        {"type": "refusal", "kind": "cap", "name": "x", "reason": ""},
+        {"type": "refusal", "kind": "model", "name": "x", "reason": 5},
+        {"type": "cap", "pcr": 13.0},
+        {"type": "cap", "pcr": "13"},
+        {"type": "cap", "pcr": True},
+        {"type": "cap", "pcr": 15},
+        {"type": "cap", "pcr": 16},
+        {"type": "boot", "resets": True, "restarts": 0},
+        {"type": "boot", "resets": 7, "restarts": 0, "clock": 5},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("pcr", [-1, *phases.LOGGED, 16])
+def test_a_record_whose_digest_is_right_is_refused_for_what_it_says(
+    content: phases.Content, pcr: int
+) -> None:
+    with pytest.raises(MeasurementError, match=r"^record 0: event "):
+        phases.parse(phases.Event(pcr, content).record(0), 0)
+
+
+def test_what_is_measured_of_a_configuration() -> None:
+    assert phases.configuration(b"x = 1", {}) == b"x = 1"
+    assert phases.configuration(b"x = 1", {"b": b"", "a": b"yz"}) == (
+        b"ainos-configuration-1\nmachine.toml 5\nx = 1units/a.toml 2\nyzunits/b.toml 0\n"
+    )
+
+
 @pytest.mark.parametrize("field", list(CHANGES))
 def test_a_record_with_a_missing_field_is_refused(field: str) -> None:
     record = log()[1]

@@ -36,6 +36,29 @@ def test_bytes_of_disks_are_of_all_disks() -> None:
     assert resources.io_bytes("") == (0, 0)
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "file", "text", "without"),
+    [
+        ("memory_min", 1, "memory.min", "1", "0"),
+        ("memory_low", 1, "memory.low", "1", "0"),
+        ("memory_high", 1, "memory.high", "1", "max"),
+        ("memory_max", 1, "memory.max", "1", "max"),
+        ("memory_swap_max", 1, "memory.swap.max", "1", "max"),
+        ("cpu_weight", 5, "cpu.weight", "5", "100"),
+        ("cpu_max", 50, "cpu.max", "50000 100000", "max 100000"),
+        ("cpus", "0-3", "cpuset.cpus", "0-3", "\n"),
+        ("memory_nodes", "0", "cpuset.mems", "0", "\n"),
+        ("io_weight", 5, "io.weight", "default 5", "default 100"),
+        ("pids_max", 5, "pids.max", "5", "max"),
+    ],
+)
+def test_each_limit_is_written_in_the_kernels_words(
+    field: str, value: object, file: str, text: str, without: str
+) -> None:
+    assert resources.limits(make_unit(**{field: value})) == [(field, file, text)]
+    assert resources.FILES[field] == (file, without)
+
+
 def test_every_limit_of_a_unit_has_a_file() -> None:
     keys = {
         name
@@ -52,6 +75,9 @@ def test_the_guarantee_is_written_before_the_limit() -> None:
 
 def test_a_limit_of_a_disk_that_is_zero_is_none() -> None:
     assert resources.io_limit("8:0", {"rbps": 0}) == "8:0 rbps=max wbps=max riops=max wiops=max"
+    asked = {"rbps": 1, "wbps": 2, "riops": 3, "wiops": 4}
+    assert resources.io_limit("8:0", asked) == "8:0 rbps=1 wbps=2 riops=3 wiops=4"
+    assert resources.IO_MAX == "io.max"
 
 
 @pytest.mark.parametrize(
@@ -67,6 +93,8 @@ def test_the_reason_of_a_death_names_the_limit() -> None:
     words = "out of memory: the kernel killed the group (memory_max 64M)"
     assert resources.out_of_memory(unit, 3) == words
     assert resources.out_of_memory(unit, 0) == ""
+    words = "out of memory: the kernel killed the group (the machine had none left)"
+    assert resources.out_of_memory(make_unit(), 1) == words
 
 
 def test_pressure_in_words() -> None:
@@ -86,6 +114,12 @@ def test_lines_of_another_form_are_left_out() -> None:
     assert resources.flat("a 1\nb\n\nc x\nd -1\ne 2 3\nf 4") == {"a": 1, "f": 4}
     assert resources.io_bytes("") == (0, 0)
     assert resources.io_bytes("8:0 rbytes=x wbytes=-1 rbytes=\n") == (0, 0)
+
+
+def test_the_average_is_that_of_some_tasks_over_ten_seconds() -> None:
+    text = "some avg60=7.00 avg10=1.50 total=77\nfull avg10=0.25 avg60=0.00 total=5\n"
+    assert resources.average(text) == 1.5
+    assert resources.average("some avg60=7.00\nfull avg10=0.25\n") is None
 
 
 @pytest.mark.parametrize("text", ["", "some", "some avg10=", "avg60=1", "some avg10=much"])

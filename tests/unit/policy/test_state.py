@@ -33,6 +33,20 @@ def test_the_json_form_is_all_of_it() -> None:
     }
 
 
+def test_the_words_are_those_that_other_versions_wrote() -> None:
+    """A PID 1 takes over from one of another version, and clients know the states by these."""
+    states = (*life.SETTLED, *life.RUNNING, life.WAITING, life.ALLOCATING, life.DRAINING)
+    assert {*states, life.BACKOFF} == {
+        "inactive", "waiting", "allocating", "starting", "ready", "stopping", "draining", "backoff",
+        "exited", "failed", "refused",
+    }  # fmt: skip
+    actions = (life.ALLOCATE, life.SPAWN, life.TERMINATE, life.KILL, life.RELEASE)
+    assert {*actions, life.SIGNAL_RELOAD, life.EXHAUST, life.UP, life.DOWN} == {
+        "allocate", "spawn", "terminate", "kill", "release", "signal-reload", "exhaust", "up",
+        "down",
+    }  # fmt: skip
+
+
 def test_what_another_version_says_besides_is_left_out() -> None:
     state = State.from_record({"name": "a", "state": "ready", "colour": "red", "__class__": 3})
     assert state.to_record() == {"name": "a", "state": "ready"}

@@ -15,6 +15,7 @@ top = 1
 "quoted key" = 2
 dotted.inner = 3
 dotted.other.deep = 4
+dotted.X = 5
 
 [table]   # a comment
 array = [
@@ -73,6 +74,7 @@ def line(start: str, occurrence: int = 1) -> int:
         (("dotted",), line("dotted.inner")),
         (("dotted", "other", "deep"), line("dotted.other")),
         (("dotted", "other"), line("dotted.other")),
+        (("dotted", "X"), line("dotted.X")),
         (("table",), line("[table]")),
         (("table", "array"), line("array")),
         (("table", "after_array"), line("after_array")),
@@ -102,6 +104,12 @@ def test_line(path: tuple[str | int, ...], expected: int) -> None:
     assert parse(TEXT, "a.toml").line(path) == expected
 
 
+def test_a_key_in_single_quotes_has_its_line() -> None:
+    document = parse("\n'a b' = 1\n'c.d'.e = 2\n['f g']\nx = 3\n", "a.toml")
+    paths = (("a b",), ("c.d", "e"), ("f g",), ("f g", "x"))
+    assert [document.line(path) for path in paths] == [2, 3, 4, 5]
+
+
 def test_what_looks_like_a_key_inside_a_string_is_none() -> None:
     document = parse(TEXT, "a.toml")
     assert document.line(("table", "not_a_key")) == line("[table]")
@@ -115,12 +123,15 @@ values = st.one_of(
             "[\n1,\n2\n]",
             '"""\nx = 1\n[y]\n"""',
             "'''\n\"\n'''",
+            '"""\nsay "x\n[y]\n"""',
             '"\\\\"',
             '"\\""',
             "'#'",
             "[ # x = 1\n'a' ] # [",
             "{ a = [1], b = '}' }",
             '["]", "[", \'"\']',
+            "[\n[1],\n[2]\n]",
+            '[\n"""\n[y]\n""",\n{ a = 1 }\n]',
             '"\u2028\x85"',
         ]
     ),
@@ -163,6 +174,11 @@ def test_what_is_not_toml_is_a_finding_with_its_line(text: str, expected: str) -
     assert [str(finding)[: len(expected)] for finding in caught.value.findings] == [expected]
 
 
+def test_the_place_is_told_once() -> None:
+    with pytest.raises(ConfigError, match=r"^a\.toml:2: not TOML: Invalid value$"):
+        parse("a = 1\nb = \n", "a.toml")
+
+
 @given(st.text())
 def test_any_text_is_a_document_or_a_finding(text: str) -> None:
     try:
@@ -173,12 +189,14 @@ def test_any_text_is_a_document_or_a_finding(text: str) -> None:
 
 
 def test_tables_are_typed() -> None:
-    document = parse("a = 1\n[b]\n[[c]]\nx = 1\n[[c]]\nx = 2\n", "a.toml")
-    assert [table.line("x") for table in document.tables("c")] == [4, 6]
+    document = parse("a = 1\nd = [{}, 1]\n[b]\n[[c]]\nx = 1\n[[c]]\nx = 2\n", "a.toml")
+    assert [table.line("x") for table in document.tables("c")] == [5, 7]
     assert document.table("absent").values == {}
-    for wrong in (lambda: document.table("a"), lambda: list(document.tables("b"))):
-        with pytest.raises(ConfigError):
-            wrong()
+    for wrong in ("a", "b", "d"):
+        with pytest.raises(ConfigError, match=f"{wrong} is an array of tables"):
+            list(document.tables(wrong))
+    with pytest.raises(ConfigError, match=r"a\.toml:1: a is a table"):
+        document.table("a")
 
 
 def test_brackets_without_an_end_are_a_finding() -> None:

@@ -10,7 +10,9 @@ from ainit.sched import place
 from ainit.sched.place import Device, Instance, Proposal
 from tests.unit.sched.fake_nvml import board
 
-BOARDS = ("A100-40GB", "H100-80GB", "H200-141GB", "A30-24GB")
+BOARDS = (
+    "A100-40GB", "A100-80GB", "H100-80GB", "H200-141GB", "B200-180GB", "A30-24GB",
+)  # fmt: skip
 
 
 def holding(device: Device, *placements: tuple[str, int]) -> Device:

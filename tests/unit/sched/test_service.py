@@ -12,6 +12,7 @@ from ainit.sched.decide import Decider
 from ainit.sched.errors import GpuError, GpuMissingError, NoRoomError
 from ainit.sched.journal import Journal
 from ainit.sched.onnx import Policy
+from ainit.sched.opening import Opening
 from ainit.sched.service import DECISIONS_KEPT, Scheduler
 from tests.support.idl import Interface
 from tests.unit.sched.fake_nvml import FakeNvml, ProcessDeath
@@ -34,7 +35,8 @@ class Bench:
             decider = Decider(None, decide.MISSING, "no policy was handed over")
         else:
             decider = Decider(Policy.load(path_of(policy), deadline=30.0), decide.ACTIVE)
-        self.scheduler = Scheduler(self.open, Journal(self.path), decider, 50.0, lambda: 12.5)
+        opening = Opening(self.open, Journal(self.path))
+        self.scheduler = Scheduler(opening, decider, 50.0, lambda: 12.5)
 
     def open(self) -> FakeNvml:
         if self.missing:
@@ -162,7 +164,7 @@ def test_an_unknown_profile_is_named(bench: Bench) -> None:
 @pytest.mark.parametrize("parameters", [{}, {"agent": ""}, {"agent": 3}, {"agent": "a"}])
 def test_bad_parameters_are_the_callers_error(bench: Bench, parameters: dict[str, object]) -> None:
     with pytest.raises(VarlinkError, match="InvalidParameter"):
-        bench.scheduler.allocate(parameters)
+        bench.scheduler.queueing.allocate(parameters)
 
 
 def test_no_gpu_is_a_state_and_a_clear_error(bench: Bench) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ainit.sched import place
+from ainit.sched import place, quarantine
 from ainit.sched.errors import GpuBusyError, GpuError, NoRoomError
 from ainit.sched.journal import Journal, Record
 from ainit.sched.place import Instance, Proposal
@@ -128,7 +129,7 @@ def test_a_refused_step_is_rolled_back(gpus: FakeNvml, path: str, call: str) -> 
     with pytest.raises(NoRoomError):
         ledger.create("agent", PROPOSAL)
     assert live(gpus) == []
-    assert Journal(path).load() == Record()
+    assert replace(Journal(path).load(), barred=()) == Record()
 
 
 def test_a_result_that_is_not_what_was_asked_for_is_rolled_back(gpus: FakeNvml, path: str) -> None:
@@ -139,7 +140,8 @@ def test_a_result_that_is_not_what_was_asked_for_is_rolled_back(gpus: FakeNvml, 
 
 
 def test_a_rollback_that_fails_is_tried_again(gpus: FakeNvml, path: str) -> None:
-    ledger = Ledger(gpus, Journal(path))
+    now = [100.0]
+    ledger = Ledger(gpus, Journal(path), lambda: now[0])
     gpus.fail = {
         "create_compute_instance": GpuError("Unknown Error"),
         "destroy_gpu_instance": GpuBusyError("In use by another client"),
@@ -150,9 +152,29 @@ def test_a_rollback_that_fails_is_tried_again(gpus: FakeNvml, path: str) -> None
     [note] = ledger.settle()
     assert "stays" in note
     gpus.fail = {}
+    assert ledger.settle() == []  # not yet
+    now[0] += 1
     [note] = ledger.settle()
     assert "was removed" in note
     assert live(gpus) == []
+
+
+def test_removals_are_tried_ever_more_rarely(gpus: FakeNvml, path: str) -> None:
+    now = [100.0]
+    ledger = Ledger(gpus, Journal(path), lambda: now[0])
+    made = ledger.create("agent", PROPOSAL)
+    gpus.busy.add((0, made.instance))
+    ledger.destroy("agent")
+    waits = []
+    for _ in range(20):
+        [change] = ledger.pending
+        waits.append(change.due - now[0])
+        now[0] = change.due
+        ledger.settle()
+    assert waits[0] == 0
+    assert waits == sorted(waits)
+    assert waits[-1] == quarantine.LONGEST_S
+    assert quarantine.is_stuck(ledger.pending[0])
 
 
 def test_an_instance_in_use_is_destroyed_when_it_is_free(gpus: FakeNvml, path: str) -> None:
@@ -194,6 +216,19 @@ def test_a_foreign_instance_at_the_planned_place_is_not_taken_for_ours(
     ledger.recover()
     assert ledger.pending == ()
     assert [each.id for each in live(gpus)] == [foreign]
+
+
+def test_what_a_death_left_and_nothing_removes_is_known_as_ours(gpus: FakeNvml, path: str) -> None:
+    """The driver's answer was never written down, and the instance does not go away."""
+    gpus.crash = ("create_gpu_instance", "after")
+    with pytest.raises(ProcessDeath):
+        Ledger(gpus, Journal(path)).create("agent", PROPOSAL)
+    gpus.fail = {"destroy_gpu_instance": GpuBusyError("In use by another client")}
+    ledger = Ledger(gpus, Journal(path))
+    ledger.recover()
+    [instance] = live(gpus)
+    assert [each.instance for each in ledger.pending] == [instance.id]
+    assert ledger.unknown(gpus.devices()) == []
 
 
 def test_recovery_drops_what_a_reset_took(gpus: FakeNvml, path: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import threading
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import pytest
 
 from ainit.errors import RefusedError
 from ainit.store import fetch
-from tests.support.store import Publisher, deliver, onnx
+from tests.support.store import Publisher, deliver, deliver_several, onnx, shards
 
 PUBLISHER = Publisher()
 
@@ -24,6 +25,7 @@ class Handler(BaseHTTPRequestHandler):
     """A directory on a server, which may stop in the middle and may not know how to go on."""
 
     folder = Path()
+    large = "model.onnx"
     cut = 0
     goes_on = True
     requests: ClassVar[list[str]] = []
@@ -47,7 +49,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data) - start))
         self.end_headers()
         if body:
-            large = path.name == "model.onnx"
+            large = path.name == self.large
             self.wfile.write(data[start : self.cut] if large and self.cut else data[start:])
             self.close_connection = True
 
@@ -80,7 +82,8 @@ def root(tmp_path: Path) -> Path:
 
 def bring(source: str, root: Path, judge: fetch.Judge = lambda *_: None) -> list[tuple[int, int]]:
     told: list[tuple[int, int]] = []
-    name = fetch.fetch(fetch.open_source(source), str(root), judge, lambda *now: told.append(now))
+    with fetch.open_source(source) as opened:
+        name = fetch.fetch(opened, str(root), judge, lambda *now: told.append(now))
     assert name == "speech"
     return told
 
@@ -197,8 +200,8 @@ def test_no_room_is_said_before_anything_is_fetched(
 
 @pytest.mark.parametrize("source", ["speech", "ftp://x/y", "file:///etc", ""])
 def test_another_kind_of_source_is_refused(source: str) -> None:
-    with pytest.raises(RefusedError, match="is neither a directory"):
-        fetch.open_source(source)
+    with pytest.raises(RefusedError, match="is neither a directory"), fetch.open_source(source):
+        pass
 
 
 def test_an_address_without_a_model_is_said(root: Path, server: tuple[str, type[Handler]]) -> None:
@@ -210,3 +213,70 @@ def test_an_address_without_a_model_is_said(root: Path, server: tuple[str, type[
 def test_a_server_that_is_not_there(root: Path) -> None:
     with pytest.raises(RefusedError, match="refused"):
         bring("http://127.0.0.1:9/speech", root)
+
+
+# Models of several files.
+
+SECOND = "model-00002-of-00003.safetensors"
+
+
+@pytest.fixture
+def several(tmp_path: Path) -> Path:
+    return deliver_several(tmp_path / "several", PUBLISHER, shards(b"w" * 5000))
+
+
+def test_several_files_come_with_one_progress(root: Path, several: Path) -> None:
+    told = bring(str(several), root)
+    check(root, several)
+    files = [path for path in several.iterdir() if path.name not in ("record.json", "model.sig")]
+    total = sum(path.stat().st_size for path in files)
+    assert (told[0], told[-1]) == ((0, total), (total, total))
+    assert sorted(told) == told
+
+
+def test_several_files_from_a_server_are_gone_on_with(
+    root: Path, several: Path, server: tuple[str, type[Handler]]
+) -> None:
+    """The first is there, half of the second, nothing of the third."""
+    address, handler = server
+    handler.folder, handler.large, handler.cut = several, SECOND, 1000
+    with pytest.raises((RefusedError, OSError)):
+        bring(address, root)
+    handler.cut = 0
+    handler.requests.clear()
+    told = bring(address, root)
+    check(root, several)
+    assert told[0][0] > 6000
+    got = [request for request in handler.requests if request.startswith("GET model-")]
+    assert got == [f"GET {SECOND} bytes=1000-", "GET model-00003-of-00003.safetensors"]
+
+
+def test_what_the_record_does_not_list_is_not_fetched(root: Path, several: Path) -> None:
+    (several / "more.py").write_text("import os")
+    bring(str(several), root)
+    assert not (root / "incoming/speech/more.py").exists()
+
+
+def test_a_file_that_the_source_lacks_is_named(
+    root: Path, several: Path, server: tuple[str, type[Handler]]
+) -> None:
+    (several / SECOND).unlink()
+    server[1].folder = several
+    for source in (str(several), server[0]):
+        with pytest.raises(FileNotFoundError) as caught:
+            bring(source, root)
+        assert str(caught.value.filename).endswith(SECOND)
+    assert not (root / "incoming/speech").exists()
+
+
+def test_room_is_needed_for_all_of_them(
+    root: Path, several: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetch, "SPARE_BYTES", 0)
+    status = os.statvfs(root)
+    one = (several / SECOND).stat().st_size
+    values = list(status)
+    values[4] = -(-one // status.f_frsize)  # blocks that are free: enough for one shard
+    monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result(values))
+    with pytest.raises(RefusedError, match="no room"):
+        bring(str(several), root)

@@ -4,7 +4,7 @@ import json
 import os
 import struct
 import tempfile
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import pytest
 from hypothesis import given
@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from ainit.errors import RefusedError
 from ainit.store import formats
-from tests.support.store import field, onnx, varint
+from tests.support.store import INDEX, external, field, onnx, shards, varint
 
 
 def check(content: bytes, name: str) -> None:
     with tempfile.TemporaryFile() as file:
         file.write(content)
         file.flush()
-        formats.check(file.fileno(), name)
+        formats.check({name: file.fileno()})
 
 
 def safetensors(table: object, data: bytes = b"") -> bytes:
@@ -128,4 +128,86 @@ def test_only_the_skeleton_is_read(tmp_path: os.PathLike[str]) -> None:
         file.write(start)
         file.truncate(len(start) + weights)
     with open(path, "rb") as file:
-        formats.check(file.fileno(), "model.onnx")
+        formats.check({"model.onnx": file.fileno()})
+
+
+def check_all(files: dict[str, bytes]) -> None:
+    with ExitStack() as stack:
+        opened = {}
+        for name, content in files.items():
+            file = stack.enter_context(tempfile.TemporaryFile())
+            file.write(content)
+            file.flush()
+            opened[name] = file.fileno()
+        formats.check(opened)
+
+
+PARTS = {f"m-{number:05}-of-00002.gguf": gguf() for number in (1, 2)}
+DATA = {"model.onnx": external("model.onnx.data", length=4), "model.onnx.data": b"1234"}
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        shards(),
+        {**shards(), "tokenizer.json": b"[1, 2]"},
+        {"model.safetensors": safetensors({}), "config.json": b"{}"},
+        PARTS,
+        {**PARTS, "config.json": b"{}"},
+        DATA,
+        {**DATA, "tokenizer.json": b'"x"', "decoder.onnx": onnx()},
+        {"a.onnx": external("w.bin"), "b.onnx": external("w.bin"), "w.bin": b""},
+    ],
+)
+def test_files_that_belong_together_pass(files: dict[str, bytes]) -> None:
+    check_all(files)
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        (
+            {**shards(), "x.json": b"\x80\x04pickle"},
+            r"x\.json: format pickle refused because loading",
+        ),
+        ({**shards(), "x.json": b"PK\x03\x04"}, r"x\.json: format zip refused"),
+        ({**shards(), "pytorch_model.bin": b"\x80\x02x"}, r"pytorch_model\.bin: format pickle"),
+        ({**DATA, "model.onnx.data": b"\x80\x04xx"}, r"model\.onnx\.data: format pickle refused"),
+        ({**shards(), "x.json": b"{"}, r"x\.json: format json refused because it is none"),
+        ({**shards(), "modeling.py": b"import os"}, r"modeling\.py: format \.py refused"),
+        ({**shards(), "README.md": b"text"}, r"README\.md: format \.md refused .* nor JSON"),
+        ({**DATA, "more.data": b"x"}, r"more\.data: format \.data refused"),
+        (
+            {**DATA, "model.onnx.data": b"123"},
+            r"model\.onnx: .* beyond the end of model\.onnx\.data",
+        ),
+        ({**DATA, "model.onnx": external("config.json"), "config.json": b"{}"}, "nobody measured"),
+        ({"a.onnx": external("b.onnx"), "b.onnx": onnx()}, r"a\.onnx: .* nobody measured"),
+        (
+            {**shards(), "model.gguf": gguf()},
+            r"several formats in one model: \.safetensors, \.gguf",
+        ),
+        ({"a.json": b"{}", "b.json": b"{}"}, r"a\.json: format \.json refused"),
+        ({"a.onnx": onnx(), "b.onnx": b"no"}, r"b\.onnx: format onnx refused"),
+        ({name: data for name, data in shards().items() if name != INDEX}, "without a .safetens"),
+        ({**PARTS, "m-00003-of-00003.gguf": gguf()}, "not parts of one"),
+        ({**DATA, INDEX: b'{"weight_map": {"x": "model.onnx"}}'}, "is no safetensors file here"),
+    ],
+)
+def test_files_that_do_not_are_refused_by_name(files: dict[str, bytes], reason: str) -> None:
+    with pytest.raises(RefusedError, match=reason):
+        check_all(files)
+
+
+def test_a_json_file_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(formats, "JSON_BYTES_MAX", 1)
+    with pytest.raises(RefusedError, match="format json refused because it is longer than"):
+        check_all(shards())
+
+
+@given(content=st.binary(max_size=64), name=st.sampled_from(["w", INDEX, "x.json", "b.onnx"]))
+def test_any_bytes_beside_a_model_pass_or_are_refused(content: bytes, name: str) -> None:
+    with suppress(RefusedError):
+        check_all({"model.onnx": external("w"), "w": b"", name: content})
+    with suppress(RefusedError):
+        check_all({**shards(), name: content})

@@ -12,7 +12,7 @@ import pytest
 from ainit.child.server import VarlinkError
 from ainit.store import fetch
 from ainit.store.service import Library
-from tests.support.store import FakeCover, Publisher, deliver, onnx, store
+from tests.support.store import FakeCover, Publisher, deliver, deliver_several, onnx, shards, store
 from tests.support.wait import wait_for
 
 PUBLISHER = Publisher()
@@ -174,3 +174,21 @@ def test_a_fault_ends_the_job_and_says_so(bench: Bench, monkeypatch: pytest.Monk
     assert bench.add()["reason"] == "fault: ZeroDivisionError('never')"
     monkeypatch.undo()
     assert bench.add()["reason"] == ""
+
+
+def test_a_model_of_several_files_is_added_verified_and_removed(bench: Bench) -> None:
+    files = shards()
+    path = deliver_several(bench.elsewhere / "several", PUBLISHER, files)
+    bench.call("Add", source=str(path))
+    assert bench.job()["reason"] == ""
+    (model,) = bench.published["models"]
+    assert model["files"] == sorted(files)
+    assert all(Path(model["path"], name).read_bytes() == files[name] for name in files)
+    bench.call("Verify", name="speech")
+    assert bench.job()["reason"] == ""
+    with open(f"{model['path']}/config.json", "r+b") as file:
+        file.write(b"[")
+    bench.call("Verify", name="speech")
+    assert bench.job()["reason"].startswith("altered: a page of config.json")
+    bench.call("Remove", name="speech")
+    assert bench.call("Collect") == {"objects": 1, "bytes": sum(map(len, files.values()))}

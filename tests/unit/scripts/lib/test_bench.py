@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,3 +96,21 @@ def test_merged_goals_are_published_beside_the_others(tmp_path: Path) -> None:
     bench.publish(result, [goal("a", [1.0], "s")])
     assert bench.publish(result, [goal("b", [2.0], "s", 1.0)], merged=True) == 1
     assert [each["goal"] for each in json.loads(result.read_text())] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("value", "is_met", "words"),
+    [
+        (3.0, True, "3 s  (at most 5)  met"),
+        (7.0, False, "7 s  (at most 5)  MISSED"),
+        (7.0, True, "7 s  (at least 5)  met"),
+        (3.0, False, "3 s  (at least 5)  MISSED"),
+        (None, False, "no value  (at most 5)  MISSED"),
+    ],
+)
+def test_a_table_says_which_way_a_bound_holds(
+    monkeypatch: pytest.MonkeyPatch, value: float | None, is_met: bool, words: str
+) -> None:
+    monkeypatch.setattr(bench, "commit", lambda: "abc")
+    one = replace(goal("a", [1.0], "s", 5.0), value=value, met=is_met)
+    assert bench.table([one]).removeprefix("a").strip() == words

@@ -95,3 +95,13 @@ def test_what_is_saved_and_echoed_is_readable(
     ]
     assert echo.getvalue() == saved
     assert wire.console.tail().startswith("[")
+
+
+def test_the_last_line_is_the_last_that_has_text(wire: Wire) -> None:
+    assert wire.console.last == ""
+    wire.say(b"first\n\n")
+    assert wire.console.wait_for("first", DEADLINE_S)
+    assert wire.console.last == "first"
+    wire.say(b"half a li")
+    assert wire.console.wait_for("half", DEADLINE_S)
+    assert wire.console.last == "half a li"

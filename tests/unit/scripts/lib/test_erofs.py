@@ -48,3 +48,20 @@ def test_what_is_read_first_is_packed_less(tmp_path: Path) -> None:
 )
 def test_what_is_read_before_pid_1_answers(place: str, is_hot: bool) -> None:
     assert any(re.search(pattern, place) for pattern in erofs.HOT) is is_hot
+
+
+@pytest.mark.parametrize(
+    ("place", "is_large"),
+    [
+        ("packages/onnxruntime/capi/onnxruntime_pybind11_state.cpython-313-x86_64.so", True),
+        ("packages/numpy.libs/libscipy_openblas64_-fdde5778.so", True),
+        ("packages/numpy.libs/libgfortran-040039e1-0352e75f.so.5.0.0", True),
+        ("packages/numpy/_core/_multiarray_umath.cpython-313-x86_64-linux-gnu.so", True),
+        ("packages/cryptography/hazmat/bindings/_rust.abi3.so", True),
+        ("packages/numpy/linalg/_umath_linalg.cpython-313-x86_64-linux-gnu.so", False),
+        ("packages/onnxruntime/__init__.pyc", False),
+        ("usr/lib/x86_64-linux-gnu/libc.so.6", False),
+    ],
+)
+def test_which_libraries_are_packed_in_large_clusters(place: str, is_large: bool) -> None:
+    assert any(re.search(pattern, place) for pattern in erofs.LARGE) is is_large

@@ -10,8 +10,11 @@ from pathlib import Path
 from lib import mutants, soak_mutants
 from lib.mutants import Mutant
 
-MODULE = """LIMIT = 3
+MODULE = """from functools import cache
+
+LIMIT = 3
 OTHER = 5
+NAMES = ("name",)
 
 class Box:
     @property
@@ -28,8 +31,26 @@ def forever(number):
     while number:
         number -= 1
     return number
+
+def at_least(bound):
+    def check(number):
+        return number > bound
+    return check
+
+positive = at_least(0)
+
+def table():
+    return {"key": 10}
+
+TABLE = table()
+
+@cache
+def twice(number):
+    return 2 * number
 """
-TESTS = """from package import module
+TESTS = """import pytest
+
+from package import module
 
 def test_below():
     assert module.below(2)
@@ -40,6 +61,17 @@ def test_size():
 
 def test_the_end():
     assert module.forever(2) == 0
+
+def test_what_was_made_at_import():
+    assert module.positive(1) and not module.positive(0)
+    assert module.TABLE["key"] == 10
+
+@pytest.mark.parametrize("name", module.NAMES)
+def test_named_by_the_module(name):
+    assert name
+
+def test_twice():
+    assert module.twice(0) == 0
 """
 PROJECT = '[tool.pytest.ini_options]\npythonpath = ["."]\naddopts = ["--import-mode=importlib"]\n'
 
@@ -74,7 +106,12 @@ def test_verdicts(tmp_path: Path) -> None:
     verdicts = try_all(tmp_path)
     assert verdicts["number < LIMIT → number <= LIMIT"] == "killed"
     assert verdicts["3 → 4"] == "killed"
+    assert verdicts["'name' → 'nameX'"] == "survived"  # the tests only have another name
     assert verdicts["5 → 6"] == "survived"
     assert verdicts["return 1 → return None"] == "killed"
     assert verdicts["7 → 8"] == "uncovered"
     assert verdicts["number -= 1 → pass"] == "killed"  # for it never ends
+    assert verdicts["number > bound → number >= bound"] == "killed"  # of a closure made at import
+    assert verdicts["10 → 11"] == "killed"
+    assert verdicts["2 * number → 2 // number"] == "killed"  # of a function that is wrapped
+    assert verdicts["2 → 3"] == "survived"

@@ -50,6 +50,7 @@ def test_what_is_changed(source: str, expected: list[str]) -> None:
         "import a\nfrom b import c",
         "TYPE_CHECKING = False\nif TYPE_CHECKING:\n    x = 1",
         "class A:\n    __slots__ = ('a', 'b')",
+        "__all__ = ['a']",
         "x = f'{a} is {b!r}'",
         "x = 'several words'",
         "@f(1)\ndef g():\n    pass",

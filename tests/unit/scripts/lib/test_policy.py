@@ -5,6 +5,7 @@ from pathlib import Path
 import onnx
 import pytest
 from lib import policy
+from lib.host import HostError
 
 from ainit.sched import features
 
@@ -31,12 +32,8 @@ def test_the_model_says_what_it_was_fitted_to(tmp_path: Path) -> None:
     assert [each.version for each in model.opset_import] == [17]
 
 
-def test_headroom_of_simple_masks() -> None:
-    """Counted by hand: on a full board nothing fits; with slice 6 free, two profiles of seven fit
-    once, and each of them then leaves nothing.
-    """
-    room = policy.headroom(policy.boards()[H100])
-    assert room[0xFF] == 0.0
-    assert room[0xFF & ~(1 << 6)] == pytest.approx(2 / 7)
-    assert room[0xFF & ~(1 << 7)] == 0.0
-    assert max(room) == room[0]
+def test_weights_for_other_features_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "policy.json"
+    path.write_text(policy.WEIGHTS.read_text().replace(features.SCHEMA, "0" * 64))
+    with pytest.raises(HostError, match=r"policy.json: trained on other features"):
+        policy.load(path)

@@ -95,6 +95,33 @@ def test_emulated_processors_go_without_what_qemu_emulates_wrongly() -> None:
 
 def test_the_network_leads_nowhere() -> None:
     assert options(DEFAULT)["-netdev"] == ["user,id=net0,restrict=on"]
+    forwarding = replace(DEFAULT, forwards=((17443, 7443), (17444, 80)))
+    assert options(forwarding)["-netdev"] == [
+        "user,id=net0,restrict=on,hostfwd=tcp:127.0.0.1:17443-:7443,hostfwd=tcp:127.0.0.1:17444-:80"
+    ]
+
+
+def test_what_the_guest_may_reach_is_carried_by_a_program() -> None:
+    [network] = options(replace(DEFAULT, reached=(("10.0.2.100", 8890, 5000),)))["-netdev"]
+    assert network.startswith("user,id=net0,restrict=on,guestfwd=tcp:10.0.2.100:8890-cmd:")
+    assert network.endswith("/carry.py 5000")
+
+
+def test_usb_disks_have_a_bus_of_their_own() -> None:
+    assert "qemu-xhci,id=sticks" not in options(DEFAULT)["-device"]
+    found = options(replace(DEFAULT, sticks=(Path("/a"), Path("/b"))))
+    assert found["-device"].count("qemu-xhci,id=sticks") == 1
+    assert "usb-storage,bus=sticks.0,drive=stick1,removable=on" in found["-device"]
+    assert "if=none,id=stick1,file=/b,format=raw" in found["-drive"]
+
+
+def test_disks_for_data_come_beside_the_image() -> None:
+    found = options(replace(DEFAULT, data=(Path("/a"), Path("/b"))))
+    assert [word.partition("file=")[2] for word in found["-drive"][-2:]] == [
+        "/a,format=raw,discard=unmap",
+        "/b,format=raw,discard=unmap",
+    ]
+    assert "virtio-blk-pci,drive=data1,serial=data1" in found["-device"]
 
 
 def test_both_ports_are_there() -> None:

@@ -91,6 +91,25 @@ def test_a_slow_leak_is_seen() -> None:
     assert not found[0].met
 
 
+def test_a_short_leg_counts_for_its_events_and_pauses_and_has_no_slope() -> None:
+    long = dataclasses.replace(LEG, events=WANTED - 10)
+    short = dataclasses.replace(LEG, events=10, pss_slope=9.0, gc_cpu_ms=7.0, descriptors_slope=1.0)
+    found = {one.goal: one.value for one in soak_endurance.goals([long, short, CONTROL])}
+    assert found == {
+        "pid1.bytes_per_event": 0.25,
+        "pid1.descriptors_per_event": 0.0,
+        "pid1.gc_pause_ms": 7.0,
+        "pid1.endurance_events": WANTED,
+    }
+
+
+def test_without_a_leg_that_has_a_slope_nothing_is_known_of_memory() -> None:
+    short = dataclasses.replace(LEG, events=10)
+    found = {one.goal: one for one in soak_endurance.goals([short])}
+    assert found["pid1.bytes_per_event"].value is None
+    assert not found["pid1.bytes_per_event"].met
+
+
 def test_pid_1_has_memory_and_descriptors() -> None:
     sample = soak_endurance.look(os.getpid(), 7)
     assert sample.events == 7

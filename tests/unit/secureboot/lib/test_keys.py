@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 from lib.host import HostError
 
-from secureboot.lib.keys import ROLES, KeySet, generate
+from ainit.seal import policies
+from secureboot.lib.keys import ROLES, KeySet, approve, generate
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +81,17 @@ def test_a_malformed_owner_is_named(tmp_path: Path) -> None:
     keys.owner_file.write_text("nobody")
     with pytest.raises(HostError, match=r"owner\.guid"):
         keys.owner()
+
+
+def test_an_image_is_approved_by_the_approval_key(keys: KeySet) -> None:
+    word = approve(keys, "0.2.0", 2, {4: b"4" * 32, 9: b"9" * 32, 11: b"b" * 32, 12: bytes(32)})
+    private = serialization.load_pem_private_key(keys.approval.read_bytes(), password=None)
+    assert isinstance(private, ec.EllipticCurvePrivateKey)
+    public = private.public_key()
+    numbers = public.public_numbers()
+    assert word.key == (numbers.x, numbers.y)
+    assert (word.version, word.generation, set(word.signatures)) == ("0.2.0", 2, {1, 2})
+    reached = policies.after_pcrs(policies.EMPTY, word.pcrs)
+    for floor, pair in word.signatures.items():
+        data = policies.approval(reached, floor)
+        public.verify(utils.encode_dss_signature(*pair), data, ec.ECDSA(hashes.SHA256()))

@@ -1,0 +1,100 @@
+"""The machine's certificate for TLS. Its key is made by the TPM and never leaves it.
+
+The certificate is signed by its own key and does not expire: an operator knows it because he held
+it to the machine's attestation once (``ainit.attest.channel``), and the machine's clock may be
+wrong when it is made. A TPM that was cleared, or another one, makes another key.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import os
+from typing import Protocol
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, utils
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from ..attest import tss2
+from ..attest.tpms import MalformedError, parse_public, parse_signature
+from ..errors import AinosError
+from ..linux import files
+
+_SINCE = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
+_FOREVER = datetime.datetime(9999, 12, 31, 23, 59, 59, tzinfo=datetime.UTC)  # RFC 5280, 4.1.2.5
+_ECDSA_SHA256 = bytes.fromhex("300a 06082a8648ce3d040302")  # RFC 5758, section 3.2
+_BYTES_MAX = 1 << 16
+
+
+class Tpm(Protocol):
+    """What is needed of ``ainit.attest.quote.AttestationTpm``."""
+
+    def make_channel_key(self) -> tuple[bytes, bytes]:
+        """A new key: TPM2B_PUBLIC and TPM2B_PRIVATE."""
+
+    def holds(self, public: bytes, private: bytes) -> bool:
+        """Whether a key is of this TPM as it is now."""
+
+    def sign(self, public: bytes, private: bytes, digest: bytes) -> bytes:
+        """A TPMT_SIGNATURE with it."""
+
+
+def identity(path: str, tpm: Tpm) -> str:
+    """The certificate in the file ``path`` (PEM), which is made when there is none that this TPM
+    has the key of. Raises AinosError, also when the TPM fails otherwise, or OSError.
+    """
+    kept = _kept(path)
+    if kept is not None:
+        certificate, public, private = kept
+        if tpm.holds(public, private):
+            return certificate
+    public, private = tpm.make_channel_key()
+    certificate = _certificate(tpm, public, private)
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    files.replace(path, (certificate + tss2.pem(public, private)).encode(), mode=0o600)
+    return certificate
+
+
+def _kept(path: str) -> tuple[str, bytes, bytes] | None:
+    try:
+        with open(path, "rb") as file:
+            text = file.read(_BYTES_MAX).decode("ascii", "replace")
+    except FileNotFoundError:
+        return None
+    try:
+        certificate = x509.load_pem_x509_certificate(text.encode())
+        return _pem(certificate), *tss2.parse(text)
+    except (ValueError, MalformedError):
+        return None  # spoilt: the next one has another key, and operators are told
+
+
+def _certificate(tpm: Tpm, public: bytes, private: bytes) -> str:
+    """A certificate that the TPM's key signs for itself. ``cryptography`` writes it, with a
+    signature of a key that is thrown away; ours takes its place.
+    """
+    point = parse_public(public).point
+    if point is None:
+        raise AinosError("the TPM made another key than it was asked for")
+    x, y = (int.from_bytes(part) for part in point)
+    key = ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1()).public_key()
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "ainos")])
+    usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    form = (
+        x509.CertificateBuilder(name, name, key, x509.random_serial_number())
+        .not_valid_before(_SINCE)
+        .not_valid_after(_FOREVER)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        .sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+    )
+    content = form.tbs_certificate_bytes
+    signature = tpm.sign(public, private, hashlib.sha256(content).digest())
+    bits = b"\0" + utils.encode_dss_signature(*parse_signature(signature))
+    parts = (content, _ECDSA_SHA256, tss2.element(tss2.BITS, bits))
+    return _pem(x509.load_der_x509_certificate(tss2.element(tss2.SEQUENCE, *parts)))
+
+
+def _pem(certificate: x509.Certificate) -> str:
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()
