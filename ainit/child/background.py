@@ -27,23 +27,27 @@ def supervise(command: Sequence[str]) -> int:
     Raises OSError when the command cannot be run.
     """
     libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)
-    signal.signal(signal.SIGTERM, _pass_on)
-    starter = os.posix_spawn(command[0], list(command), os.environ)
-    status = 0
+    awaited = {signal.SIGTERM, signal.SIGCHLD}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, awaited)  # from here on none can be missed
+    starter = os.posix_spawn(command[0], list(command), os.environ, setsigmask=mask)
+    status, asked = 0, False
     while True:
+        asked |= signal.sigwait(awaited) == signal.SIGTERM
         try:
-            ended, waited = os.wait()
+            while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG)) is not None:
+                status = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+                if ended.si_pid == starter and status == 0:
+                    notify("READY=1")
         except ChildProcessError:
             return status
-        status = os.waitstatus_to_exitcode(waited)
-        if ended == starter and status == 0:
-            notify("READY=1")
+        if asked:
+            _end_children()  # also what the one that ended has left behind
 
 
-def _pass_on(number: int, _frame: object) -> None:
+def _end_children() -> None:
     with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
         for pid in file.read().split():
-            os.kill(int(pid), number)
+            os.kill(int(pid), signal.SIGTERM)
 
 
 def main(arguments: Sequence[str]) -> int:

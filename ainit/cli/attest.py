@@ -13,7 +13,7 @@ import click
 
 from . import render, verifier
 from .accepted import acceptance_options, accepted, contents
-from .base import Group, Settings
+from .base import Group, Settings, patient
 
 if TYPE_CHECKING:
     from ..attest.verdict import Verdict
@@ -63,7 +63,7 @@ def evidence(settings: Settings, directory: str, nonce: bytes | None) -> None:
     from ..attest.enrol import enrol
     from ..attest.evidence import FILES
 
-    with verifier.patient(settings).client() as client:
+    with patient(settings).client() as client:
         enrolment = enrol(client, nonce)
     save(directory, enrolment)
     if settings.json:

@@ -26,6 +26,7 @@ from ..constants import CONTROL
 SOCKET_VARIABLE, HOST_VARIABLE = "AINITCTL_SOCKET", "AINITCTL_HOST"
 FOLDER_VARIABLE = "AINITCTL_FOLDER"
 TIMEOUT_SECONDS = 10.0
+CHIP_SECONDS = 60.0  # a TPM chip needs seconds for its primary keys
 
 
 @dataclass
@@ -64,6 +65,13 @@ class Settings:
         from ..remote.operator import Folder
 
         return Client(self.host, timeout, Folder(operator_folder()).connect(self.host))
+
+
+def patient(settings: Settings) -> Settings:
+    """The same settings, with the patience that a TPM needs unless another was asked for."""
+    if settings.timeout == TIMEOUT_SECONDS:
+        settings.timeout = CHIP_SECONDS
+    return settings
 
 
 def operator_folder() -> str:

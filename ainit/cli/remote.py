@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import click
 
 from ..constants import REMOTE_PORT
-from . import render, verifier
+from . import render
 from .accepted import acceptance_options, accepted
 from .address import address, shown
-from .base import Group, Settings, operator_folder
+from .base import Group, Settings, operator_folder, patient
 
 if TYPE_CHECKING:
     from ..attest.verdict import Verdict
@@ -99,7 +99,7 @@ def add(
     you are told everything that is not accepted. What nobody but you can know is which machine you
     meant: that is the SHA-256 of its TPM's certificate.
     """
-    settings = verifier.patient(context.ensure_object(Settings))
+    settings = patient(context.ensure_object(Settings))
     folder = _folder()
     trust = _trust(policy_file, golden, ek_roots)
     verdict, host = folder.meet(name, where, trust, settings.timeout)
@@ -134,7 +134,7 @@ def verify(
     That its certificate is the one you know says that it is that machine, and not what runs on it
     now.
     """
-    settings = verifier.patient(context.ensure_object(Settings))
+    settings = patient(context.ensure_object(Settings))
     trust = _trust(policy_file, golden, ek_roots)
     verdict = _folder().verify(name, trust, settings.timeout)
     _show(settings, verdict, name)

@@ -11,7 +11,7 @@ from ..child.client import VarlinkError
 from ..errors import AinosError
 from ..wire.codec import loads
 from . import render, reply
-from .base import Group, Settings
+from .base import Group, Settings, patient
 
 
 @click.group(cls=Group)
@@ -104,7 +104,7 @@ def _status(settings: Settings) -> reply.Record:
 
 def _told(settings: Settings, method: str) -> None:
     key: str = click.prompt("Recovery key", hide_input=sys.stdin.isatty(), err=True)
-    answer = settings.call(f"org.ainos.Seal.{method}", {"key": key})
+    answer = patient(settings).call(f"org.ainos.Seal.{method}", {"key": key})
     if settings.json:
         render.as_json(answer)
         return

@@ -7,19 +7,11 @@ import click
 from . import render
 from .accepted import acceptance_options, accepted
 from .address import address, shown
-from .base import TIMEOUT_SECONDS, Command, Settings
+from .base import Command, Settings, patient
 from .reply import records, text
 
-EVIDENCE_SECONDS = 60.0  # a TPM chip needs seconds for its primary keys
 PORT = 8443
 _FILE = click.Path(exists=True, dir_okay=False)
-
-
-def patient(settings: Settings) -> Settings:
-    """The same settings, with the patience that a TPM needs unless another was asked for."""
-    if settings.timeout == TIMEOUT_SECONDS:
-        settings.timeout = EVIDENCE_SECONDS
-    return settings
 
 
 @click.command(cls=Command)

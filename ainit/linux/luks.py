@@ -61,10 +61,9 @@ class _Luks2(ctypes.Structure):
     )
 
 
-# For a secret that is random already: the least that the library takes.
-_FAST = _Kdf(b"pbkdf2", b"sha256", 0, 1000, 0, 0, _NO_BENCHMARK)
-# For what a person types. Fixed, for a benchmark on a busy machine says little.
-_STRONG = _Kdf(b"argon2id", b"sha256", 0, 4, 64 * 1024, 1, _NO_BENCHMARK)
+# Every secret here is random, of 256 bits: nothing is gained by stretching it, so this is the least
+# that the library takes.
+_KDF = _Kdf(b"pbkdf2", b"sha256", 0, 1000, 0, 0, _NO_BENCHMARK)
 _LOG = ctypes.CFUNCTYPE(None, c_int, c_char_p, c_void_p)
 
 
@@ -119,7 +118,7 @@ class Volume:
     def format(self, label: str) -> None:
         """Write a new header. What was there is lost: the caller knows that nothing was."""
         parameters = _Luks2(
-            ctypes.pointer(_FAST), None, None, 0, None, _SECTOR_BYTES, label.encode(), None
+            ctypes.pointer(_KDF), None, None, 0, None, _SECTOR_BYTES, label.encode(), None
         )
         cipher, mode = CIPHER
         key = (None, c_size_t(_KEY_BYTES))  # the library draws it
@@ -127,15 +126,13 @@ class Volume:
 
     def add_first(self, secret: bytes) -> int:
         """The first slot of a header that was written just now."""
-        self._call("crypt_set_pbkdf_type", byref(_FAST))
+        self._call("crypt_set_pbkdf_type", byref(_KDF))
         arguments = (_ANY, None, c_size_t(0), secret, c_size_t(len(secret)))
         return self._call("crypt_keyslot_add_by_volume_key", *arguments)
 
-    def add(self, known: bytes, secret: bytes, *, typed: bool) -> int:
-        """One more slot; ``typed`` says that a person keeps the secret. Raises RefusedError when
-        ``known`` opens none.
-        """
-        self._call("crypt_set_pbkdf_type", byref(_STRONG if typed else _FAST))
+    def add(self, known: bytes, secret: bytes) -> int:
+        """One more slot. Raises RefusedError when ``known`` opens none."""
+        self._call("crypt_set_pbkdf_type", byref(_KDF))
         pairs = (known, c_size_t(len(known)), secret, c_size_t(len(secret)))
         return self._with_secret("crypt_keyslot_add_by_passphrase", _ANY, *pairs)
 

@@ -61,7 +61,7 @@ class Vault:
         """Slots and records of a header that was written just now; returns the secret."""
         secret = os.urandom(_SECRET_BYTES)
         slot = self._volume.add_first(secret)
-        self._volume.add(secret, recovery, typed=True)
+        self._volume.add(secret, recovery)
         base = self._chip.make_counter() - approval.generation
         record = self._sealed(secret, approval, approval.generation, base)
         self._prove(record, secret, approval)
@@ -105,7 +105,7 @@ class Vault:
         kept = self._volume.slot_of(recovery)
         old = records(self._volume)
         secret = os.urandom(_SECRET_BYTES)
-        slot = self._volume.add(recovery, secret, typed=False)
+        slot = self._volume.add(recovery, secret)
         counter = self._chip.make_counter()
         for each in ahead([], approval, floor):
             record = self._sealed(secret, approval, each, counter - floor)

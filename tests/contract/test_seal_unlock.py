@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from ainit.errors import TpmError
-from ainit.linux import luks
 from ainit.linux.luks import Volume
 from ainit.linux.tpm import Tpm
 from ainit.seal.report import LOCKED, OPEN, Report
@@ -62,9 +61,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(running: Swtpm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+def bench(running: Swtpm, tmp_path: Path) -> Bench:
     """A machine that was installed with generation 1."""
-    monkeypatch.setattr(luks, "_STRONG", luks._FAST)  # what a guess costs
     machine = SealedMachine(running, tmp_path / "state")
     machine.boot(1)
     machine.begin()

@@ -14,7 +14,6 @@ import pytest
 
 from ainit.child.server import VarlinkError
 from ainit.errors import RefusedError, TpmError
-from ainit.linux import luks
 from ainit.linux.luks import Volume
 from ainit.seal import recovery, service, unlock
 from ainit.seal.chip import Chip
@@ -31,12 +30,6 @@ KEY = SealedMachine.RECOVERY
 def running() -> Iterator[Swtpm]:
     with Swtpm() as tpm:
         yield tpm
-
-
-@pytest.fixture(autouse=True)
-def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Spare what a guess at a recovery key costs."""
-    monkeypatch.setattr(luks, "_STRONG", luks._FAST)
 
 
 @pytest.fixture

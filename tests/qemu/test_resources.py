@@ -179,6 +179,8 @@ def test_every_account_is_complete(machine: Machine) -> None:
 
 
 def test_top_shows_the_units(machine: Machine) -> None:
+    until(machine, "busy", lambda unit: unit["state"] == "ready")
+    assert "7 children" in told(machine, "forks", "children")
     machine.disconnect()
     command = ["build/venv/bin/python", "-m", "ainit.cli", "--json", "top"]
     command[4:4] = ["--socket", str(machine.socket("control"))]

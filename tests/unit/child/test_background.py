@@ -21,14 +21,15 @@ folder, status = sys.argv[1], int(sys.argv[2])
 if os.fork():
     os._exit(0)
 os.setsid()
-def stop(*_):
-    os._exit(status)
-signal.signal(signal.SIGTERM, stop)
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 with open(folder + "/ready.new", "w") as file:
     file.write(str(os.getpid()))
 os.rename(folder + "/ready.new", folder + "/ready")
-signal.pause()
+signal.sigwait([signal.SIGTERM])
+os._exit(status)
 """
+# One whose parent stays as long as nobody tells it to go.
+SLOW = DAEMON.replace("    os._exit(0)\n", "    signal.pause()\n")
 
 
 def _start(*arguments: str, environment: Mapping[str, str] = os.environ) -> subprocess.Popen[str]:
@@ -89,6 +90,18 @@ def test_sigterm_reaches_the_daemon_and_its_status_comes_back(
         assert process.poll() is None
         process.terminate()
         assert process.wait(30) == status
+    finally:
+        _kill(process)
+
+
+def test_sigterm_reaches_a_daemon_whose_parent_had_not_left_yet(tmp_path: Path) -> None:
+    program = tmp_path / "slow.py"
+    program.write_text(SLOW)
+    process = _start(sys.executable, str(program), str(tmp_path), "7")
+    try:
+        wait_for((tmp_path / "ready").exists, "the daemon")
+        process.terminate()
+        assert process.wait(30) == 7
     finally:
         _kill(process)
 

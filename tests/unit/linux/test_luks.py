@@ -10,7 +10,7 @@ import pytest
 from ainit.errors import RefusedError
 from ainit.linux.luks import LuksError, Volume
 
-FIRST, TYPED = b"\1" * 32, b"what a person types"
+FIRST, SECOND = b"\1" * 32, b"\2" * 32
 KIND = "ainos-test"
 
 
@@ -23,7 +23,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     with Volume(str(path)) as volume:
         volume.format("a label")
         slot = volume.add_first(FIRST)
-        assert volume.add(FIRST, TYPED, typed=True) == 1
+        assert volume.add(FIRST, SECOND) == 1
         volume.add_token(KIND, slot, {"number": 7})
     return path.read_bytes()[: 16 << 20]
 
@@ -47,7 +47,7 @@ def volume(path: str) -> Iterator[Volume]:
 
 
 def test_each_secret_opens_its_slot(volume: Volume) -> None:
-    assert (volume.slot_of(FIRST), volume.slot_of(TYPED)) == (0, 1)
+    assert (volume.slot_of(FIRST), volume.slot_of(SECOND)) == (0, 1)
 
 
 def test_another_secret_opens_none(volume: Volume) -> None:
@@ -58,7 +58,7 @@ def test_another_secret_opens_none(volume: Volume) -> None:
 def test_a_slot_that_was_dropped_opens_no_more(volume: Volume) -> None:
     volume.drop(1)
     with pytest.raises(RefusedError):
-        volume.slot_of(TYPED)
+        volume.slot_of(SECOND)
     assert volume.slot_of(FIRST) == 0
 
 
