@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.wait import wait_for
+
 REPOSITORY = Path(__file__).resolve().parents[3]
 DEADLINE_S = 120.0
 SETTINGS = '[tool.pytest.ini_options]\ncache_dir = "build/cache/pytest"\naddopts = ["-ra"]\n'
@@ -23,6 +25,15 @@ def test_it():
 """
 ALWAYS = "def test_it():\n    assert False\n"
 NEVER = "def test_it():\n    pass\n"
+# A compiler that says that it runs, and goes on until it is ended.
+KERNEL = "#!/bin/sh\necho $$ >pid.new && mv pid.new pid && exec tail -f /dev/null\n"
+MEANWHILE = """\
+from pathlib import Path
+from tests.support.wait import wait_for
+def test_it():
+    wait_for(Path("pid").exists, "the kernel's build")
+    raise AssertionError("enough")
+"""
 
 
 @pytest.fixture
@@ -31,21 +42,35 @@ def tree(tmp_path: Path) -> Path:
     for folder in ("scripts", "tests/unit", "tests/contract", "build/venv/bin"):
         (tmp_path / folder).mkdir(parents=True)
     shutil.copy2(REPOSITORY / "scripts/test", tmp_path / "scripts/test")
-    setup = tmp_path / "scripts/setup"
-    setup.write_text("#!/bin/sh\n")
-    setup.chmod(0o755)
+    script(tmp_path / "scripts/setup", "#!/bin/sh\n")
     (tmp_path / "build/venv/bin/python").symlink_to(sys.executable)
     (tmp_path / "pyproject.toml").write_text(SETTINGS)
     return tmp_path
 
 
-def run(tree: Path, stage: str, **tests: str) -> tuple[int, list[str]]:
-    """The exit status and the lines from the summary on, after ``stage`` with these tests."""
+def script(path: Path, text: str) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+def is_running(pid: str) -> bool:
+    """Whether there is such a process that did not end."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes() != b""
+    except OSError:
+        return False
+
+
+def run(tree: Path, stage: str, *more: str, **tests: str) -> tuple[int, list[str]]:
+    """The exit status and the lines from the summary on, after ``stage`` with these tests, and
+    those named beside it.
+    """
     for name, text in tests.items():
         (tree / f"tests/{stage}/test_{name}.py").write_text(text)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
-        [tree / "scripts/test", stage],
+        [tree / "scripts/test", stage, *more],
         env=environment,
         capture_output=True,
         text=True,
@@ -81,3 +106,13 @@ def test_a_unit_test_has_one_chance(tree: Path) -> None:
     status, lines = run(tree, "unit", once=ONCE)
     assert status == 1
     assert lines[-1].startswith("total: 0 passed, 1 failed, 0 unsteady in ")
+
+
+def test_the_kernel_is_compiled_meanwhile_and_not_when_something_failed(tree: Path) -> None:
+    script(tree / "secureboot/keys", "#!/bin/sh\n")
+    script(tree / "scripts/kernel", KERNEL)
+    status, lines = run(tree, "contract", "qemu", meanwhile=MEANWHILE, always=ALWAYS, a=ALWAYS)
+    assert status == 1
+    assert "qemu      not run: something cheaper failed" in lines
+    compiler = (tree / "pid").read_text().strip()
+    wait_for(lambda: not is_running(compiler), "its end")
