@@ -1,6 +1,6 @@
 """Fixtures by life-cycle stage: image → booted → attested, and one machine per fault.
 
-`make test` has made the image before these run. A machine boots once per session where tests only
+`make test` has made the image before these run. A machine boots once per module where tests only
 look, and once per test where they break something; every machine has its own overlay, variables and
 TPM.
 """
@@ -46,7 +46,7 @@ def image() -> Path:
     return drive.IMAGE
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def booted(image: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A healthy machine under full Secure Boot, for tests that leave it as it is."""
     with Machine(image, tmp_path_factory.mktemp("machine")) as machine:
@@ -56,7 +56,7 @@ def booted(image: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ma
         machine.power_off()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def attested(booted: Machine) -> tuple[Data, Path]:
     """The whole report on the healthy machine, and the directory with its evidence."""
     evidence = booted.directory / "evidence"
