@@ -20,7 +20,8 @@ GPU = "org.ainos.Gpu"
 MOVED, STAYS = "speech", "filetype"
 GPUS = 2  # of the emulated machine
 DEADLINE_S = 180.0
-LARGE, SMALL, ROOM = "3g.40gb", "1g.10gb", "1g.20gb"  # the last is what MOVED asks for
+# What MOVED likes best, what will do for it, and what is of no use to it.
+ROOM, SMALL, LARGE = "1g.20gb", "1g.10gb", "3g.40gb"
 _ANSWER = "shell"  # what the other agent takes its question for
 
 
@@ -38,12 +39,13 @@ def held_by(machine: Machine, agent: str) -> Data:
     raise HostError(f"{agent} holds no GPU instance")
 
 
-def begin(machine: Machine) -> Data:
+def begin(machine: Machine, to: str = ROOM) -> Data:
     """Wish the GPU of ``MOVED`` to be full of other instances, and each other one to have room for
-    it; what ``STAYS`` has may stay. The answer, with that GPU's index.
+    it on profile ``to``; what ``STAYS`` has may stay. The answer, with that GPU's index.
     """
     held = instances(machine)
-    gpu = held_by(machine, MOVED)["gpu"]
+    now = held_by(machine, MOVED)
+    gpu = now["gpu"]
     entries = []
     for index in range(GPUS):
         wanted = [
@@ -51,7 +53,8 @@ def begin(machine: Machine) -> Data:
             for each in held
             if each["agent"] == STAYS and each["gpu"] == index
         ]
-        others = (LARGE, *[SMALL] * (3 - len(wanted))) if index == gpu else (ROOM,)
+        small = [] if now["profile"] == SMALL else [SMALL] * (3 - len(wanted))
+        others = (LARGE, *small) if index == gpu or to == SMALL else (ROOM,)
         wanted += [{"profile": each, "start": None} for each in others]
         entries.append({"gpus": [index], "kinds": [], "mig": None, "instances": wanted})
     answer = machine.call(f"{GPU}.Apply", {"entries": entries, "name": "shown"})
@@ -71,13 +74,13 @@ def ask(machine: Machine) -> bool:
     return bool(answer.get("label") == _ANSWER)
 
 
-def under_load(machine: Machine) -> Data:
+def under_load(machine: Machine, to: str = ROOM) -> Data:
     """Do it, asking all the while: how it ended, who went from where to where in how many seconds,
     and how many questions were answered of how many.
     """
     before = held_by(machine, MOVED)
     started = time.monotonic()
-    begun = begin(machine)
+    begun = begin(machine, to)
     right: list[bool] = []
 
     def is_over() -> bool:

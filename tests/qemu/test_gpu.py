@@ -13,7 +13,7 @@ import pytest
 from lib import repartition
 from lib.machine import Machine
 from lib.process import wait_until
-from lib.repartition import GPU, LARGE, MOVED, ROOM, STAYS, ended, held_by, instances
+from lib.repartition import GPU, LARGE, MOVED, ROOM, SMALL, STAYS, ended, held_by, instances
 
 from tests.qemu import story
 
@@ -52,6 +52,18 @@ def test_an_agent_answers_while_the_instances_of_others_change(machine: Machine)
     assert held_by(machine, STAYS) == before
     now = ready(machine, STAYS)
     assert (now["pid"], now["restarts"]) == (stays["pid"], stays["restarts"])
+
+
+def test_an_agent_moves_between_profiles_under_load(machine: Machine) -> None:
+    before = held_by(machine, STAYS)
+    for profile in (SMALL, ROOM):
+        moved = ready(machine, MOVED)
+        seen = repartition.under_load(machine, to=profile)
+        assert (seen["end"], seen["disturbed"]) == ("committed", [MOVED])
+        assert seen["answered"] == seen["asked"] > 0
+        story.until_ready_again(machine, moved)
+        assert seen["to"].partition(" at ")[0] == profile
+        assert held_by(machine, STAYS) == before
 
 
 def test_a_service_that_dies_in_a_transaction_finishes_it(machine: Machine) -> None:
