@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import os
 import socket
-import tempfile
 from array import array
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
@@ -27,6 +25,7 @@ from ainit.policy import state as life
 from ainit.policy.plan import Unit
 from ainit.policy.state import Event, State
 from ainit.wire import protocol
+from tests.support import scratch
 from tests.support.notebook import Notebook
 from tests.unit.pid1.wires import Peer, Wires
 
@@ -59,8 +58,7 @@ def steps(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 @cache
 def _wires() -> Wires:
-    directory = Path(tempfile.mkdtemp(prefix="fuzz-"))
-    return Wires(directory, {"org.ainos.agent.Echo": "echo"})
+    return Wires(scratch.directory("fuzz-"), {"org.ainos.agent.Echo": "echo"})
 
 
 def control(data: bytes) -> None:
@@ -139,7 +137,7 @@ class _Heard:
 
 @cache
 def _listening() -> SimpleNamespace:
-    path = f"{tempfile.mkdtemp(prefix='fuzz-')}/notify"
+    path = str(scratch.directory("fuzz-") / "notify")
     loop, heard = Loop(), _Heard()
     loop.hook(lambda now: now + 0.001)
     journal = Notebook()

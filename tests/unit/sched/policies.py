@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
-from tempfile import mkdtemp
 
 from lib import policy
+
+from tests.support import scratch
 
 NAMES = ("", *policy.MUTANTS)
 
@@ -14,5 +14,4 @@ NAMES = ("", *policy.MUTANTS)
 @cache
 def path_of(mutant: str = "") -> str:
     """The file of the policy, or of that mutant."""
-    directory = Path(mkdtemp(prefix="ainos-policy-"))
-    return str(policy.build(directory / "placement.onnx", mutant or None))
+    return str(policy.build(scratch.directory("ainos-policy-") / "placement.onnx", mutant or None))
