@@ -1,0 +1,196 @@
+"""The files that there are for an agent: the verified root, read-only, and almost nothing over it.
+
+The root's own file system is mounted once more, without what is mounted in it: no state partition,
+no /run, no cgroups, no keys of the firmware. /tmp is the agent's own and in memory; /dev holds the
+nodes that it was given; /proc its own processes; /run, /sys and /var what is bound into them and
+nothing else. Then that becomes the root, and the old one is let go. Paths are relative to the new
+root until it is one. Leaves out who may do what with a file that is there: see ``files``.
+"""
+
+from __future__ import annotations
+
+import stat
+
+from ..linux import libc, native
+from ..linux.namespaces import (
+    AT_FDCWD,
+    AT_RECURSIVE,
+    ATTRIBUTE_BYTES,
+    NO_DEVICES,
+    NO_EXEC,
+    NO_SUID,
+    READ_ONLY,
+)
+from ..policy import sandbox
+from .facts import Device, is_directory
+from .operation import MASKS, SEALED, VIEW, Operation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..policy.sandbox import Profile
+    from .facts import Facts
+    from .operation import Call
+
+# What every agent has in /dev, by its number: major 1.
+_MEMORY_NODES = (("null", 3), ("zero", 5), ("full", 7), ("random", 8), ("urandom", 9))
+_LINKS = (
+    ("/proc/self/fd", "fd"),
+    ("/proc/self/fd/0", "stdin"),
+    ("/proc/self/fd/1", "stdout"),
+    ("/proc/self/fd/2", "stderr"),
+    ("/tmp", "shm"),
+)
+PROCESSORS = "/sys/devices/system"  # how many there are, and how near to which memory
+PRIVATE = ("/dev", "/run", "/sys", "/tmp", "/var")
+_SAFE = libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC
+_TMP = "mode=1777,size=256m,nr_inodes=64k"
+_OTHERS = "mode=0755,size=1m,nr_inodes=4k"
+_EMPTY = "var/empty"
+
+# What a process without capabilities can still read or write in /proc, and has no need of.
+MASKED_FILES = (
+    "kallsyms", "kcore", "key-users", "keys", "kmsg", "kpagecgroup", "kpagecount", "kpageflags",
+    "latency_stats", "sched_debug", "slabinfo", "sysrq-trigger", "timer_list", "vmallocinfo",
+)  # fmt: skip
+MASKED_DIRECTORIES = ("acpi", "asound", "bus", "fs", "irq", "scsi")
+
+
+def operations(profile: Profile, facts: Facts) -> list[Operation]:
+    """The steps, in order. Raises OSError when something that the agent is to have is not there."""
+    run = (*facts.directories, *filter(None, (facts.bundle,)))
+    binds = [
+        *((path, libc.MS_REC) for path in run),
+        *((path, 0) for path in facts.sockets),
+        ("/sys" if profile.has_gpu else PROCESSORS, 0),
+        *((path, 0) for path in declared(profile)),
+    ]
+    return [
+        Operation(
+            VIEW,
+            "a view of the files of its own, on the root's file system alone",
+            (
+                (native.MOUNT, "none", "/", 0, libc.MS_REC | libc.MS_PRIVATE, 0),
+                (native.MOUNT, "/", facts.root, 0, libc.MS_BIND, 0),
+                (native.CHDIR, facts.root),
+                (native.UMASK, 0),
+            ),
+        ),
+        Operation(
+            VIEW,
+            "/tmp of its own; /dev, /run, /sys, /var empty; /proc with its own processes",
+            (
+                *(_tmpfs(path) for path in PRIVATE),
+                (native.MOUNT, "proc", "proc", "proc", _SAFE, "hidepid=ptraceable"),
+                (native.MKDIRAT, AT_FDCWD, _EMPTY, 0o555),
+            ),
+        ),
+        Operation(VIEW, "device nodes", tuple(_nodes(facts))),
+        *_bound(binds),
+        Operation(MASKS, "parts of /proc are covered", tuple(_masks())),
+        Operation(SEALED, "all is read-only but what it may write", _sealed(profile)),
+        Operation(
+            VIEW,
+            "that is its root",
+            (
+                (native.PIVOT_ROOT, ".", "."),
+                (native.UMOUNT, ".", libc.MNT_DETACH),
+                (native.CHDIR, "/"),
+            ),
+        ),
+    ]
+
+
+def declared(profile: Profile) -> list[str]:
+    """The paths that its manifest names and that are not in everybody's view anyway."""
+    paths = {*profile.read, *profile.write, *profile.execute}
+    return sorted(paths.difference(sandbox.ROOT_READ, sandbox.ROOT_EXECUTE))
+
+
+def _tmpfs(path: str) -> Call:
+    flags = libc.MS_NOSUID | libc.MS_NOEXEC if path == "/dev" else _SAFE
+    if path == "/tmp":  # noqa: S108 - a new one
+        flags = libc.MS_NOSUID | libc.MS_NODEV
+    options = _TMP if path == "/tmp" else _OTHERS  # noqa: S108
+    return (native.MOUNT, "tmpfs", path[1:], "tmpfs", flags, options)
+
+
+def _nodes(facts: Facts) -> Iterable[Call]:
+    nodes = [Device(f"/dev/{name}", stat.S_IFCHR | 0o666, 1 << 8 | n) for name, n in _MEMORY_NODES]
+    made: set[str] = set()
+    for each in [*nodes, *facts.devices]:
+        yield from _parents(each.path, made)
+        yield (native.MKNODAT, AT_FDCWD, each.path[1:], each.mode, each.number)
+    for target, name in _LINKS:
+        yield (native.SYMLINKAT, target, AT_FDCWD, f"dev/{name}")
+
+
+def _parents(path: str, made: set[str]) -> Iterable[Call]:
+    """Make the directories above a path that lies in a file system of the sandbox's own."""
+    parts = path[1:].split("/")
+    for count in range(2, len(parts)):
+        directory = "/".join(parts[:count])
+        if directory not in made:
+            made.add(directory)
+            yield (native.MKDIRAT, AT_FDCWD, directory, 0o755)
+
+
+def _bound(binds: Iterable[tuple[str, int]]) -> Iterable[Operation]:
+    """Bind each path, parents first; make its place where the sandbox's own file systems are."""
+    made = {_EMPTY}
+    roots: list[str] = []
+    for path, recursive in sorted(set(binds)):
+        calls: list[Call] = []
+        is_within = any(path.startswith(root + "/") for root in roots)
+        if path in PRIVATE:
+            roots.append(path)
+        elif path.startswith(tuple(each + "/" for each in PRIVATE)) and not is_within:
+            calls += _parents(path, made)
+            if is_directory(path):
+                if path[1:] not in made:
+                    calls.append((native.MKDIRAT, AT_FDCWD, path[1:], 0o755))
+                made.add(path[1:])
+                roots.append(path)
+            else:
+                calls.append((native.MKNODAT, AT_FDCWD, path[1:], stat.S_IFREG | 0o444, 0))
+        calls.append((native.MOUNT, path, path[1:], 0, libc.MS_BIND | recursive, 0))
+        yield Operation(VIEW, f"{path} is there", tuple(calls))
+
+
+def _masks() -> Iterable[Call]:
+    for name in MASKED_FILES:
+        if _is_there(name):
+            yield (native.MOUNT, "dev/null", f"proc/{name}", 0, libc.MS_BIND, 0)
+    for name in MASKED_DIRECTORIES:
+        if _is_there(name):
+            yield (native.MOUNT, _EMPTY, f"proc/{name}", 0, libc.MS_BIND, 0)
+    yield (native.MOUNT, "proc/sys", "proc/sys", 0, libc.MS_BIND, 0)
+
+
+def _is_there(name: str) -> bool:
+    try:
+        is_directory(f"/proc/{name}")
+    except OSError:
+        return False
+    return True
+
+
+def _sealed(profile: Profile) -> tuple[Call, ...]:
+    """Everything read-only and without devices; then lift that where it is not meant. Of /proc a
+    process needs to write its own files, which ``files`` denies all but agents with a GPU.
+    """
+    no_exec = 0 if profile.execute_written else NO_EXEC
+    everything = READ_ONLY | NO_SUID | NO_DEVICES
+    return (
+        _attributes(".", everything, 0, AT_RECURSIVE),
+        _attributes("dev", 0, NO_DEVICES),
+        _attributes("proc", 0, READ_ONLY),
+        _attributes("tmp", no_exec, READ_ONLY),
+        *(_attributes(path[1:], no_exec, READ_ONLY) for path in profile.write),
+    )
+
+
+def _attributes(path: str, added: int, removed: int, flags: int = 0) -> Call:
+    attributes = (added, removed, 0, 0)
+    return (native.MOUNT_SETATTR, AT_FDCWD, path, flags, attributes, ATTRIBUTE_BYTES)
