@@ -1,0 +1,126 @@
+"""The compiled filter says what the rules say, for any call, and the kernel would take it."""
+
+from __future__ import annotations
+
+import hashlib
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ainit.policy import call_rules, sandbox, seccomp
+from ainit.policy.call_rules import KILL, Rule
+from ainit.policy.system_calls import AARCH64, ARCHITECTURES, X86_64, numbers
+from tests.support.seccomp import arguments, load, run
+
+MACHINES = (X86_64, AARCH64)
+EVERY = (*sandbox.CLASSES, *sandbox.IMPLIED)
+EDGES = (0, 1, 2, 3, 334, 335, 336, 423, 424, 462, 463, 0x3FFFFFFF, 0x40000000, 0x40000001,
+         0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)  # fmt: skip
+
+
+def compare(random: Random, machine: str, calls: tuple[str, ...], count: int) -> int:
+    """Ask filter and rules about random calls; returns how many of the rules' answers differ."""
+    rules = call_rules.rules(calls, machine)
+    asked = [number for number, decision in rules.items() if isinstance(decision, Rule)]
+    tests = [test for number in asked for test in rules[number].tests]  # type: ignore[union-attr]
+    interesting = sorted({value for test in tests for value in test.values} | {0, 1, 0xFFFFFFFF})
+    interesting += sorted({test.mask for test in tests})
+    code = load(seccomp.program(calls, machine))
+    architecture = ARCHITECTURES[machine]
+    seen = set()
+    for _ in range(count):
+        kind = random.randrange(4)
+        number = (
+            random.choice(asked) if kind < 2
+            else random.randrange(470) if kind == 2
+            else random.choice((*EDGES, random.getrandbits(32)))
+        )  # fmt: skip
+        given = arguments(random, interesting)
+        answer, steps = run(code, architecture, number, given)
+        assert answer == call_rules.action(rules, machine, number, given), (number, given)
+        assert steps <= 64
+        seen.add(answer)
+    return len(seen)
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("calls", [(), *((name,) for name in EVERY), EVERY], ids="+".join)
+def test_the_program_says_what_the_rules_say(machine: str, calls: tuple[str, ...]) -> None:
+    assert compare(Random(7), machine, calls, 3000) >= 4
+
+
+@given(st.sets(st.sampled_from(EVERY)), st.sampled_from(MACHINES), st.integers(0, 1 << 32))
+def test_any_set_of_classes(calls: set[str], machine: str, seed: int) -> None:
+    compare(Random(seed), machine, tuple(sorted(calls)), 100)
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_every_number_without_arguments(machine: str) -> None:
+    rules = call_rules.rules((), machine)
+    code = load(seccomp.program((), machine))
+    for number in (*range(600), *EDGES):
+        expected = call_rules.action(rules, machine, number, [0] * 6)
+        assert run(code, ARCHITECTURES[machine], number, [0] * 6)[0] == expected
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_another_architecture_is_killed(machine: str) -> None:
+    """Its numbers mean other calls: number 1 is exit on i386, and write on x86-64."""
+    code = load(seccomp.program((), machine))
+    others = [value for name, value in ARCHITECTURES.items() if name != machine]
+    for architecture in (0x40000003, 0, 0xFFFFFFFF, *others):
+        for number in range(500):
+            assert run(code, architecture, number, [0] * 6) == (KILL, 3)
+
+
+def test_x32_is_killed() -> None:
+    code = load(seccomp.program(EVERY, X86_64))
+    for number in (0x40000000, 0x40000001, 0x40000000 + 520, 0xFFFFFFFF):
+        assert run(code, ARCHITECTURES[X86_64], number, [0] * 6)[0] == KILL
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_the_order_of_classes_is_nothing(machine: str) -> None:
+    assert seccomp.program(EVERY, machine) == seccomp.program(EVERY[::-1], machine)
+
+
+def test_a_filter_stays_as_it_is() -> None:
+    """What an image is measured with comes out again: a change of the rules changes this line."""
+    digests = [hashlib.sha256(seccomp.program((), machine)).hexdigest() for machine in MACHINES]
+    assert [digest[:16] for digest in digests] == ["5aded92d13254736", "f13f5c7095dc83ba"]
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_a_common_call_takes_few_instructions(machine: str) -> None:
+    code = load(seccomp.program((), machine))
+    known = numbers(machine)
+    for name in ("read", "write", "futex", "openat", "clock_gettime", "epoll_pwait"):
+        assert run(code, ARCHITECTURES[machine], known[name], [0] * 6)[1] <= 14
+
+
+def test_what_is_unknown_is_refused() -> None:
+    with pytest.raises(ValueError, match="no class of system calls everything"):
+        seccomp.program(("everything",), X86_64)
+    with pytest.raises(ValueError, match="no table of the system calls of riscv64"):
+        seccomp.program((), "riscv64")
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        b"",
+        b"\x06",
+        seccomp.ENTRY.pack(0x20, 0, 0, 0),
+        seccomp.ENTRY.pack(0x15, 0, 1, 0) + seccomp.ENTRY.pack(0x06, 0, 0, 0),
+        seccomp.ENTRY.pack(0x05, 0, 0, 1) + seccomp.ENTRY.pack(0x06, 0, 0, 0),
+        seccomp.ENTRY.pack(0x20, 0, 0, 2) + seccomp.ENTRY.pack(0x06, 0, 0, 0),
+        seccomp.ENTRY.pack(0x20, 0, 0, 64) + seccomp.ENTRY.pack(0x06, 0, 0, 0),
+        seccomp.ENTRY.pack(0x16, 0, 0, 0),
+        seccomp.ENTRY.pack(0x06, 0, 0, 0) * 4097,
+    ],
+)
+def test_the_reference_refuses_what_the_kernel_would(program: bytes) -> None:
+    with pytest.raises(ValueError, match=r"length|out of|no word|unknown|no return"):
+        load(program)
