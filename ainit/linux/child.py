@@ -1,4 +1,4 @@
-"""How to start one process, as a record. Leaves out the system calls that do it: see ``process``."""
+"""How to start one process, as a record. ``process`` makes system calls of it."""
 
 from __future__ import annotations
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 import os
 from struct import pack
 
-from ..policy.kernel_names import LIMITS
+from ..policy.kernel_names import LIMITS, SIGNALS
 from . import identity, native
-from .child import Child as Child
+from .child import Child as Child  # noqa: PLC0414 - who spawns finds it here
 from .native import FIRST_IS_RESULT, MAY_FAIL
 
 TYPE_CHECKING = False
@@ -26,10 +26,13 @@ if TYPE_CHECKING:
 EXEC_FAILED = 203  # the exit status that systemd documents for a failed exec
 
 _AT_FDCWD = -100
+_HARMLESS = ("CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "WINCH")  # signal(7)
 _EVERY_DESCRIPTOR = 0xFFFFFFFF
 _CLOSE_RANGE_UNSHARE = 2
 _SIG_SETMASK = 2
 _PLACES = 32
+_SIGKILL = 9
+_NOT_DEADLY = (_SIGKILL, *(SIGNALS[name] for name in _HARMLESS))
 _NOFILE = pack("=qq", 1024, 524288)  # soft, hard: what programs that use select(2) can live with
 
 _places: list[int] = []
@@ -176,11 +179,29 @@ def prefer(nice: int) -> None:
 
 
 def signal(pid: int, number: int) -> None:
-    """Send a signal to a child; nothing when it is dead already. Not reaped, its pid is its own."""
+    """Send a signal to a child; nothing when it is dead already. Not reaped, its pid is its own.
+
+    The first process of a pid namespace does not get what it has no handler for
+    (pid_namespaces(7)). What would have ended another one ends it, by SIGKILL.
+    """
+    if number not in _NOT_DEADLY and _is_deaf(pid, number):
+        number = _SIGKILL
     try:
         os.kill(pid, number)
     except ProcessLookupError:
         pass
+
+
+def _is_deaf(pid: int, number: int) -> bool:
+    """Whether it is first in a namespace below ours, and neither handles nor ignores a signal."""
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            fields = dict(line.split(b":", 1) for line in file.read().splitlines())
+        pids = fields[b"NSpid"].split()
+        known = int(fields[b"SigCgt"], 16) | int(fields[b"SigIgn"], 16)
+    except (OSError, ValueError, KeyError):
+        return False
+    return len(pids) > 1 and pids[-1] == b"1" and not known >> (number - 1) & 1
 
 
 def has_children() -> bool:

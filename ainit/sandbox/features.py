@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from ..linux import landlock, namespaces, seccomp, speculation
 from ..policy import sandbox
-from .operation import NAMESPACES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +16,16 @@ if TYPE_CHECKING:
 # Files with truncation (3), TCP ports (4), ioctl on devices (5), abstract sockets and signals (6).
 LANDLOCK_ABI = 6
 
-_OPTIONS = {"net": "CONFIG_NET_NS", "mnt": "CONFIG_NAMESPACES"}
+# What brings each kind of namespace.
+_NAMESPACES = {
+    "mnt": "CONFIG_NAMESPACES",
+    "pid": "CONFIG_PID_NS",
+    "ipc": "CONFIG_IPC_NS",
+    "uts": "CONFIG_UTS_NS",
+    "cgroup": "CONFIG_CGROUPS",
+    "net": "CONFIG_NET_NS",
+    "user": "CONFIG_USER_NS, and user.max_user_namespaces above 0",
+}
 
 
 class Features:
@@ -63,14 +71,10 @@ def missing(profile: Profile, features: Features) -> list[str]:
     if not features.filters:
         found.append("this kernel filters no system calls (CONFIG_SECCOMP_FILTER)")
     found += [
-        f"this kernel has no {kind} namespaces "
-        f"({_OPTIONS.get(kind, f'CONFIG_{kind.upper()}_NS')}"
-        f"{', user.max_user_namespaces' if kind == 'user' else ''})"
-        for kind in (*NAMESPACES, "mnt")
-        if kind not in features.namespaces and kind != "cgroup"
+        f"this kernel has no {kind} namespaces ({option})"
+        for kind, option in _NAMESPACES.items()
+        if kind not in features.namespaces
     ]
-    if "cgroup" not in features.namespaces:
-        found.append("this kernel has no cgroup namespaces (CONFIG_CGROUPS)")
     if profile.network == sandbox.LISTED:
         found.append("connections to listed hosts and agents cannot be told from others yet")
     return found

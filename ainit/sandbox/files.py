@@ -81,11 +81,11 @@ def rules(profile: Profile, facts: Facts) -> dict[str, int]:
     allow(["/proc"], READ | WRITE_FILE if profile.has_gpu else READ)
     allow(["/dev"], DEVICE | IOCTL_DEV if profile.has_gpu else DEVICE)
     written = WRITE | EXECUTE if profile.execute_written else WRITE
-    allow(["/tmp"], written)  # noqa: S108 - its own
+    allow([view.TMP], written)
     allow(profile.read, READ)
     allow(profile.execute, RUN)
     allow(profile.write, written)
-    directories = {"/proc", "/dev", "/tmp"}  # noqa: S108 - of its own view
+    directories = {"/proc", "/dev", view.TMP}
     return {
         path: rights if path in directories or is_directory(path) else rights & landlock.OF_FILES
         for path, rights in found.items()

@@ -1,4 +1,4 @@
-"""One step of a sandbox: what it is for, in words, and the system calls that it is made of, as data.
+"""One step of a sandbox: what it is for, in words, and the system calls that do it, as data.
 
 The calls go into the list that ``linux.native`` works off in the child. So a sandbox costs its
 system calls and nothing else, and a step that fails ends the child with the step's words in the

@@ -35,18 +35,19 @@ if TYPE_CHECKING:
 
 # What every agent has in /dev, by its number: major 1.
 _MEMORY_NODES = (("null", 3), ("zero", 5), ("full", 7), ("random", 8), ("urandom", 9))
+TMP = "/tmp"
 _LINKS = (
     ("/proc/self/fd", "fd"),
     ("/proc/self/fd/0", "stdin"),
     ("/proc/self/fd/1", "stdout"),
     ("/proc/self/fd/2", "stderr"),
-    ("/tmp", "shm"),
+    (TMP, "shm"),
 )
 PROCESSORS = "/sys/devices/system"  # how many there are, and how near to which memory
-PRIVATE = ("/dev", "/run", "/sys", "/tmp", "/var")
+PRIVATE = ("/dev", "/run", "/sys", TMP, "/var")
 _SAFE = libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC
-_TMP = "mode=1777,size=256m,nr_inodes=64k"
-_OTHERS = "mode=0755,size=1m,nr_inodes=4k"
+_SIZES = {TMP: "mode=1777,size=256m,nr_inodes=64k"}  # memory that counts as the agent's
+_NAMES_ONLY = "mode=0755,size=1m,nr_inodes=4k"
 _EMPTY = "var/empty"
 
 # What a process without capabilities can still read or write in /proc, and has no need of.
@@ -109,11 +110,9 @@ def declared(profile: Profile) -> list[str]:
 
 
 def _tmpfs(path: str) -> Call:
-    flags = libc.MS_NOSUID | libc.MS_NOEXEC if path == "/dev" else _SAFE
-    if path == "/tmp":  # noqa: S108 - a new one
-        flags = libc.MS_NOSUID | libc.MS_NODEV
-    options = _TMP if path == "/tmp" else _OTHERS  # noqa: S108
-    return (native.MOUNT, "tmpfs", path[1:], "tmpfs", flags, options)
+    """What lies in it may be used while the view is made; `_sealed` says what remains of that."""
+    options = _SIZES.get(path, _NAMES_ONLY)
+    return (native.MOUNT, "tmpfs", path[1:], "tmpfs", libc.MS_NOSUID, options)
 
 
 def _nodes(facts: Facts) -> Iterable[Call]:
@@ -184,7 +183,7 @@ def _sealed(profile: Profile) -> tuple[Call, ...]:
     everything = READ_ONLY | NO_SUID | NO_DEVICES
     return (
         _attributes(".", everything, 0, AT_RECURSIVE),
-        _attributes("dev", 0, NO_DEVICES),
+        _attributes("dev", NO_EXEC, NO_DEVICES),
         _attributes("proc", 0, READ_ONLY),
         _attributes("tmp", no_exec, READ_ONLY),
         *(_attributes(path[1:], no_exec, READ_ONLY) for path in profile.write),
