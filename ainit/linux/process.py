@@ -85,6 +85,7 @@ def _spawn(child: Child, wanted: list[int], above: int) -> int:
         score = str(child.oom_score).encode()
         written = (0, job.data(score), len(score))
         job.add(native.WRITE, *written, what="oom_score_adj", flags=FIRST_IS_RESULT)
+        job.add(native.CLOSE, 2 + len(wanted), what="oom_score_adj")  # the first free one
     if "nofile" not in child.limits:  # not PID 1's own
         number, limit = LIMITS.index("nofile"), job.data(_NOFILE)
         job.add(native.PRLIMIT, 0, number, limit, what="limit nofile", flags=MAY_FAIL)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from ..constants import BUNDLES, MODEL_DIRECTORIES, NOTIFY
+from ..constants import BUNDLES, NOTIFY
 from ..errors import RefusedError
 from ..linux import files, process, users
 from ..policy import plan
@@ -41,7 +41,7 @@ class Launcher:
     environment what was made for this incarnation.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - PID 1 has one of each
         self,
         measurements: Measurements,
         cgroups: Tree,
@@ -83,7 +83,7 @@ class Launcher:
         environment = self._environment(unit, gpu)
         self._inherit(unit, descriptors, environment)
         inherited = len(descriptors)
-        digests = self._artefacts.models(unit, descriptors, opened, environment)
+        digests, given = self._artefacts.models(unit, descriptors, opened, environment)
         measured = self._artefacts.extensions(unit, environment)
         directory = self._artefacts.bundle(unit) if unit.bundle else ""
         for prepare in self.prepare:
@@ -91,15 +91,19 @@ class Launcher:
         self._demand_tpm(unit)  # it may have been lost over these very measurements
         opened.append(group := self._group(unit, gpu))
         opened.append(output := self._logs.pipe(unit.name))
-        given = [*measured, *filter(None, [environment.get("CREDENTIALS_DIRECTORY")])]
+        mounted = [*measured, *filter(None, [environment.get("CREDENTIALS_DIRECTORY")])]
         if unit.kind in plan.CONFINED:
-            self._confine(unit, group, digests, [*given, *filter(None, [directory])])
+            self._confine(unit, group, digests, [*mounted, *filter(None, [directory])])
         child = self._child(unit, directory, environment, output)
         child.cgroup, child.descriptors = group, descriptors
-        models = len(descriptors) - inherited
-        if models < len(digests):  # the others are files of directories
-            given.append(f"{MODEL_DIRECTORIES}/{unit.name}")
-        self._confinement.lock(unit, child, gpu, bundle=directory, directories=given, files=models)
+        self._confinement.lock(
+            unit,
+            child,
+            gpu,
+            bundle=directory,
+            directories=[*given, *mounted],
+            files=len(descriptors) - inherited,
+        )
         pid = process.spawn(child)
         return pid, process.start_time(pid)
 

@@ -66,10 +66,10 @@ class Facts:
         self.sockets = sockets
         self.devices = devices
 
-
-def is_directory(path: str) -> bool:
-    """Whether it is a directory. Raises OSError when it is not there."""
-    return stat.S_ISDIR(os.stat(path).st_mode)
+    def is_directory(self, path: str) -> bool:
+        """Whether it is one. Raises OSError when it is not there."""
+        given = path in self.directories or path == self.bundle
+        return given or stat.S_ISDIR(os.stat(path).st_mode)
 
 
 def device(path: str) -> Device:

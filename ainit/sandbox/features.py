@@ -6,8 +6,11 @@ sandbox is ever made with less: a sandbox that is there in part looks like one t
 
 from __future__ import annotations
 
+import os
+
 from ..linux import landlock, namespaces, seccomp, speculation
 from ..policy import sandbox
+from .view import MEMFD_SETTING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,20 +33,23 @@ _NAMESPACES = {
 
 class Features:
     """``landlock`` is the kernel's ABI; ``filters`` whether it filters system calls;
-    ``namespaces`` their kinds; ``speculation`` what may be switched off.
+    ``namespaces`` their kinds; ``memory`` whether files in memory can be kept from being executed;
+    ``speculation`` what may be switched off.
     """
 
-    __slots__ = ("filters", "landlock", "namespaces", "speculation")
+    __slots__ = ("filters", "landlock", "memory", "namespaces", "speculation")
 
     def __init__(
         self,
         landlock: int,
         filters: bool,
         namespaces: frozenset[str],
-        speculation: frozenset[int] = frozenset(),
+        memory: bool,
+        speculation: frozenset[int],
     ) -> None:
         self.landlock = landlock
         self.filters = filters
+        self.memory = memory
         self.namespaces = namespaces
         self.speculation = speculation
 
@@ -55,6 +61,7 @@ def read() -> Features:
         landlock.abi(),
         all(seccomp.has_action(action) for action in actions),
         namespaces.available(),
+        os.path.exists("/proc" + MEMFD_SETTING),
         speculation.controllable(),
     )
 
@@ -75,6 +82,8 @@ def missing(profile: Profile, features: Features) -> list[str]:
         for kind, option in _NAMESPACES.items()
         if kind not in features.namespaces
     ]
+    if not features.memory and sandbox.JIT not in profile.system_calls:
+        found.append("this kernel cannot keep files in memory from being executed (memfd_noexec)")
     if profile.network == sandbox.LISTED:
         found.append("connections to listed hosts and agents cannot be told from others yet")
     return found

@@ -30,7 +30,6 @@ from ..linux.landlock import (
 from ..linux.namespaces import AT_FDCWD
 from ..policy import sandbox
 from . import view
-from .facts import is_directory
 from .operation import LANDLOCK, Operation
 
 TYPE_CHECKING = False
@@ -87,7 +86,9 @@ def rules(profile: Profile, facts: Facts) -> dict[str, int]:
     allow(profile.write, written)
     directories = {"/proc", "/dev", view.TMP}
     return {
-        path: rights if path in directories or is_directory(path) else rights & landlock.OF_FILES
+        path: rights
+        if path in directories or facts.is_directory(path)
+        else rights & landlock.OF_FILES
         for path, rights in found.items()
     }
 

@@ -29,6 +29,7 @@ LANDLOCK = "landlock"
 SECCOMP = "seccomp"
 NO_NEW_PRIVILEGES = "no_new_privs"
 CORE = "core"
+MEMORY = "memory"
 SPECULATION = "speculation"
 
 

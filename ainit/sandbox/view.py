@@ -9,6 +9,7 @@ root until it is one. Leaves out who may do what with a file that is there: see 
 
 from __future__ import annotations
 
+import os
 import stat
 
 from ..linux import libc, native
@@ -22,8 +23,8 @@ from ..linux.namespaces import (
     READ_ONLY,
 )
 from ..policy import sandbox
-from .facts import Device, is_directory
-from .operation import MASKS, SEALED, VIEW, Operation
+from .facts import Device
+from .operation import MASKS, MEMORY, SEALED, VIEW, Operation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ _SAFE = libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC
 _SIZES = {TMP: "mode=1777,size=256m,nr_inodes=64k"}  # memory that counts as the agent's
 _NAMES_ONLY = "mode=0755,size=1m,nr_inodes=4k"
 _EMPTY = "var/empty"
+MEMFD_SETTING = "/sys/vm/memfd_noexec"
 
 # What a process without capabilities can still read or write in /proc, and has no need of.
 MASKED_FILES = (
@@ -87,8 +89,9 @@ def operations(profile: Profile, facts: Facts) -> list[Operation]:
                 (native.MKDIRAT, AT_FDCWD, _EMPTY, 0o555),
             ),
         ),
+        *([] if sandbox.JIT in profile.system_calls else [_memory(facts)]),
         Operation(VIEW, "device nodes", tuple(_nodes(facts))),
-        *_bound(binds),
+        *_bound(facts, binds),
         Operation(MASKS, "parts of /proc are covered", tuple(_masks())),
         Operation(SEALED, "all is read-only but what it may write", _sealed(profile)),
         Operation(
@@ -115,6 +118,21 @@ def _tmpfs(path: str) -> Call:
     return (native.MOUNT, "tmpfs", path[1:], "tmpfs", libc.MS_NOSUID, options)
 
 
+def _memory(facts: Facts) -> Operation:
+    """A setting of its namespace of processes: files in memory are not executable unless whoever
+    makes one asks for that, which the filter of system calls denies.
+    """
+    return Operation(
+        MEMORY,
+        "no programs out of memory",
+        (
+            (native.OPENAT, AT_FDCWD, "proc" + MEMFD_SETTING, os.O_WRONLY | os.O_CLOEXEC, 0),
+            (native.WRITE, None, b"1", 1),
+            (native.CLOSE, facts.free),
+        ),
+    )
+
+
 def _nodes(facts: Facts) -> Iterable[Call]:
     nodes = [Device(f"/dev/{name}", stat.S_IFCHR | 0o666, 1 << 8 | n) for name, n in _MEMORY_NODES]
     made: set[str] = set()
@@ -135,7 +153,7 @@ def _parents(path: str, made: set[str]) -> Iterable[Call]:
             yield (native.MKDIRAT, AT_FDCWD, directory, 0o755)
 
 
-def _bound(binds: Iterable[tuple[str, int]]) -> Iterable[Operation]:
+def _bound(facts: Facts, binds: Iterable[tuple[str, int]]) -> Iterable[Operation]:
     """Bind each path, parents first; make its place where the sandbox's own file systems are."""
     made = {_EMPTY}
     roots: list[str] = []
@@ -146,7 +164,7 @@ def _bound(binds: Iterable[tuple[str, int]]) -> Iterable[Operation]:
             roots.append(path)
         elif path.startswith(tuple(each + "/" for each in PRIVATE)) and not is_within:
             calls += _parents(path, made)
-            if is_directory(path):
+            if facts.is_directory(path):
                 if path[1:] not in made:
                     calls.append((native.MKDIRAT, AT_FDCWD, path[1:], 0o755))
                 made.add(path[1:])
@@ -159,20 +177,12 @@ def _bound(binds: Iterable[tuple[str, int]]) -> Iterable[Operation]:
 
 def _masks() -> Iterable[Call]:
     for name in MASKED_FILES:
-        if _is_there(name):
+        if os.path.exists(f"/proc/{name}"):
             yield (native.MOUNT, "dev/null", f"proc/{name}", 0, libc.MS_BIND, 0)
     for name in MASKED_DIRECTORIES:
-        if _is_there(name):
+        if os.path.exists(f"/proc/{name}"):
             yield (native.MOUNT, _EMPTY, f"proc/{name}", 0, libc.MS_BIND, 0)
     yield (native.MOUNT, "proc/sys", "proc/sys", 0, libc.MS_BIND, 0)
-
-
-def _is_there(name: str) -> bool:
-    try:
-        is_directory(f"/proc/{name}")
-    except OSError:
-        return False
-    return True
 
 
 def _sealed(profile: Profile) -> tuple[Call, ...]:
