@@ -135,12 +135,12 @@ def endpoint(text: str) -> tuple[str, int]:
     >>> endpoint("[2001:db8::1]:443")
     ('2001:db8::1', 443)
     """
-    host, colon, port = text.rpartition(":")
+    host, _, port = text.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
         raise ValueError("has an IPv6 address without brackets")
-    if not (colon and host and port.isascii() and port.isdigit() and len(port) <= 5):
+    if not (host and port.isascii() and port.isdigit() and len(port) <= 5):
         raise ValueError(f"has {text!r}, which is no HOST:PORT")
     return host, int(port)
 

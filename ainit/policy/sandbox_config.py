@@ -192,11 +192,11 @@ def _problems(key: str, path: str, paths: Sequence[str], profile: sandbox.Profil
     outer = [other for other in paths if other != path and lies_in(path, other)]
     if outer:
         yield f"its entry {outer[0]} covers it"
-    if key == "read":
+    if path in sandbox.ROOT_EXECUTE:
+        yield "every agent may execute it"
+    elif key == "read":
         if any(lies_in(path, place) for place in (*sandbox.ROOT_READ, *sandbox.KERNEL_READ)):
             yield "every agent may read it"
         for other, wider in (("write", profile.write), ("execute", profile.execute)):
             if any(lies_in(path, place) for place in wider):
                 yield f"{other} has it already"
-    if key == "execute" and path in sandbox.ROOT_EXECUTE:
-        yield "every agent may execute it"

@@ -98,7 +98,7 @@ def disagreements(random: Random, machine: str, calls: Sequence[str], count: int
     """
     rules = call_rules.rules(calls, machine)
     asked = {number: one for number, one in rules.items() if isinstance(one, Rule)}
-    tests = [test for rule in asked.values() for test in rule.tests]
+    tests = [test for rule in asked.values() for test in rule.questions]
     interesting = sorted(
         {0, 1, _WORD, *(value for test in tests for value in (*test.values, test.mask))}
     )

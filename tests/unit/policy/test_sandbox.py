@@ -65,6 +65,14 @@ def test_everything_of_a_manifest_is_in_the_plan_and_comes_back() -> None:
     }
 
 
+@pytest.mark.parametrize("network", ["none", "loopback"])
+def test_a_network_in_a_word(network: str) -> None:
+    text = f'[agent]\nexec = ["x"]\n[sandbox]\nnetwork = "{network}"\n'
+    profile = sandbox.of(config.agent(text, "a.toml", "a", "")[0])
+    assert profile is not None
+    assert (profile.network, profile.endpoints, profile.agents) == (network, (), ())
+
+
 @pytest.mark.parametrize(
     ("record", "calls"),
     [

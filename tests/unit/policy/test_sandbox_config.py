@@ -87,6 +87,9 @@ def test_what_is_right(lines: str) -> None:
         ('network = ["::1:443"]', "network has an IPv6 address without brackets"),
         ('network = ["300.1.1.1:80"]', "network has 300.1.1.1:80, whose host is no address"),
         ('network = ["2130706433:80"]', "network has 2130706433:80, whose host is no address"),
+        ('network = ["127.1.:80"]', "network has 127.1.:80, whose host is no address"),
+        ('network = ["[a:1"]', "network has [a:1, whose host is neither an address nor a name"),
+        ('network = ["b]:1"]', "network has b]:1, whose host is neither an address nor a name"),
         ('network = ["0x7f.1:80"]', "network has 0x7f.1:80, whose host is no address"),
         ('network = ["0.0.0.0:80"]', "network has 0.0.0.0:80, which is not one machine"),
         ('network = ["224.0.0.1:80"]', "network has 224.0.0.1:80, which is not one machine"),
@@ -171,6 +174,31 @@ def test_what_is_right(lines: str) -> None:
         (
             'write = ["/usr/lib/x"]',
             ("write has /usr/lib/x: that is the verified root, which nobody writes"),
+        ),
+        *(
+            (
+                f'write = ["{path}/x"]',
+                f"write has {path}/x: that is the verified root, which nobody writes",
+            )
+            for path in ("/bin", "/sbin", "/lib", "/lib64")
+        ),
+        ('write = ["/boot"]', "write has /boot: that is the machine's"),
+        (
+            'read = ["/run/credentials/a"]',
+            ("read has /run/credentials/a: those are [agent] credentials"),
+        ),
+        *(
+            (
+                f'{key} = ["/var/lib/ainos/{name}"]',
+                f"{key} has /var/lib/ainos/{name}: that is the machine's",
+            )
+            for key in ("read", "write", "execute")
+            for name in ("config", "models", "timers", "keylime", "remote", "seal")
+        ),
+        ('read = ["/usr/bin/python3"]', "read has /usr/bin/python3: every agent may execute it"),
+        (
+            'read = ["/sys/devices/system/cpu/online"]',
+            ("read has /sys/devices/system/cpu/online: every agent may read it"),
         ),
         ('write = ["/etc"]', "write has /etc: that is the verified root, which nobody writes"),
         ('write = ["/sys/fs/cgroup"]', "write has /sys/fs/cgroup: that is the kernel's"),

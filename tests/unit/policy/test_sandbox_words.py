@@ -135,6 +135,25 @@ def test_everything_in_words() -> None:
     }
 
 
+def test_only_the_program_of_a_command_is_executed() -> None:
+    assert grants(agent(exec=("/usr/bin/a", "/srv/b"))) == (("execute", "/usr/bin/a"),)
+    assert grants(agent(exec=("a", "/srv/b"))) == ()
+
+
+def test_a_gpu_of_one_profile() -> None:
+    assert ("gpu", "1g.10gb") in grants(agent(gpu_profile="1g.10gb"))
+
+
+@pytest.mark.parametrize("key", ["write", "execute"])
+def test_what_is_written_or_executed_is_read(key: str) -> None:
+    assert explain(agent({key: ["/srv"]}))["reads"][-1] == "whatever it writes or executes"
+
+
+def test_what_it_executes_of_its_own_writing() -> None:
+    table = {"write": ["/srv"], "execute": ["/srv"], "execute_written": True}
+    assert explain(agent(table))["executes"][-1] == "what it has written there itself"
+
+
 def test_every_class_has_words() -> None:
     assert sandbox_words.CLASSES.keys() == {*sandbox.CLASSES, *sandbox.IMPLIED}
 
@@ -212,6 +231,9 @@ def test_differences(
         ("memory_max", 1 << 30, 0, True, "limit of memory: 1G, now no limit"),
         ("memory_max", 1 << 30, 3 << 20, False, "limit of memory: 1G, now 3M"),
         ("memory_max", 1000, 1025, True, "limit of memory: 1000 bytes, now 1025 bytes"),
+        ("memory_max", 1 << 40, 3 << 10, False, "limit of memory: 1T, now 3K"),
+        ("memory_max", 1 << 20, 1 << 10, False, "limit of memory: 1M, now 1K"),
+        ("pids_max", 1, 1024, True, "limit of processes and threads: 1, now 1024"),
         ("pids_max", 16, 17, True, "limit of processes and threads: 16, now 17"),
         ("cpu_max", 150, 50, False,
          "limit of processor time: 150% of one processor, now 50% of one processor"),

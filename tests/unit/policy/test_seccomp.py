@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ainit.policy import call_rules, sandbox, seccomp
-from ainit.policy.call_rules import ALLOW, DENY, KILL, NO_FAMILY, NO_SUCH_CALL
+from ainit.policy.call_rules import ALLOW, DENY, KILL, NO_FAMILY, NO_SUCH_CALL, Question, Rule
 from ainit.policy.system_calls import AARCH64, ARCHITECTURES, X86_64, numbers
 from tests.support.seccomp import EDGES, compare, disagreements, load, run
 
@@ -90,6 +90,40 @@ def test_a_common_call_takes_few_instructions(machine: str) -> None:
     known = numbers(machine)
     for name in ("read", "write", "futex", "openat", "clock_gettime", "epoll_pwait"):
         assert run(code, ARCHITECTURES[machine], known[name], [0] * 6)[1] <= 14
+
+
+@pytest.mark.parametrize("count", [2, 3, 100, 250, 251, 252, 260, 500, 1100])
+def test_a_program_of_any_length_reaches_everywhere(count: int) -> None:
+    """More ranges than a jump can pass over, with returns and questions far from each other."""
+    values = [number * 7 + 1 for number in range(count)]
+    rule = Rule(
+        Question(0, (3, 5), ALLOW, inside=True),
+        Question(1, (4,), KILL, mask=6, inside=False),
+        otherwise=DENY,
+    )
+    decisions: list[int | Rule] = [ALLOW, DENY, rule, KILL, NO_SUCH_CALL]
+    ranges = [(0, NO_FAMILY), *((value, decisions[value % 5]) for value in values)]
+    code = load(seccomp.assemble(ranges, 9))
+    for index, (first, decision) in enumerate(ranges):
+        last = ranges[index + 1][0] - 1 if index < count else 0xFFFFFFFF
+        for number in (first, last):
+            for words in ([3, 0, 0, 0, 0, 0], [4, 5, 0, 0, 0, 0], [4, 2, 0, 0, 0, 0]):
+                expected = decision.action(words) if isinstance(decision, Rule) else decision
+                assert run(code, 9, number, words)[0] == expected
+        assert run(code, 8, first, [0] * 6)[0] == KILL
+
+
+def test_a_program_that_the_kernel_would_not_take_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ranges = [(number, ALLOW if number % 2 else DENY) for number in range(40)]
+    length = len(load(seccomp.assemble(ranges, 9)))
+    assert seccomp.INSTRUCTIONS_MAX == 4096
+    monkeypatch.setattr(seccomp, "INSTRUCTIONS_MAX", length)
+    assert len(load(seccomp.assemble(ranges, 9))) == length
+    monkeypatch.setattr(seccomp, "INSTRUCTIONS_MAX", length - 1)
+    with pytest.raises(ValueError, match=f"a program of {length} instructions is too long"):
+        seccomp.assemble(ranges, 9)
 
 
 def test_what_is_unknown_is_refused() -> None:
