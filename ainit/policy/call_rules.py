@@ -129,7 +129,7 @@ _SET_CAPABILITIES = (8, 24, 28, 47)  # PR_SET_KEEPCAPS, CAPBSET_DROP, SET_SECURE
 _SAME_PERSONALITY = (0, WORD)  # PER_LINUX, and asking
 
 
-class Test:
+class Question:
     """One question about an argument: is its low word, masked, among ``values``?
 
     ``action`` follows when the answer is ``inside``. Only the low word counts: the kernel takes it
@@ -152,17 +152,19 @@ class Test:
 class Rule:
     """Questions in order; the first one that applies decides, or else ``otherwise``."""
 
-    __slots__ = ("otherwise", "tests")
+    __slots__ = ("otherwise", "questions")
 
-    def __init__(self, *tests: Test, otherwise: int) -> None:
-        self.tests = tests
+    def __init__(self, *questions: Question, otherwise: int) -> None:
+        self.questions = questions
         self.otherwise = otherwise
 
     def action(self, arguments: Sequence[int]) -> int:
         """What is done about a call with these six arguments."""
-        for test in self.tests:
-            if (arguments[test.argument] & test.mask & WORD in test.values) == test.inside:
-                return test.action
+        for question in self.questions:
+            if (
+                arguments[question.argument] & question.mask & WORD in question.values
+            ) == question.inside:
+                return question.action
         return self.otherwise
 
 
@@ -213,8 +215,8 @@ def _checks(calls: Collection[str]) -> dict[str, Rule]:
         "socket": _only(0, (_UNIX,), otherwise=NO_FAMILY),
         "socketpair": _only(0, (_UNIX,), otherwise=NO_FAMILY),
         "setsockopt": Rule(
-            Test(1, (_SOL_SOCKET,), ALLOW, inside=False),
-            Test(2, _ATTACH, DENY, inside=True),
+            Question(1, (_SOL_SOCKET,), ALLOW, inside=False),
+            Question(2, _ATTACH, DENY, inside=True),
             otherwise=ALLOW,
         ),
     }
@@ -227,30 +229,30 @@ def _checks(calls: Collection[str]) -> dict[str, Rule]:
     if sandbox.IDENTITY in calls:
         options += _SET_CAPABILITIES
     checks["prctl"] = Rule(
-        Test(0, sorted(options), ALLOW, inside=True),
-        Test(0, (_SET_DUMPABLE,), DENY, inside=False),
-        Test(1, (0,), ALLOW, inside=True),
+        Question(0, sorted(options), ALLOW, inside=True),
+        Question(0, (_SET_DUMPABLE,), DENY, inside=False),
+        Question(1, (0,), ALLOW, inside=True),
         otherwise=DENY,
     )
     if sandbox.JIT not in calls:
         both = _WRITE | _EXECUTE
-        checks["mmap"] = Rule(Test(2, (both,), DENY, mask=both, inside=True), otherwise=ALLOW)
+        checks["mmap"] = Rule(Question(2, (both,), DENY, mask=both, inside=True), otherwise=ALLOW)
         checks["mprotect"] = checks["pkey_mprotect"] = _only(2, (0,), mask=_EXECUTE)
         checks["shmat"] = _only(2, (0,), mask=_SHM_EXEC)
         checks["memfd_create"] = _only(1, (0,), mask=_MFD_EXEC)
     if sandbox.INTERNET in calls:
         checks["socket"] = Rule(
-            Test(0, (_UNIX,), ALLOW, inside=True),
-            Test(0, (_INET, _INET6), NO_FAMILY, inside=False),
-            Test(1, (_STREAM, _DATAGRAM), DENY, mask=_TYPE, inside=False),
-            Test(2, (0, _TCP, _UDP), DENY, inside=False),
+            Question(0, (_UNIX,), ALLOW, inside=True),
+            Question(0, (_INET, _INET6), NO_FAMILY, inside=False),
+            Question(1, (_STREAM, _DATAGRAM), DENY, mask=_TYPE, inside=False),
+            Question(2, (0, _TCP, _UDP), DENY, inside=False),
             otherwise=ALLOW,
         )
     if sandbox.DEVICES in calls:
-        checks["ioctl"] = Rule(Test(1, _TERMINAL_IOCTLS, DENY, inside=True), otherwise=ALLOW)
+        checks["ioctl"] = Rule(Question(1, _TERMINAL_IOCTLS, DENY, inside=True), otherwise=ALLOW)
     return checks
 
 
 def _only(argument: int, values: Sequence[int], *, mask: int = WORD, otherwise: int = DENY) -> Rule:
     """Allowed when the masked argument is one of ``values``."""
-    return Rule(Test(argument, values, ALLOW, mask=mask, inside=True), otherwise=otherwise)
+    return Rule(Question(argument, values, ALLOW, mask=mask, inside=True), otherwise=otherwise)

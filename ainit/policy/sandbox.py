@@ -15,7 +15,7 @@ from . import plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from .plan import Unit
 
@@ -38,9 +38,11 @@ INTERNET = "internet"  # of every network but ``none``
 DEVICES = "devices"  # of every agent with a GPU
 IMPLIED = (INTERNET, DEVICES)
 
-# What every agent may read of the verified root, which holds no secrets, and execute: the
-# interpreter, the loader of either architecture, and besides them the program that it names.
+# What every agent may read: of the verified root, which holds no secrets, and which processors and
+# memory nodes there are, by which libraries choose their threads. What every agent may execute: the
+# interpreter and the loader of either architecture, and besides them the program that it names.
 ROOT_READ = ("/usr/lib", "/usr/lib64", "/usr/share", "/etc")
+KERNEL_READ = ("/sys/devices/system/cpu", "/sys/devices/system/node")
 ROOT_EXECUTE = (
     "/usr/bin/python3",
     "/usr/lib64/ld-linux-x86-64.so.2",
@@ -54,8 +56,8 @@ class Profile:
     ``read``, ``write`` and ``execute`` are files, or directories with all that is in them; what may
     be written or executed may be read. ``execute_written`` lets ``write`` and ``execute`` overlap.
     ``endpoints`` are hosts (numeric addresses or names) and TCP or UDP ports, ``agents`` the names
-    of agents that it may call. ``capabilities`` are its own, none by default. ``has_gpu``: its
-    devices are those of the GPU instance that it is given, else none.
+    of agents that it may call. ``capabilities`` are those of ``[agent]``, none by default.
+    ``has_gpu``: its devices are those of the GPU instance that it is given, else none.
 
     A record's default is absent from it, and no record at all is the tightest profile.
     """
@@ -84,7 +86,13 @@ class Profile:
     capabilities: tuple[str, ...]
     has_gpu: bool
 
-    def __init__(self, record: Mapping[str, object], *, has_gpu: bool = False) -> None:
+    def __init__(
+        self,
+        record: Mapping[str, object],
+        *,
+        capabilities: Sequence[str] = (),
+        has_gpu: bool = False,
+    ) -> None:
         """The profile of a checked record, which is the manifest's table as JSON holds it."""
         network = record.get("network", NONE)
         listed = _words(network)
@@ -97,7 +105,7 @@ class Profile:
             "endpoints": tuple(endpoint(one) for one in listed if not _is_agent(one)),
             "agents": tuple(one[len(AGENT_PREFIX) :] for one in listed if _is_agent(one)),
             "system_calls": _words(record.get("system_calls")),
-            "capabilities": _words(record.get("capabilities")),
+            "capabilities": tuple(capabilities),
             "has_gpu": has_gpu,
         }
         for name, value in fields.items():
@@ -117,7 +125,8 @@ def of(unit: Unit) -> Profile | None:
     """The profile of an agent or a job; None for a service, which has none."""
     if unit.kind not in plan.CONFINED:
         return None
-    return Profile(unit.sandbox, has_gpu=bool(unit.gpu_profile))
+    capabilities = unit.capabilities or ()
+    return Profile(unit.sandbox, capabilities=capabilities, has_gpu=bool(unit.gpu_profile))
 
 
 def endpoint(text: str) -> tuple[str, int]:
@@ -126,12 +135,12 @@ def endpoint(text: str) -> tuple[str, int]:
     >>> endpoint("[2001:db8::1]:443")
     ('2001:db8::1', 443)
     """
-    host, colon, port = text.rpartition(":")
+    host, _, port = text.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
         raise ValueError("has an IPv6 address without brackets")
-    if not (colon and host and port.isascii() and port.isdigit() and len(port) <= 5):
+    if not (host and port.isascii() and port.isdigit() and len(port) <= 5):
         raise ValueError(f"has {text!r}, which is no HOST:PORT")
     return host, int(port)
 

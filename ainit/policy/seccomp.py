@@ -19,7 +19,7 @@ from .system_calls import ARCHITECTURES, X86_64
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     Decision = int | Rule
 
@@ -47,27 +47,35 @@ def program(calls: Collection[str], machine: str) -> bytes:
             ranges.append((number, decision))
     if machine == X86_64:
         ranges.append((X32, KILL))
-    return _Program(ARCHITECTURES[machine]).build(ranges)
+    return assemble(ranges, ARCHITECTURES[machine])
+
+
+def assemble(ranges: Sequence[tuple[int, Decision]], architecture: int) -> bytes:
+    """The program for ranges of numbers, each its first number and what is done from there on.
+
+    The first range begins at 0. Raises ValueError when the kernel would not take so long a one.
+    """
+    return _Program().build(ranges, architecture)
 
 
 class _Program:
     """A program that grows at its beginning. A place is a distance from its end."""
 
-    def __init__(self, architecture: int) -> None:
-        self._architecture = architecture
+    def __init__(self) -> None:
         self._code: list[bytes] = []  # the last instruction first
         self._returns: dict[int, int] = {}  # action → the place that returns it
 
-    def build(self, ranges: list[tuple[int, Decision]]) -> bytes:
-        root = self._search(ranges)
-        assert root == len(self._code) - 1, "what follows the load is the search"
+    def build(self, ranges: Sequence[tuple[int, Decision]], architecture: int) -> bytes:
+        search = self._search(ranges)
+        assert search == len(self._code) - 1, "what follows the load is the search"
         search = self._add(LOAD, NUMBER)
-        self._compare(EQUAL, self._architecture, search, self._return(KILL))
+        self._compare(EQUAL, architecture, search, self._return(KILL))
         self._add(LOAD, ARCHITECTURE)
-        assert len(self._code) <= INSTRUCTIONS_MAX
+        if len(self._code) > INSTRUCTIONS_MAX:
+            raise ValueError(f"a program of {len(self._code)} instructions is too long")
         return b"".join(reversed(self._code))
 
-    def _search(self, ranges: list[tuple[int, Decision]]) -> int:
+    def _search(self, ranges: Sequence[tuple[int, Decision]]) -> int:
         """The place that finds the range of a number and acts on it."""
         if len(ranges) == 1:
             decision = ranges[0][1]
@@ -80,15 +88,15 @@ class _Program:
     def _ask(self, rule: Rule) -> int:
         """The place that asks a rule's questions."""
         place = self._return(rule.otherwise)
-        for test in reversed(rule.tests):
-            acts = self._return(test.action)
-            yes, no = (acts, place) if test.inside else (place, acts)
+        for question in reversed(rule.questions):
+            acts = self._return(question.action)
+            yes, no = (acts, place) if question.inside else (place, acts)
             place = no
-            for value in reversed(test.values):
+            for value in reversed(question.values):
                 place = self._compare(EQUAL, value, yes, place)
-            if test.mask != WORD:
-                self._add(AND, test.mask)
-            place = self._add(LOAD, ARGUMENTS + 8 * test.argument)
+            if question.mask != WORD:
+                self._add(AND, question.mask)
+            place = self._add(LOAD, ARGUMENTS + 8 * question.argument)
         return place
 
     def _return(self, action: int) -> int:

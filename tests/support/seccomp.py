@@ -7,12 +7,21 @@ that the compiler uses, and refuses any other.
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import Sequence
 from random import Random
+
+from ainit.policy import call_rules, sandbox, seccomp
+from ainit.policy.call_rules import Rule
+from ainit.policy.system_calls import ARCHITECTURES
 
 _ENTRY = struct.Struct("=HBBI")
 _DATA = struct.Struct("=iIQ6Q")
 _WORD = 0xFFFFFFFF
+EDGES = (
+    0, 1, 334, 335, 336, 423, 424, 462, 463, 0x3FFFFFFF, 0x40000000, 0x40000001, 0x7FFFFFFF,
+    0x80000000, _WORD,
+)  # fmt: skip
 
 Program = list[tuple[int, int, int, int]]
 
@@ -79,3 +88,50 @@ def arguments(random: Random, interesting: Sequence[int]) -> list[int]:
             value |= random.getrandbits(32) << 32
         found.append(value & (_WORD << 32 | _WORD))
     return found
+
+
+def disagreements(random: Random, machine: str, calls: Sequence[str], count: int) -> Counter[int]:
+    """How often each action was right about so many random calls; -1 counts the differences.
+
+    The compiled program is asked, and the rules themselves. Half of the calls have arguments that
+    matter, the rest is any number, and numbers at the edges of what is known.
+    """
+    rules = call_rules.rules(calls, machine)
+    asked = {number: one for number, one in rules.items() if isinstance(one, Rule)}
+    tests = [test for rule in asked.values() for test in rule.questions]
+    interesting = sorted(
+        {0, 1, _WORD, *(value for test in tests for value in (*test.values, test.mask))}
+    )
+    checked = sorted(asked)
+    code = load(seccomp.program(calls, machine))
+    seen: Counter[int] = Counter()
+    for _ in range(count):
+        kind = random.randrange(4)
+        if kind < 2:
+            number = random.choice(checked)
+        elif kind == 2:
+            number = random.randrange(470)
+        else:
+            number = random.choice((*EDGES, random.getrandbits(32)))
+        given = arguments(random, interesting)
+        answer, _ = run(code, ARCHITECTURES[machine], number, given)
+        right = answer == call_rules.action(rules, machine, number, given)
+        seen[answer if right else -1] += 1
+    return seen
+
+
+def compare(count: int, seed: int = 0) -> tuple[int, int]:
+    """Compare about so many random calls over random sets of classes, on both machines.
+
+    Returns how many calls were compared, and how many of them the program answered otherwise.
+    """
+    random = Random(seed)
+    every = (*sandbox.CLASSES, *sandbox.IMPLIED)
+    compared = wrong = 0
+    while compared < count:
+        calls = [name for name in every if random.randrange(2)]
+        machine = random.choice(sorted(ARCHITECTURES))
+        seen = disagreements(random, machine, calls, min(5000, count - compared))
+        compared += seen.total()
+        wrong += seen[-1]
+    return compared, wrong

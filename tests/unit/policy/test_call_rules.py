@@ -67,7 +67,7 @@ def test_a_class_only_adds(name: str, machine: str) -> None:
     before, after = rules((), machine), rules((name,), machine)
     tests = [
         test for rule in (*before.values(), *after.values()) if isinstance(rule, Rule)
-        for test in rule.tests
+        for test in rule.questions
     ]  # fmt: skip
     interesting = sorted({value for test in tests for value in (*test.values, test.mask)})
     random = Random(3)
@@ -181,6 +181,8 @@ def test_arguments_of_the_base_class(name: str, arguments: tuple[int, ...], expe
     [
         ("internet", "socket", (2, 1, 0), ALLOW),
         ("internet", "socket", (10, 0x80802, 17), ALLOW),
+        ("internet", "socket", (2, 1, 6), ALLOW),
+        ("internet", "socket", (2, 1, 7), DENY),
         ("internet", "socket", (1, 5, 0), ALLOW),
         ("internet", "socket", (2, 3, 0), DENY),  # SOCK_RAW
         ("internet", "socket", (2, 10, 0), DENY),  # SOCK_PACKET
@@ -192,6 +194,7 @@ def test_arguments_of_the_base_class(name: str, arguments: tuple[int, ...], expe
         ("devices", "ioctl", (3, 0x30000001), ALLOW),
         ("devices", "ioctl", (3, HIGH | 0x5412), DENY),
         ("devices", "ioctl", (3, 0x541C), DENY),
+        ("devices", "ioctl", (3, 0x541D), DENY),
         ("devices", "ioctl", (3, 0x5423), DENY),
         ("jit", "mmap", (0, 4096, 7), ALLOW),
         ("jit", "mprotect", (0, 4096, 5), ALLOW),
@@ -199,12 +202,14 @@ def test_arguments_of_the_base_class(name: str, arguments: tuple[int, ...], expe
         ("sandboxing", "prctl", (22, 2), ALLOW),
         ("sandboxing", "seccomp", (1, 0), ALLOW),
         ("sandboxing", "landlock_restrict_self", (3, 0), ALLOW),
-        ("identity", "prctl", (24, 21), ALLOW),
+        *(("identity", "prctl", (option, 21), ALLOW) for option in (8, 24, 28, 47)),
+        ("identity", "prctl", (9, 0), DENY),
         ("identity", "setresuid", (1, 1, 1), ALLOW),
         ("processes", "prctl", (36, 1), ALLOW),
         ("processes", "prctl", (22, 2), DENY),
         ("processes", "wait4", (0,), ALLOW),
         ("ipc", "shmat", (1, 0, 0), ALLOW),
+        ("ipc", "shmat", (1, 0, 0x1001), ALLOW),
         ("ipc", "shmat", (1, 0, 0x8000), DENY),
         ("attributes", "fchownat", (0,), ALLOW),
         ("scheduling", "sched_setscheduler", (0, 1), ALLOW),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from random import Random
 
 import pytest
@@ -10,50 +11,41 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ainit.policy import call_rules, sandbox, seccomp
-from ainit.policy.call_rules import KILL, Rule
+from ainit.policy.call_rules import ALLOW, DENY, KILL, NO_FAMILY, NO_SUCH_CALL, Question, Rule
 from ainit.policy.system_calls import AARCH64, ARCHITECTURES, X86_64, numbers
-from tests.support.seccomp import arguments, load, run
+from tests.support.seccomp import EDGES, compare, disagreements, load, run
 
 MACHINES = (X86_64, AARCH64)
 EVERY = (*sandbox.CLASSES, *sandbox.IMPLIED)
-EDGES = (0, 1, 2, 3, 334, 335, 336, 423, 424, 462, 463, 0x3FFFFFFF, 0x40000000, 0x40000001,
-         0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)  # fmt: skip
-
-
-def compare(random: Random, machine: str, calls: tuple[str, ...], count: int) -> int:
-    """Ask filter and rules about random calls; returns how many of the rules' answers differ."""
-    rules = call_rules.rules(calls, machine)
-    asked = [number for number, decision in rules.items() if isinstance(decision, Rule)]
-    tests = [test for number in asked for test in rules[number].tests]  # type: ignore[union-attr]
-    interesting = sorted({value for test in tests for value in test.values} | {0, 1, 0xFFFFFFFF})
-    interesting += sorted({test.mask for test in tests})
-    code = load(seccomp.program(calls, machine))
-    architecture = ARCHITECTURES[machine]
-    seen = set()
-    for _ in range(count):
-        kind = random.randrange(4)
-        number = (
-            random.choice(asked) if kind < 2
-            else random.randrange(470) if kind == 2
-            else random.choice((*EDGES, random.getrandbits(32)))
-        )  # fmt: skip
-        given = arguments(random, interesting)
-        answer, steps = run(code, architecture, number, given)
-        assert answer == call_rules.action(rules, machine, number, given), (number, given)
-        assert steps <= 64
-        seen.add(answer)
-    return len(seen)
 
 
 @pytest.mark.parametrize("machine", MACHINES)
 @pytest.mark.parametrize("calls", [(), *((name,) for name in EVERY), EVERY], ids="+".join)
 def test_the_program_says_what_the_rules_say(machine: str, calls: tuple[str, ...]) -> None:
-    assert compare(Random(7), machine, calls, 3000) >= 4
+    seen = disagreements(Random(7), machine, calls, 3000)
+    assert seen[-1] == 0
+    assert {ALLOW, DENY, KILL, NO_SUCH_CALL, NO_FAMILY} <= seen.keys()
+
+
+def test_any_set_of_classes_on_both_machines() -> None:
+    assert compare(40_000) == (40_000, 0)
+
+
+def test_a_program_that_differs_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = seccomp.program
+    deny, allow = seccomp.ENTRY.pack(0x06, 0, 0, DENY), seccomp.ENTRY.pack(0x06, 0, 0, ALLOW)
+
+    def wrong(calls: Collection[str], machine: str) -> bytes:
+        return whole(calls, machine).replace(deny, allow)
+
+    monkeypatch.setattr(seccomp, "program", wrong)
+    compared, differing = compare(2000)
+    assert 0 < differing < compared
 
 
 @given(st.sets(st.sampled_from(EVERY)), st.sampled_from(MACHINES), st.integers(0, 1 << 32))
 def test_any_set_of_classes(calls: set[str], machine: str, seed: int) -> None:
-    compare(Random(seed), machine, tuple(sorted(calls)), 100)
+    assert disagreements(Random(seed), machine, sorted(calls), 100)[-1] == 0
 
 
 @pytest.mark.parametrize("machine", MACHINES)
@@ -98,6 +90,40 @@ def test_a_common_call_takes_few_instructions(machine: str) -> None:
     known = numbers(machine)
     for name in ("read", "write", "futex", "openat", "clock_gettime", "epoll_pwait"):
         assert run(code, ARCHITECTURES[machine], known[name], [0] * 6)[1] <= 14
+
+
+@pytest.mark.parametrize("count", [2, 3, 100, 250, 251, 252, 260, 500, 1100])
+def test_a_program_of_any_length_reaches_everywhere(count: int) -> None:
+    """More ranges than a jump can pass over, with returns and questions far from each other."""
+    values = [number * 7 + 1 for number in range(count)]
+    rule = Rule(
+        Question(0, (3, 5), ALLOW, inside=True),
+        Question(1, (4,), KILL, mask=6, inside=False),
+        otherwise=DENY,
+    )
+    decisions: list[int | Rule] = [ALLOW, DENY, rule, KILL, NO_SUCH_CALL]
+    ranges = [(0, NO_FAMILY), *((value, decisions[value % 5]) for value in values)]
+    code = load(seccomp.assemble(ranges, 9))
+    for index, (first, decision) in enumerate(ranges):
+        last = ranges[index + 1][0] - 1 if index < count else 0xFFFFFFFF
+        for number in (first, last):
+            for words in ([3, 0, 0, 0, 0, 0], [4, 5, 0, 0, 0, 0], [4, 2, 0, 0, 0, 0]):
+                expected = decision.action(words) if isinstance(decision, Rule) else decision
+                assert run(code, 9, number, words)[0] == expected
+        assert run(code, 8, first, [0] * 6)[0] == KILL
+
+
+def test_a_program_that_the_kernel_would_not_take_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ranges = [(number, ALLOW if number % 2 else DENY) for number in range(40)]
+    length = len(load(seccomp.assemble(ranges, 9)))
+    assert seccomp.INSTRUCTIONS_MAX == 4096
+    monkeypatch.setattr(seccomp, "INSTRUCTIONS_MAX", length)
+    assert len(load(seccomp.assemble(ranges, 9))) == length
+    monkeypatch.setattr(seccomp, "INSTRUCTIONS_MAX", length - 1)
+    with pytest.raises(ValueError, match=f"a program of {length} instructions is too long"):
+        seccomp.assemble(ranges, 9)
 
 
 def test_what_is_unknown_is_refused() -> None:

@@ -50,6 +50,12 @@ def test_no_number_is_given_twice(machine: str) -> None:
     assert found["mseal"] == 462
 
 
+def test_machines_are_called_as_uname_does() -> None:
+    assert (X86_64, AARCH64) == ("x86_64", "aarch64")
+    with pytest.raises(KeyError):
+        numbers("riscv64")
+
+
 def test_the_two_agree_on_what_is_recent() -> None:
     recent = [
         {name: number for name, number in numbers(machine).items() if number >= 424}
