@@ -46,11 +46,13 @@ class Confinement:
         gpu: Record | None,
         *,
         bundle: str,
-        directories: Sequence[str],
-        files: int,
+        extensions: Sequence[str] = (),
+        directories: Sequence[str] = (),
+        files: int = 0,
     ) -> None:
-        """Put a child of an agent into its sandbox; ``files`` is how many of its descriptors, the
-        last ones, are models of one file. Nothing for a service. Raises RefusedError.
+        """Put a child of an agent into its sandbox. The directories are as in `Facts`; ``files`` is
+        how many of its descriptors, the last ones, are models of one file. Nothing for a service.
+        Raises RefusedError.
         """
         profile = sandbox.of(unit)
         if profile is None:
@@ -65,6 +67,7 @@ class Confinement:
                 free=free,
                 root=self._root,
                 bundle=bundle,
+                extensions=extensions,
                 directories=directories,
                 files=range(free - files, free),
                 program=child.argv[0],

@@ -91,9 +91,10 @@ class Launcher:
         self._demand_tpm(unit)  # it may have been lost over these very measurements
         opened.append(group := self._group(unit, gpu))
         opened.append(output := self._logs.pipe(unit.name))
-        mounted = [*measured, *filter(None, [environment.get("CREDENTIALS_DIRECTORY")])]
+        credentials = [*filter(None, [environment.get("CREDENTIALS_DIRECTORY")])]
         if unit.kind in plan.CONFINED:
-            self._confine(unit, group, digests, [*mounted, *filter(None, [directory])])
+            mounted = [*measured, *credentials, *filter(None, [directory])]
+            self._confine(unit, group, digests, mounted)
         child = self._child(unit, directory, environment, output)
         child.cgroup, child.descriptors = group, descriptors
         self._confinement.lock(
@@ -101,7 +102,8 @@ class Launcher:
             child,
             gpu,
             bundle=directory,
-            directories=[*given, *mounted],
+            extensions=measured,
+            directories=[*given, *credentials],
             files=len(descriptors) - inherited,
         )
         pid = process.spawn(child)
@@ -128,7 +130,7 @@ class Launcher:
             child = self._child(unit, "", self._environment(unit, None), output)
             child.argv, child.cgroup, child.pid_cell = argv, group, 0
             bundle = f"{BUNDLES}/{unit.name}" if unit.bundle else ""
-            self._confinement.lock(unit, child, gpu, bundle=bundle, directories=(), files=0)
+            self._confinement.lock(unit, child, gpu, bundle=bundle)
             return process.spawn(child)
         except RefusedError as error:
             raise OSError(str(error)) from error

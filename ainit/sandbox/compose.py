@@ -17,7 +17,7 @@ from ..linux import identity, namespaces, native, seccomp, speculation
 from ..policy import sandbox
 from ..policy.kernel_names import LIMITS
 from . import files, view
-from .operation import CORE, MEMORY, NO_NEW_PRIVILEGES, SECCOMP, SPECULATION, VIEW, Operation
+from .operation import CORE, NO_NEW_PRIVILEGES, SECCOMP, SPECULATION, VIEW, Operation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,19 +56,6 @@ class Sandbox:
         """Its steps in words, in order."""
         own = ["its processes are the only ones"] if self.namespaces else []
         return [*own, *(each.describe() for each in (*self.first, *self.last))]
-
-    def without(self, mechanism: str) -> Sandbox:
-        """The same without one mechanism: what tests do to show that each is needed."""
-
-        gone = {mechanism}
-        if mechanism == "pid":
-            gone.add(MEMORY)  # whose setting would be everybody's
-
-        def others(steps: Sequence[Operation]) -> list[Operation]:
-            return [step for step in steps if step.mechanism not in gone]
-
-        kept = 0 if mechanism == "pid" else self.namespaces
-        return Sandbox(kept, others(self.first), others(self.last))
 
 
 def compose(profile: Profile, facts: Facts, features: Features, program: bytes) -> Sandbox:

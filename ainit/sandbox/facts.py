@@ -2,7 +2,7 @@
 
 Leaves out what the agent may do, which is its profile.
 
->>> facts = Facts("notes", 61184, free=3, bundle="/run/ainit/agents/notes")
+>>> facts = Facts("notes", 61184, free=3, root="/run/ainit/root")
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ class Device:
 
 class Facts:
     """``user`` and ``group`` are what it will run as. ``bundle`` is the directory that its code is
-    mounted in, ``directories`` what else was measured for it or given to it, to read. ``files`` are
-    its descriptors of single files, ``free`` the first descriptor that is not its own. ``program``
-    is what it executes, ``sockets`` the paths of those it may connect to, such as NOTIFY_SOCKET's,
-    ``devices`` its nodes. ``root`` is an empty directory.
+    mounted in, ``extensions`` where those that it names are, ``directories`` what else it is given
+    to read. ``files`` are its descriptors of single files, ``free`` the first descriptor that is
+    not its own. ``program`` is what it executes, ``sockets`` the paths of those it may connect to,
+    such as NOTIFY_SOCKET's, ``devices`` its nodes. ``root`` is an empty directory.
     """
 
     __slots__ = (
-        "bundle", "devices", "directories", "files", "free", "group", "name", "program", "root",
-        "sockets", "user",
+        "bundle", "devices", "directories", "extensions", "files", "free", "group", "name",
+        "program", "root", "sockets", "user",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - each is one thing that a sandbox has to know
@@ -48,6 +48,7 @@ class Facts:
         root: str,
         group: int | None = None,
         bundle: str = "",
+        extensions: Sequence[str] = (),
         directories: Sequence[str] = (),
         files: Sequence[int] = (),
         program: str = "",
@@ -60,6 +61,7 @@ class Facts:
         self.free = free
         self.root = root
         self.bundle = bundle
+        self.extensions = extensions
         self.directories = directories
         self.files = files
         self.program = program
@@ -68,7 +70,7 @@ class Facts:
 
     def is_directory(self, path: str) -> bool:
         """Whether it is one. Raises OSError when it is not there."""
-        given = path in self.directories or path == self.bundle
+        given = path in (self.bundle, *self.extensions, *self.directories)
         return given or stat.S_ISDIR(os.stat(path).st_mode)
 
 

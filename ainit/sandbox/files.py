@@ -74,9 +74,9 @@ def rules(profile: Profile, facts: Facts) -> dict[str, int]:
     allow(filter(os.path.exists, sandbox.ROOT_READ), READ)
     allow(filter(os.path.exists, sandbox.ROOT_EXECUTE), RUN)
     allow(facts.directories, READ)
-    allow(filter(None, (facts.bundle, facts.program)), RUN)
+    allow(filter(None, (facts.bundle, facts.program, *facts.extensions)), RUN)
     allow(facts.sockets, RESOLVE_UNIX)
-    allow(["/sys" if profile.has_gpu else view.PROCESSORS], READ)
+    allow(view.of_kernel(profile), READ)
     allow(["/proc"], READ | WRITE_FILE if profile.has_gpu else READ)
     allow(["/dev"], DEVICE | IOCTL_DEV if profile.has_gpu else DEVICE)
     written = WRITE | EXECUTE if profile.execute_written else WRITE

@@ -44,7 +44,6 @@ _LINKS = (
     ("/proc/self/fd/2", "stderr"),
     (TMP, "shm"),
 )
-PROCESSORS = "/sys/devices/system"  # how many there are, and how near to which memory
 PRIVATE = ("/dev", "/run", "/sys", TMP, "/var")
 _SAFE = libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC
 _SIZES = {TMP: "mode=1777,size=256m,nr_inodes=64k"}  # memory that counts as the agent's
@@ -62,11 +61,10 @@ MASKED_DIRECTORIES = ("acpi", "asound", "bus", "fs", "irq", "scsi")
 
 def operations(profile: Profile, facts: Facts) -> list[Operation]:
     """The steps, in order. Raises OSError when something that the agent is to have is not there."""
-    run = (*facts.directories, *filter(None, (facts.bundle,)))
+    run = (*facts.extensions, *facts.directories, *filter(None, (facts.bundle,)))
     binds = [
         *((path, libc.MS_REC) for path in run),
-        *((path, 0) for path in facts.sockets),
-        ("/sys" if profile.has_gpu else PROCESSORS, 0),
+        *((path, 0) for path in (*facts.sockets, *of_kernel(profile))),
         *((path, 0) for path in declared(profile)),
     ]
     return [
@@ -90,7 +88,7 @@ def operations(profile: Profile, facts: Facts) -> list[Operation]:
             ),
         ),
         *([] if sandbox.JIT in profile.system_calls else [_memory(facts)]),
-        Operation(VIEW, "device nodes", tuple(_nodes(facts))),
+        _nodes(facts),
         *_bound(facts, binds),
         Operation(MASKS, "parts of /proc are covered", tuple(_masks())),
         Operation(SEALED, "all is read-only but what it may write", _sealed(profile)),
@@ -104,6 +102,11 @@ def operations(profile: Profile, facts: Facts) -> list[Operation]:
             ),
         ),
     ]
+
+
+def of_kernel(profile: Profile) -> list[str]:
+    """What it may read of /sys. CUDA looks for its GPU on the bus."""
+    return ["/sys"] if profile.has_gpu else [*filter(os.path.exists, sandbox.KERNEL_READ)]
 
 
 def declared(profile: Profile) -> list[str]:
@@ -133,14 +136,16 @@ def _memory(facts: Facts) -> Operation:
     )
 
 
-def _nodes(facts: Facts) -> Iterable[Call]:
+def _nodes(facts: Facts) -> Operation:
     nodes = [Device(f"/dev/{name}", stat.S_IFCHR | 0o666, 1 << 8 | n) for name, n in _MEMORY_NODES]
+    nodes += facts.devices
+    calls: list[Call] = []
     made: set[str] = set()
-    for each in [*nodes, *facts.devices]:
-        yield from _parents(each.path, made)
-        yield (native.MKNODAT, AT_FDCWD, each.path[1:], each.mode, each.number)
-    for target, name in _LINKS:
-        yield (native.SYMLINKAT, target, AT_FDCWD, f"dev/{name}")
+    for each in nodes:
+        calls += _parents(each.path, made)
+        calls.append((native.MKNODAT, AT_FDCWD, each.path[1:], each.mode, each.number))
+    calls += ((native.SYMLINKAT, target, AT_FDCWD, f"dev/{name}") for target, name in _LINKS)
+    return Operation(VIEW, "devices: " + ", ".join(each.path for each in nodes), tuple(calls))
 
 
 def _parents(path: str, made: set[str]) -> Iterable[Call]:

@@ -18,9 +18,10 @@ import socket
 import subprocess
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from ainit.linux import libc, namespaces, native, process
 from ainit.policy import seccomp
@@ -28,7 +29,7 @@ from ainit.policy.sandbox import Profile
 from ainit.sandbox import features
 from ainit.sandbox.compose import Sandbox, compose
 from ainit.sandbox.facts import Facts
-from ainit.sandbox.operation import VIEW, Operation
+from ainit.sandbox.operation import MASKS, MEMORY, SEALED, VIEW, Operation
 from tests.support import probes
 
 USER = 61184
@@ -37,6 +38,9 @@ _WORDS = {probes.THROUGH: THROUGH, probes.BLOCKED: BLOCKED, -signal.SIGSYS: KILL
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _IPC_CREAT, _IPC_RMID = 0o1000, 0
 _FSOPEN, _FSCONFIG, _FSMOUNT, _CREATE = 430, 431, 432, 6
+
+# What cannot be, or would reach the machine itself, without another mechanism.
+_REST_ON = {"pid": {MEMORY}, VIEW: {MASKS, MEMORY, SEALED}}
 
 # No sandbox, but that mounts stay its own.
 BARE = Sandbox(
@@ -53,6 +57,16 @@ BARE = Sandbox(
     ],
     [],
 )
+
+
+def without(sandbox: Sandbox, mechanism: str) -> Sandbox:
+    """The same without one mechanism, and without what rests on it."""
+    gone = {mechanism} | _REST_ON.get(mechanism, set())
+    first, last = (
+        [step for step in steps if step.mechanism not in gone]
+        for steps in (sandbox.first, sandbox.last)
+    )
+    return Sandbox(0 if mechanism == "pid" else sandbox.namespaces, first, last)
 
 
 class World:
@@ -77,12 +91,11 @@ class World:
 
     def _listen(self, kind: str) -> socket.socket:
         if kind == "tcp":
-            listener = socket.create_server(("127.0.0.1", 0))
-        else:
-            path = str(self.directory / "socket")
-            listener = socket.socket(socket.AF_UNIX)
-            listener.bind(path if kind == "path" else f"\0{self.directory.name}")
-            listener.listen()
+            return socket.create_server(("127.0.0.1", 0))
+        path = str(self.directory / "socket")
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(path if kind == "path" else f"\0{self.directory.name}")
+        listener.listen()
         if kind == "path":
             os.chmod(path, 0o666)
             threading.Thread(target=self._hand_out, args=[listener], daemon=True).start()
@@ -98,7 +111,7 @@ class World:
             with channel, self._secret.open() as file:
                 socket.send_fds(channel, [b"x"], [file.fileno()])
 
-    def __enter__(self) -> World:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -133,7 +146,13 @@ class World:
             "terminal": 3,
         }
 
-    def sandbox(self, record: dict[str, object] | None = None, *, user: int = USER) -> Sandbox:
+    def sandbox(
+        self,
+        record: Mapping[str, object] | None = None,
+        *,
+        user: int = USER,
+        files: Sequence[int] = (),
+    ) -> Sandbox:
         """What an agent with this profile is locked into."""
         profile = Profile(record or {})
         facts = Facts(
@@ -142,6 +161,7 @@ class World:
             free=4,
             root=str(self.directory / "root"),
             bundle=str(self.directory / "bundle"),
+            files=files,
             program="/usr/bin/python3",
         )
         program = seccomp.program(profile.calls, os.uname().machine)
@@ -175,15 +195,18 @@ class World:
         user: int = USER,
         capabilities: Sequence[str] | None = (),
         environment: dict[str, str] | None = None,
+        descriptors: Sequence[int] = (),
     ) -> tuple[int, str]:
-        """Run a program to its end: its status, or minus the signal, and what it said."""
+        """Run a program to its end: its status, or minus the signal, and what it said. It has one
+        descriptor, a terminal unless another one is given.
+        """
         reader, writer = os.pipe()
         group = os.open(self._group, os.O_RDONLY, dir_fd=self._groups)
         child = process.Child(
             argv,
             environment or {},
             output=writer,
-            descriptors=[self._terminal[1]],
+            descriptors=descriptors or [self._terminal[1]],
             user=user,
             capabilities=capabilities,
             cgroup=group,

@@ -5,8 +5,9 @@ variable PROBED (see ``tests.support.probed``). The exit status says how it went
 or anything else for a probe that is broken; a sandbox that kills the process has blocked it. A
 probe returns whether it got through; an OSError is a block. All are harmless where they succeed.
 
-Stands alone, so that it runs where the tests' packages are not. Probes go for a bystander: a process
-of the agent's own user, outside; its files, sockets and memory; the machine's devices and kernel.
+Stands alone, so that it runs where the tests' packages are not. Probes go for a bystander: a
+process of the agent's own user, outside; its files, sockets and memory; the machine's devices and
+kernel.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _HERE = PROBED.get("scratch", "/tmp")
 _IS_X86 = platform.machine() == "x86_64"
 _NEW_MOUNT, _NEW_USER, _NEW_NET, _NEW_PID = 0x20000, 0x10000000, 0x40000000, 0x20000000
 # What a kernel says to somebody who may do it, but asked for nonsense. Privileges come first.
-_NONSENSE = (errno.EINVAL, errno.ENOENT, errno.EFAULT, errno.ENOEXEC, errno.EBADF, errno.ENODEV)
+_NONSENSE = (errno.EINVAL, errno.ENOENT, errno.EFAULT, errno.ENOEXEC, errno.EBADF, errno.EBUSY)
 
 
 def probe(function: Callable[[], bool]) -> Callable[[], bool]:
@@ -109,7 +110,8 @@ def see_file_of_another() -> bool:
 
 @probe
 def list_directory_of_another() -> bool:
-    return bool(os.listdir(os.path.dirname(PROBED["secret"])))
+    directory, name = os.path.split(PROBED["secret"])
+    return name in os.listdir(directory)
 
 
 @probe
@@ -373,7 +375,7 @@ def network_devices_in_sys() -> bool:
 
 @probe
 def name_of_the_machine() -> bool:
-    return os.uname().nodename == PROBED["hostname"]
+    return str(PROBED["hostname"]) == os.uname().nodename
 
 
 # Processes.
@@ -471,7 +473,10 @@ def gain_by_execution() -> bool:
 
 @probe
 def dump_core() -> bool:
-    resource.setrlimit(resource.RLIMIT_CORE, (4096, 4096))
+    try:
+        resource.setrlimit(resource.RLIMIT_CORE, (4096, 4096))
+    except ValueError:
+        return False
     return True
 
 
@@ -679,7 +684,7 @@ def uncover_proc() -> bool:
 
 @probe
 def make_root_writable() -> bool:
-    return int(_LIBC.mount(b"", _HERE.encode(), b"", 32 | 4096, None)) == 0  # MS_REMOUNT | MS_BIND
+    return int(_LIBC.mount(b"", b"/", b"", 32 | 4096, None)) == 0  # MS_REMOUNT | MS_BIND
 
 
 @probe
@@ -812,7 +817,7 @@ def main(name: str) -> int:
     try:
         got_through = PROBES[name]()
     except OSError as error:
-        print(f"{name}: {error}")
+        print(f"{name}: {error}", flush=True)
         return BLOCKED
     return THROUGH if got_through else BLOCKED
 
