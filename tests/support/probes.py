@@ -78,6 +78,12 @@ def _opens(path: str, flags: int = os.O_RDONLY) -> bool:
     return True
 
 
+def _makes(path: str) -> bool:
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC))
+    os.unlink(path)
+    return True
+
+
 def _reads(path: str) -> bool:
     with open(path, "rb") as file:
         return file.read(1) != b""
@@ -97,26 +103,26 @@ def _socket(family: int, kind: int, protocol: int = 0) -> bool:
 
 # Files.
 
-
-@probe
-def read_file_of_another() -> bool:
-    return _reads(PROBED["secret"])
-
-
-@probe
-def see_file_of_another() -> bool:
-    return os.path.exists(PROBED["secret"])
+PROBES.update(
+    read_file_of_another=lambda: _reads(PROBED["secret"]),
+    see_file_of_another=lambda: os.path.exists(PROBED["secret"]),
+    read_program_not_declared=lambda: _reads("/usr/bin/env"),
+    read_passwords=lambda: _reads("/etc/shadow"),
+    list_home_of_root=lambda: os.listdir("/root") is not None,
+    list_state=lambda: bool(os.listdir("/var/lib")),
+    list_runtime=lambda: bool(set(os.listdir("/run")) - {"ainit"}),
+    write_to_root=lambda: _makes("/etc/probe"),
+    write_to_own_code=lambda: _opens(__file__, os.O_WRONLY),
+    write_to_devices=lambda: _makes("/dev/probe"),
+    root_of_first_process=lambda: os.path.exists("/proc/1/root" + PROBED["secret"]),
+    watch_everything=lambda: _may(300, 262, 0x10, 0),  # fanotify_init(2)
+)
 
 
 @probe
 def list_directory_of_another() -> bool:
     directory, name = os.path.split(PROBED["secret"])
     return name in os.listdir(directory)
-
-
-@probe
-def read_program_not_declared() -> bool:
-    return _reads("/usr/bin/env")
 
 
 @probe
@@ -161,41 +167,6 @@ def memory_both_written_and_executed() -> bool:
 
 
 @probe
-def read_passwords() -> bool:
-    return _reads("/etc/shadow")
-
-
-@probe
-def list_home_of_root() -> bool:
-    return os.listdir("/root") is not None
-
-
-@probe
-def list_state() -> bool:
-    return bool(os.listdir("/var/lib"))
-
-
-@probe
-def list_runtime() -> bool:
-    return bool(set(os.listdir("/run")) - {"ainit"})
-
-
-@probe
-def write_to_root() -> bool:
-    return _opens("/etc/probe", os.O_WRONLY | os.O_CREAT)
-
-
-@probe
-def write_to_own_code() -> bool:
-    return _opens(__file__, os.O_WRONLY)
-
-
-@probe
-def write_to_devices() -> bool:
-    return _opens("/dev/probe", os.O_WRONLY | os.O_CREAT)
-
-
-@probe
 def symbolic_link_out() -> bool:
     os.symlink(PROBED["secret"], f"{_HERE}/link")
     return _reads(f"{_HERE}/link")
@@ -214,11 +185,6 @@ def above_the_root() -> bool:
         top = os.open("..", os.O_PATH, dir_fd=top)
     os.stat(PROBED["secret"].lstrip("/"), dir_fd=top)
     return True
-
-
-@probe
-def root_of_first_process() -> bool:
-    return os.path.exists("/proc/1/root" + PROBED["secret"])
 
 
 @probe
@@ -276,67 +242,24 @@ def change_owner() -> bool:
     return True
 
 
-@probe
-def watch_everything() -> bool:
-    return _may(300, 262, 0x10, 0)  # fanotify_init(2), FAN_CLASS_NOTIF with an invalid flag
-
-
 # /proc and /sys.
 
-
-@probe
-def write_own_memory_past_its_protection() -> bool:
-    return _opens("/proc/self/mem", os.O_RDWR)
-
-
-@probe
-def see_other_processes() -> bool:
-    return os.path.exists(f"/proc/{PROBED['bystander']}")
-
-
-@probe
-def read_environment_of_another() -> bool:
-    return _reads(f"/proc/{PROBED['bystander']}/environ")
-
-
-@probe
-def read_memory_of_another() -> bool:
-    return _opens(f"/proc/{PROBED['bystander']}/mem")
-
-
-@probe
-def namespace_of_another() -> bool:
-    return _opens(f"/proc/{PROBED['bystander']}/ns/mnt")
-
-
-@probe
-def core_pattern() -> bool:
-    return _opens("/proc/sys/kernel/core_pattern", os.O_WRONLY)
-
-
-@probe
-def kernel_settings() -> bool:
-    return _opens("/proc/sys/vm/overcommit_memory", os.O_WRONLY)
-
-
-@probe
-def magic_system_request() -> bool:
-    return _opens("/proc/sysrq-trigger", os.O_WRONLY)
-
-
-@probe
-def kernel_symbols() -> bool:
-    return _reads("/proc/kallsyms")
-
-
-@probe
-def keys_of_all_users() -> bool:
-    return _reads("/proc/key-users")
-
-
-@probe
-def kernel_messages() -> bool:
-    return _opens("/proc/kmsg") or _opens("/dev/kmsg")
+PROBES.update(
+    write_own_memory_past_its_protection=lambda: _opens("/proc/self/mem", os.O_RDWR),
+    see_other_processes=lambda: os.path.exists(f"/proc/{PROBED['bystander']}"),
+    read_environment_of_another=lambda: _reads(f"/proc/{PROBED['bystander']}/environ"),
+    read_memory_of_another=lambda: _opens(f"/proc/{PROBED['bystander']}/mem"),
+    namespace_of_another=lambda: _opens(f"/proc/{PROBED['bystander']}/ns/mnt"),
+    core_pattern=lambda: _opens("/proc/sys/kernel/core_pattern", os.O_WRONLY),
+    kernel_settings=lambda: _opens("/proc/sys/vm/overcommit_memory", os.O_WRONLY),
+    magic_system_request=lambda: _opens("/proc/sysrq-trigger", os.O_WRONLY),
+    kernel_symbols=lambda: _reads("/proc/kallsyms"),
+    keys_of_all_users=lambda: _reads("/proc/key-users"),
+    kernel_messages=lambda: _opens("/proc/kmsg") or _opens("/dev/kmsg"),
+    firmware_and_kernel_in_sys=lambda: bool(os.listdir("/sys/kernel")),
+    network_devices_in_sys=lambda: bool(os.listdir("/sys/class/net")),
+    name_of_the_machine=lambda: str(PROBED["hostname"]) == os.uname().nodename,
+)
 
 
 @probe
@@ -363,22 +286,18 @@ def leave_control_group() -> bool:
     return any(os.path.exists(path) and _opens(path, os.O_WRONLY) for path in places)
 
 
-@probe
-def firmware_and_kernel_in_sys() -> bool:
-    return bool(os.listdir("/sys/kernel"))
-
-
-@probe
-def network_devices_in_sys() -> bool:
-    return bool(os.listdir("/sys/class/net"))
-
-
-@probe
-def name_of_the_machine() -> bool:
-    return str(PROBED["hostname"]) == os.uname().nodename
-
-
 # Processes.
+
+PROBES.update(
+    trace_another=lambda: _call(101, 117, 0x4206, PROBED["bystander"], 0, 0) == 0,  # PTRACE_SEIZE
+    be_traced=lambda: _call(101, 117, 0, 0, 0, 0) == 0,  # PTRACE_TRACEME
+    descriptor_of_another=lambda: _recent(438, os.pidfd_open(PROBED["bystander"]), 0, 0) >= 0,
+    compare_kernel_objects=lambda: _call(312, 272, os.getpid(), os.getpid(), 1, 0, 0) >= 0,
+    bounding_set_is_left=lambda: any(_LIBC.prctl(23, number, 0, 0, 0) > 0 for number in range(41)),
+    root_is_a_user=lambda: os.stat("/").st_uid == 0,
+    gain_by_execution=lambda: bool(_LIBC.prctl(39, 0, 0, 0, 0) == 0),  # PR_GET_NO_NEW_PRIVS
+    switch_off_randomisation=lambda: int(_LIBC.personality(0x0040000)) >= 0,
+)
 
 
 @probe
@@ -397,16 +316,6 @@ def signal_everybody() -> bool:
 def signal_by_descriptor() -> bool:
     signal.pidfd_send_signal(os.pidfd_open(PROBED["bystander"]), 0)
     return True
-
-
-@probe
-def trace_another() -> bool:
-    return _call(101, 117, 0x4206, PROBED["bystander"], 0, 0) == 0  # PTRACE_SEIZE
-
-
-@probe
-def be_traced() -> bool:
-    return _call(101, 117, 0, 0, 0, 0) == 0  # PTRACE_TRACEME
 
 
 @probe
@@ -435,16 +344,6 @@ def prefer_another() -> bool:
 
 
 @probe
-def descriptor_of_another() -> bool:
-    return _recent(438, os.pidfd_open(PROBED["bystander"]), 0, 0) >= 0
-
-
-@probe
-def compare_kernel_objects() -> bool:
-    return _call(312, 272, os.getpid(), os.getpid(), 1, 0, 0) >= 0
-
-
-@probe
 def become_root() -> bool:
     os.setresuid(0, 0, 0)
     return True
@@ -454,21 +353,6 @@ def become_root() -> bool:
 def choose_groups() -> bool:
     os.setgroups([os.getgid()])
     return True
-
-
-@probe
-def bounding_set_is_left() -> bool:
-    return any(_LIBC.prctl(23, number, 0, 0, 0) > 0 for number in range(41))
-
-
-@probe
-def root_is_a_user() -> bool:
-    return os.stat("/").st_uid == 0
-
-
-@probe
-def gain_by_execution() -> bool:
-    return bool(_LIBC.prctl(39, 0, 0, 0, 0) == 0)  # PR_GET_NO_NEW_PRIVS
 
 
 @probe
@@ -490,11 +374,6 @@ def begin_a_process() -> bool:
 
 
 @probe
-def switch_off_randomisation() -> bool:
-    return int(_LIBC.personality(0x0040000)) >= 0
-
-
-@probe
 def type_into_terminal() -> bool:
     fcntl.ioctl(PROBED["terminal"], termios.TIOCSCTTY, 0)
     fcntl.ioctl(PROBED["terminal"], termios.TIOCSTI, b"x")
@@ -503,10 +382,22 @@ def type_into_terminal() -> bool:
 
 # Sockets.
 
-
-@probe
-def connect_to_loopback() -> bool:
-    return _connects(socket.AF_INET, ("127.0.0.1", PROBED["port"]))
+PROBES.update(
+    connect_to_loopback=lambda: _connects(socket.AF_INET, ("127.0.0.1", PROBED["port"])),
+    send_a_datagram=lambda: _connects(
+        socket.AF_INET, ("127.0.0.1", PROBED["port"]), socket.SOCK_DGRAM
+    ),
+    sixth_version=lambda: _socket(socket.AF_INET6, socket.SOCK_DGRAM),
+    multipath=lambda: _socket(socket.AF_INET, socket.SOCK_STREAM, 262),  # Landlock does not know it
+    raw_socket=lambda: _socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP),
+    packet_socket=lambda: _socket(socket.AF_PACKET, socket.SOCK_RAW),
+    routes_by_netlink=lambda: _socket(socket.AF_NETLINK, socket.SOCK_RAW, 0),
+    events_by_netlink=lambda: _socket(socket.AF_NETLINK, socket.SOCK_DGRAM, 15),
+    cryptography_of_the_kernel=lambda: _socket(socket.AF_ALG, socket.SOCK_SEQPACKET),
+    socket_to_the_host_of_a_machine=lambda: _socket(socket.AF_VSOCK, socket.SOCK_STREAM),
+    abstract_socket=lambda: _connects(socket.AF_UNIX, "\0" + PROBED["abstract"]),
+    socket_of_another=lambda: _connects(socket.AF_UNIX, PROBED["socket"]),
+)
 
 
 @probe
@@ -518,65 +409,10 @@ def listen_on_the_network() -> bool:
 
 
 @probe
-def send_a_datagram() -> bool:
-    return _connects(socket.AF_INET, ("127.0.0.1", PROBED["port"]), socket.SOCK_DGRAM)
-
-
-@probe
 def metadata_of_the_cloud() -> bool:
     with socket.socket(socket.AF_INET) as channel:
         channel.setblocking(False)
         return channel.connect_ex(("169.254.169.254", 80)) in (0, errno.EINPROGRESS)
-
-
-@probe
-def sixth_version() -> bool:
-    return _socket(socket.AF_INET6, socket.SOCK_DGRAM)
-
-
-@probe
-def multipath() -> bool:
-    return _socket(socket.AF_INET, socket.SOCK_STREAM, 262)  # Landlock does not know it
-
-
-@probe
-def raw_socket() -> bool:
-    return _socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
-
-
-@probe
-def packet_socket() -> bool:
-    return _socket(socket.AF_PACKET, socket.SOCK_RAW)
-
-
-@probe
-def routes_by_netlink() -> bool:
-    return _socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
-
-
-@probe
-def events_by_netlink() -> bool:
-    return _socket(socket.AF_NETLINK, socket.SOCK_DGRAM, 15)
-
-
-@probe
-def cryptography_of_the_kernel() -> bool:
-    return _socket(socket.AF_ALG, socket.SOCK_SEQPACKET)
-
-
-@probe
-def socket_to_the_host_of_a_machine() -> bool:
-    return _socket(socket.AF_VSOCK, socket.SOCK_STREAM)
-
-
-@probe
-def abstract_socket() -> bool:
-    return _connects(socket.AF_UNIX, "\0" + PROBED["abstract"])
-
-
-@probe
-def socket_of_another() -> bool:
-    return _connects(socket.AF_UNIX, PROBED["socket"])
 
 
 @probe
@@ -599,10 +435,29 @@ def filter_on_a_socket() -> bool:
 
 # The kernel.
 
-
-@probe
-def submission_ring() -> bool:
-    return _recent(425, 1, ctypes.create_string_buffer(256)) >= 0
+PROBES.update(
+    submission_ring=lambda: _recent(425, 1, ctypes.create_string_buffer(256)) >= 0,
+    faults_in_user_space=lambda: _call(323, 282, 1) >= 0,
+    keyring=lambda: _call(250, 219, 0, -3, 1) != 0,  # the session's
+    add_a_key=lambda: _call(248, 217, b"user", b"probe", b"x", 1, -2) != 0,
+    user_namespace=lambda: int(_LIBC.unshare(_NEW_USER)) == 0,
+    mount_namespace=lambda: int(_LIBC.unshare(_NEW_MOUNT)) == 0,
+    network_namespace=lambda: int(_LIBC.unshare(_NEW_NET)) == 0,
+    enter_a_namespace=lambda: int(_LIBC.setns(os.open("/proc/self/ns/net", os.O_RDONLY), 0)) == 0,
+    uncover_proc=lambda: int(_LIBC.umount2(b"/proc/kallsyms", 0)) == 0,
+    # MS_REMOUNT | MS_BIND
+    make_root_writable=lambda: int(_LIBC.mount(b"", b"/", b"", 32 | 4096, None)) == 0,
+    file_system_by_descriptor=lambda: _recent(430, b"tmpfs", 0) >= 0,
+    tree_by_descriptor=lambda: _recent(428, -100, b"/", 1) >= 0,
+    pivot_root=lambda: _may(155, 41, _HERE.encode(), _HERE.encode()),
+    load_a_module=lambda: _may(175, 105, 0, 0, b""),
+    load_a_kernel=lambda: _may(246, 104, 0, 0, 0, 0xFFFF),
+    reboot=lambda: _may(169, 142, 0, 0, 0, 0),
+    swap=lambda: _may(167, 224, b"/nonexistent", 0),
+    account=lambda: _may(163, 89, b"/nonexistent"),
+    read_kernel_log=lambda: int(_LIBC.klogctl(10, None, 0)) > 0,
+    quotas=lambda: _may(179, 60, 0x800001 << 8, 0, 0, 0),
+)
 
 
 @probe
@@ -615,26 +470,6 @@ def programs_in_the_kernel() -> bool:
 def performance_counters() -> bool:
     attributes = ctypes.create_string_buffer(struct.pack("=IIQQQQQ", 1, 112, 1, 0, 0, 0, 0x61), 112)
     return _call(298, 241, attributes, 0, -1, -1, 0) >= 0
-
-
-@probe
-def faults_in_user_space() -> bool:
-    return _call(323, 282, 1) >= 0
-
-
-@probe
-def keyring() -> bool:
-    return _call(250, 219, 0, -3, 1) != 0  # the session's
-
-
-@probe
-def add_a_key() -> bool:
-    return _call(248, 217, b"user", b"probe", b"x", 1, -2) != 0
-
-
-@probe
-def user_namespace() -> bool:
-    return int(_LIBC.unshare(_NEW_USER)) == 0
 
 
 @probe
@@ -657,44 +492,9 @@ def user_namespace_by_clone3() -> bool:
 
 
 @probe
-def mount_namespace() -> bool:
-    return int(_LIBC.unshare(_NEW_MOUNT)) == 0
-
-
-@probe
-def network_namespace() -> bool:
-    return int(_LIBC.unshare(_NEW_NET)) == 0
-
-
-@probe
-def enter_a_namespace() -> bool:
-    return int(_LIBC.setns(os.open("/proc/self/ns/net", os.O_RDONLY), 0)) == 0
-
-
-@probe
 def mount() -> bool:
     os.mkdir(f"{_HERE}/mounted")
     return int(_LIBC.mount(b"tmpfs", f"{_HERE}/mounted".encode(), b"tmpfs", 0, None)) == 0
-
-
-@probe
-def uncover_proc() -> bool:
-    return int(_LIBC.umount2(b"/proc/kallsyms", 0)) == 0
-
-
-@probe
-def make_root_writable() -> bool:
-    return int(_LIBC.mount(b"", b"/", b"", 32 | 4096, None)) == 0  # MS_REMOUNT | MS_BIND
-
-
-@probe
-def file_system_by_descriptor() -> bool:
-    return _recent(430, b"tmpfs", 0) >= 0
-
-
-@probe
-def tree_by_descriptor() -> bool:
-    return _recent(428, -100, b"/", 1) >= 0
 
 
 @probe
@@ -704,49 +504,9 @@ def change_root() -> bool:
 
 
 @probe
-def pivot_root() -> bool:
-    return _may(155, 41, _HERE.encode(), _HERE.encode())
-
-
-@probe
-def load_a_module() -> bool:
-    return _may(175, 105, 0, 0, b"")
-
-
-@probe
-def load_a_kernel() -> bool:
-    return _may(246, 104, 0, 0, 0, 0xFFFF)
-
-
-@probe
-def reboot() -> bool:
-    return _may(169, 142, 0, 0, 0, 0)
-
-
-@probe
-def swap() -> bool:
-    return _may(167, 224, b"/nonexistent", 0)
-
-
-@probe
-def account() -> bool:
-    return _may(163, 89, b"/nonexistent")
-
-
-@probe
 def name_the_machine() -> bool:
     name = os.uname().nodename.encode()
     return int(_LIBC.sethostname(name, len(name))) == 0
-
-
-@probe
-def read_kernel_log() -> bool:
-    return int(_LIBC.klogctl(10, None, 0)) > 0
-
-
-@probe
-def quotas() -> bool:
-    return _may(179, 60, 0x800001 << 8, 0, 0, 0)
 
 
 @probe
@@ -771,45 +531,16 @@ def calls_by_other_numbers() -> bool:
 
 # Devices.
 
-
-@probe
-def memory_of_the_machine() -> bool:
-    return _opens("/dev/mem")
-
-
-@probe
-def disk() -> bool:
-    return _opens(PROBED["disk"])
-
-
-@probe
-def new_terminal() -> bool:
-    return _opens("/dev/ptmx", os.O_RDWR)
-
-
-@probe
-def tunnel() -> bool:
-    return _opens("/dev/net/tun", os.O_RDWR)
-
-
-@probe
-def file_systems_in_user_space() -> bool:
-    return _opens("/dev/fuse", os.O_RDWR)
-
-
-@probe
-def virtual_machines() -> bool:
-    return _opens("/dev/kvm", os.O_RDWR)
-
-
-@probe
-def security_chip() -> bool:
-    return _opens("/dev/tpmrm0", os.O_RDWR)
-
-
-@probe
-def foreign_gpu() -> bool:
-    return _opens("/dev/nvidia0", os.O_RDWR) or _opens("/dev/nvidiactl", os.O_RDWR)
+PROBES.update(
+    memory_of_the_machine=lambda: _opens("/dev/mem"),
+    disk=lambda: _opens(PROBED["disk"]),
+    new_terminal=lambda: _opens("/dev/ptmx", os.O_RDWR),
+    tunnel=lambda: _opens("/dev/net/tun", os.O_RDWR),
+    file_systems_in_user_space=lambda: _opens("/dev/fuse", os.O_RDWR),
+    virtual_machines=lambda: _opens("/dev/kvm", os.O_RDWR),
+    security_chip=lambda: _opens("/dev/tpmrm0", os.O_RDWR),
+    foreign_gpu=lambda: _opens("/dev/nvidia0", os.O_RDWR) or _opens("/dev/nvidiactl", os.O_RDWR),
+)
 
 
 def main(name: str) -> int:
