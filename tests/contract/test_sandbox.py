@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+import onnxruntime
 import pytest
 
 from ainit.linux import landlock, native
 from ainit.sandbox.compose import Sandbox
 from ainit.sandbox.operation import Operation
-from tests.support import descriptors
+from tests.support import descriptors, models
 from tests.support.probed import BARE, BLOCKED, KILLED, THROUGH, World, without
 from tests.support.probes import PROBES
 
@@ -234,3 +235,30 @@ def test_nothing_is_left_in_the_parent(world: World, sandbox: Sandbox) -> None:
     assert os.stat("/proc/self/ns/mnt").st_ino == mounts
     with open("/proc/self/mountinfo", encoding="ascii") as file:
         assert file.read() == mounted
+
+
+INFERENCE = """
+import sys
+sys.path.append(sys.argv[1])
+import numpy, onnxruntime
+session = onnxruntime.InferenceSession("/proc/self/fd/3")
+fed = {each.name: numpy.zeros([size if isinstance(size, int) else 1 for size in each.shape],
+                              {"tensor(int32)": "int32"}[each.type])
+       for each in session.get_inputs()}
+print("inferred", session.run(None, fed)[0].ndim)
+"""
+
+
+def test_onnxruntime_infers_with_the_tightest_profile(world: World) -> None:
+    packages = os.path.dirname(os.path.dirname(onnxruntime.__file__))
+    path = models.extract(models.MAGIKA, world.directory)
+    model = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        status, said = world.start(
+            ["/usr/bin/python3", "-I", "-c", INFERENCE, packages],
+            world.sandbox({"read": [packages]}, files=[3]),
+            descriptors=[model],
+        )
+    finally:
+        os.close(model)
+    assert (status, said.splitlines()[-1:]) == (0, ["inferred 2"]), said

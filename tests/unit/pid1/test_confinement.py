@@ -89,7 +89,7 @@ def test_what_cannot_be_put_in_force_is_a_refusal(
 ) -> None:
     made = child()
     confinement = Confinement(lambda: kernel(landlock), str(tmp_path / "root"))
-    with pytest.raises(RefusedError, match="^cannot be sandboxed: ") as refused:
+    with pytest.raises(RefusedError, match=r"^cannot be sandboxed: ") as refused:
         confinement.lock(agent(**fields), made, None, bundle="")
     assert words in str(refused.value)
     assert made.sandbox is None
