@@ -35,6 +35,7 @@ from tests.support import probes
 USER = 61184
 THROUGH, BLOCKED, KILLED = "THROUGH", "BLOCKED", "KILLED"
 _WORDS = {probes.THROUGH: THROUGH, probes.BLOCKED: BLOCKED, -signal.SIGSYS: KILLED}
+_BYSTANDER = ["/usr/bin/python3", "-I", "-S", "-c", "import signal; signal.pause()"]
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _IPC_CREAT, _IPC_RMID = 0o1000, 0
 _FSOPEN, _FSCONFIG, _FSMOUNT, _CREATE = 430, 431, 432, 6
@@ -83,7 +84,7 @@ class World:
         self._secret.write_text("a model")
         self._listeners = [self._listen(each) for each in ("tcp", "abstract", "path")]
         self._segment = _LIBC.shmget(self.directory.stat().st_ino, 4096, _IPC_CREAT | 0o666)
-        self._bystander = subprocess.Popen(["/bin/sleep", "3600"], user=USER, group=USER)
+        self._bystander = subprocess.Popen(_BYSTANDER, user=USER, group=USER)
         self._terminal = os.openpty()
         self._groups = _control_groups()
         self._group = self.directory.name
