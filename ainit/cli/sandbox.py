@@ -106,7 +106,10 @@ def _unit(settings: Settings, agent: str) -> Unit:
 
 
 def _from_manifest(path: Path) -> Unit:
-    """The agent of a manifest, or of a directory that has one. Raises ConfigError."""
+    """The agent of a manifest, or of a directory that has one. Raises AinosError, ConfigError."""
+    if path.suffix == ".erofs":
+        hint = f"`mount -o ro,loop {path} DIRECTORY` opens it, and DIRECTORY is an AGENT then"
+        raise AinosError(f"{path} is a packed bundle; {hint}")
     file = path / MANIFEST if path.is_dir() else path
     unit, findings = config.agent(read(file), str(file), file.absolute().parent.name, bundle="")
     if findings:

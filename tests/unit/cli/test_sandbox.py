@@ -100,6 +100,12 @@ def test_a_path_that_is_not_there(run: Run, path: str) -> None:
     assert "cannot be read" in result.err
 
 
+def test_a_packed_bundle_is_opened_first(run: Run) -> None:
+    result = run("sandbox", "explain", "./notes.erofs")
+    assert (result.code, result.out) == (1, "")
+    assert "is a packed bundle; `mount -o ro,loop notes.erofs DIRECTORY`" in result.err
+
+
 def test_diff_of_two_directories(run: Run, tmp_path: Path) -> None:
     old = write(tmp_path, "old", 'read = ["/srv"]\nnetwork = ["a.org:1"]\n')
     new = write(tmp_path, "new", 'read = ["/srv/a", "/opt/x"]\nnetwork = ["a.org:1"]\n')
