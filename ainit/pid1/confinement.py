@@ -11,7 +11,7 @@ import os
 
 from ..constants import LISTEN_FD, SANDBOX_ROOT
 from ..errors import RefusedError
-from ..policy import sandbox, seccomp
+from ..policy import plan, sandbox, seccomp
 from ..sandbox import features
 from ..sandbox.compose import compose
 from ..sandbox.facts import Facts, device
@@ -51,12 +51,12 @@ class Confinement:
         files: int = 0,
     ) -> None:
         """Put a child of an agent into its sandbox. The directories are as in `Facts`; ``files`` is
-        how many of its descriptors, the last ones, are models of one file. Nothing for a service.
-        Raises RefusedError.
+        how many of its descriptors, the last ones, are models of one file. Nothing for a service or
+        a job. Raises RefusedError.
         """
         profile = sandbox.of(unit)
-        if profile is None:
-            return
+        if profile is None or unit.kind != plan.AGENT:
+            return  # who asks for a job cannot say yet what files and network it needs
         free = LISTEN_FD + len(child.descriptors)
         notify = child.environment.get("NOTIFY_SOCKET")
         try:
@@ -78,6 +78,7 @@ class Confinement:
         except (OSError, ValueError) as error:
             raise RefusedError(f"cannot be sandboxed: {error}") from error
         child.capabilities = profile.capabilities
+        child.limits = {name: limit for name, limit in child.limits.items() if name != "core"}
 
     def _make(self, profile: Profile, facts: Facts) -> Sandbox:
         if self._features is None:

@@ -44,9 +44,10 @@ def steps(made: Child) -> str:
     return "\n".join(each.describe() for each in (*made.sandbox.first, *made.sandbox.last))  # type: ignore[attr-defined]
 
 
-def test_a_service_has_none(confinement: Confinement) -> None:
+@pytest.mark.parametrize("kind", [plan.SERVICE, plan.JOB])
+def test_others_have_none(confinement: Confinement, kind: str) -> None:
     made = child()
-    confinement.lock(Unit("log", plan.SERVICE), made, None, bundle="")
+    confinement.lock(Unit("log", kind), made, None, bundle="")
     assert made.sandbox is None
     assert made.capabilities is None
     assert READ == []
@@ -66,6 +67,13 @@ def test_an_agent_is_given_what_was_measured_for_it(
         assert f"{path} is there" in steps(made)
     assert made.capabilities == ()
     assert (tmp_path / "root").is_dir()
+
+
+def test_its_core_limit_is_the_sandbox_s(confinement: Confinement) -> None:
+    made = child()
+    made.limits = {"core": 0, "nofile": 99}
+    confinement.lock(agent(), made, None, bundle="")
+    assert made.limits == {"nofile": 99}
 
 
 def test_the_kernel_is_asked_once(confinement: Confinement) -> None:
