@@ -8,13 +8,14 @@ by the kernel. Leaves out what the steps are: see ``ainit.sandbox``.
 from __future__ import annotations
 
 import os
+import stat
 
 from ..constants import LISTEN_FD, SANDBOX_ROOT
 from ..errors import RefusedError
 from ..policy import plan, sandbox, seccomp
 from ..sandbox import features
 from ..sandbox.compose import compose
-from ..sandbox.facts import Facts, device
+from ..sandbox.facts import Device, Facts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from ..policy.plan import Record, Unit
     from ..policy.sandbox import Profile
     from ..sandbox.compose import Sandbox
+
+_NODE = ("path", "major", "minor", "mode")  # DeviceNode of org.ainos.Gpu
 
 
 class Confinement:
@@ -72,7 +75,7 @@ class Confinement:
                 files=range(free - files, free),
                 program=child.argv[0],
                 sockets=[notify] if notify else [],
-                devices=[device(path) for path in _devices(profile, gpu)],
+                devices=_devices(gpu) if profile.has_gpu and gpu is not None else (),
             )
             child.sandbox = self._make(profile, facts)
         except (OSError, ValueError) as error:
@@ -93,7 +96,22 @@ class Confinement:
         return compose(profile, facts, self._features, program)
 
 
-def _devices(profile: Profile, gpu: Record | None) -> list[str]:
-    """The nodes of the GPU instance that it was given, as whoever gave it says."""
-    given = gpu.get("devices") if gpu is not None and profile.has_gpu else None
-    return [str(path) for path in given] if isinstance(given, list) else []
+def _devices(gpu: Record) -> list[Device]:
+    """The nodes of a GPU instance, as whoever gave it says. Raises ValueError for what are none."""
+    found = []
+    given = gpu.get("devices", [])
+    for each in given if isinstance(given, list) else [given]:
+        path, *numbers = (each.get(key) for key in _NODE) if isinstance(each, dict) else (None,)
+        major, minor, mode = numbers or (None, None, None)
+        if not (isinstance(path, str) and _is_node(path)):
+            raise ValueError(f"{path!r} is no name of a GPU's device")
+        if not (isinstance(major, int) and isinstance(minor, int) and isinstance(mode, int)):
+            raise ValueError(f"/dev/{path} has no numbers")
+        number = os.makedev(major, minor)
+        found.append(Device(f"/dev/{path}", stat.S_IFCHR | mode & 0o666, number))
+    return found
+
+
+def _is_node(path: str) -> bool:
+    """Whether it is one that NVIDIA's driver would make: no other device is given as a GPU's."""
+    return path.startswith("nvidia") and ".." not in path

@@ -72,11 +72,3 @@ class Facts:
         """Whether it is one. Raises OSError when it is not there."""
         given = path in (self.bundle, *self.extensions, *self.directories)
         return given or stat.S_ISDIR(os.stat(path).st_mode)
-
-
-def device(path: str) -> Device:
-    """What a node's copy must be. Raises OSError, for what is no device, too."""
-    found = os.stat(path)
-    if not (stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode)):
-        raise OSError(f"{path} is no device")
-    return Device(path, found.st_mode, found.st_rdev)

@@ -103,19 +103,36 @@ def test_what_cannot_be_put_in_force_is_a_refusal(
     assert made.sandbox is None
 
 
+def node(path: object, major: object = 195, mode: object = 0o666) -> dict[str, object]:
+    return {"path": path, "major": major, "minor": 0, "mode": mode}
+
+
 def test_the_nodes_are_those_of_the_instance_that_it_was_given(confinement: Confinement) -> None:
-    gpu: dict[str, object] = {"uuid": "MIG-0", "devices": ["/dev/null", "/dev/zero"]}
+    nodes = [node("nvidia0"), node("nvidia-caps/nvidia-cap13", 235, 0o444)]
+    gpu: dict[str, object] = {"uuid": "MIG-0", "devices": nodes}
     given, none, other = child(), child(), child()
     confinement.lock(agent(gpu_profile="1g.10gb"), given, gpu, bundle="")
     confinement.lock(agent(gpu_profile="1g.10gb"), none, None, bundle="")
     confinement.lock(agent(), other, gpu, bundle="")
-    assert "urandom, /dev/null, /dev/zero" in steps(given)
+    assert "urandom, /dev/nvidia0, /dev/nvidia-caps/nvidia-cap13\n" in steps(given)
     assert "urandom\n" in steps(none)
     assert "urandom\n" in steps(other)
 
 
-def test_a_node_that_is_none_is_a_refusal(confinement: Confinement) -> None:
-    for path in ("/etc/hostname", "/dev/nonexistent"):
-        gpu: dict[str, object] = {"devices": [path]}
-        with pytest.raises(RefusedError, match=path):
-            confinement.lock(agent(gpu_profile="1g.10gb"), child(), gpu, bundle="")
+@pytest.mark.parametrize(
+    "given",
+    [
+        [node("mem", 1)],
+        [node("nvidia0/../mem", 1)],
+        [node(None)],
+        [node("nvidia0", "195")],
+        [node("nvidia0", 195, None)],
+        ["nvidia0"],
+        [{}],
+        "nvidia0",
+    ],
+    ids=str,
+)
+def test_what_is_no_node_of_a_gpu_is_a_refusal(confinement: Confinement, given: object) -> None:
+    with pytest.raises(RefusedError, match="cannot be sandboxed: "):
+        confinement.lock(agent(gpu_profile="1g.10gb"), child(), {"devices": given}, bundle="")
