@@ -19,6 +19,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -35,7 +36,10 @@ from tests.support import probes
 USER = 61184
 THROUGH, BLOCKED, KILLED = "THROUGH", "BLOCKED", "KILLED"
 _WORDS = {probes.THROUGH: THROUGH, probes.BLOCKED: BLOCKED, -signal.SIGSYS: KILLED}
-_BYSTANDER = ["/usr/bin/python3", "-I", "-S", "-c", "import signal; signal.pause()"]
+_BYSTANDER = [
+    *("/usr/bin/python3", "-I", "-S", "-c"),
+    "import signal; print('up', flush=True); signal.pause()",
+]
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _IPC_CREAT, _IPC_RMID = 0o1000, 0
 _FSOPEN, _FSCONFIG, _FSMOUNT, _CREATE = 430, 431, 432, 6
@@ -84,7 +88,11 @@ class World:
         self._secret.write_text("a model")
         self._listeners = [self._listen(each) for each in ("tcp", "abstract", "path")]
         self._segment = _LIBC.shmget(self.directory.stat().st_ino, 4096, _IPC_CREAT | 0o666)
-        self._bystander = subprocess.Popen(_BYSTANDER, user=USER, group=USER)
+        self._bystander = subprocess.Popen(
+            _BYSTANDER, user=USER, group=USER, stdout=subprocess.PIPE
+        )
+        assert self._bystander.stdout is not None
+        self._bystander.stdout.read(3)  # it is what it will be
         self._terminal = os.openpty()
         self._groups = _control_groups()
         self._group = self.directory.name
@@ -103,13 +111,13 @@ class World:
         return listener
 
     def _hand_out(self, listener: socket.socket) -> None:
-        """A descriptor of its own for everybody who connects."""
+        """A descriptor of its own for everybody who connects, if he waits for it."""
         while True:
             try:
                 channel, _ = listener.accept()
             except OSError:
                 return
-            with channel, self._secret.open() as file:
+            with channel, self._secret.open() as file, suppress(OSError):
                 socket.send_fds(channel, [b"x"], [file.fileno()])
 
     def __enter__(self) -> Self:
@@ -126,7 +134,7 @@ class World:
             listener.close()
         _LIBC.shmctl(self._segment, _IPC_RMID, None)
         self._bystander.kill()
-        self._bystander.wait()
+        self._bystander.communicate()
         os.rmdir(self._group, dir_fd=self._groups)
         for descriptor in (*self._terminal, self._groups):
             os.close(descriptor)
