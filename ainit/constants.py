@@ -34,6 +34,7 @@ BUNDLES = RUNTIME + "/agents"
 EXTENSIONS = RUNTIME + "/extensions"
 CREDENTIALS = RUNTIME + "/credentials"
 MODEL_DIRECTORIES = RUNTIME + "/models"  # of models that are several files
+SANDBOX_ROOT = RUNTIME + "/root"  # where a sandbox, in its own view, makes what becomes its root
 DISK = RUNTIME + "/disk"  # where a disk that was plugged in is mounted while models come from it
 NOTIFY = RUNTIME + "/notify"
 ENFORCEMENT = "/sys/fs/bpf/ainos"

@@ -46,6 +46,7 @@ COMMANDS = {
     "queue": Entry("job:queue", "Who waits for a GPU instance, and why."),
     "job": Entry("job:job", "Jobs that wait, run, or ended lately; cancel one."),
     "models": Entry("models:models", "Models and policies: admitted, refused, why."),
+    "sandbox": Entry("sandbox:sandbox", "What agents may do, in words, and by another manifest."),
     "seal": Entry("seal:seal", "The sealed state: whether it opened, the floor, recovery."),
     "network": Entry("network:network", "Links, addresses, routes and name servers."),
     "devices": Entry("devices:devices", "Devices that the kernel announced."),

@@ -1,7 +1,7 @@
 """NVIDIA's driver: what state it is in, and the device nodes that its modules do not make.
 
 There is no udevd and no set-user-ID helper: this service makes the nodes. Which ones is decided in
-``nodes``.
+``policy.device_nodes``.
 
 >>> nvidia = Nvidia()
 >>> nvidia.make_nodes(); nvidia.state(gpus=8, problems=[])      # doctest: +SKIP
@@ -18,8 +18,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from . import nodes
-from .nodes import Node, Tree
+from ..linux import nvidia_proc
+from ..policy import device_nodes
+from ..policy.device_nodes import Node, Tree
 
 MINE = ("nvidia", "pci:v000010DE")  # a problem with the module, by its name or a GPU's alias
 MODULES = ("nvidia", "nvidia-uvm")  # the second has no alias of its own, and needs the first
@@ -57,7 +58,7 @@ class Nvidia:
     @property
     def version(self) -> str:
         """The release of the loaded module; "" when there is none."""
-        text = _read(f"{self._proc}/driver/nvidia/version")
+        text = nvidia_proc.text(f"{self._proc}/driver/nvidia/version")
         match = re.search(r"Kernel Module(?: for \S+)?\s+(\d+(?:\.\d+)+)", text)
         return match[1] if match else ""
 
@@ -86,17 +87,11 @@ class Nvidia:
 
     def tree(self) -> Tree:
         """What the loaded modules publish now."""
-        driver = f"{self._proc}/driver"
-        patterns = ("nvidia/gpus/*/information", "nvidia-nvswitch/devices/*/information")
-        paths = [path for each in patterns for path in glob.glob(f"{driver}/{each}")]
-        below = glob.glob(f"{driver}/{nodes.CAPABILITIES}**/*", recursive=True)
-        paths += [path for path in below if os.path.isfile(path)]
-        texts = {os.path.relpath(path, driver): _read(path) for path in paths}
-        return Tree(_read(f"{self._proc}/devices"), texts)
+        return nvidia_proc.tree(self._proc)
 
     def make_nodes(self) -> None:
         """Make the nodes that are missing or wrong; those of what went, go."""
-        wanted = {node.path: node for node in nodes.every(self.tree())}
+        wanted = {node.path: node for node in device_nodes.every(self.tree())}
         for node in wanted.values():
             self._make(node)
         stale = ("nvidia-caps/nvidia-cap*", "nvidia[0-9]*", "nvidia-nvswitch[0-9]*")
@@ -117,11 +112,3 @@ class Nvidia:
         with suppress(FileExistsError):  # NVIDIA's libraries make nodes, too; the next look tells
             os.mknod(path, stat.S_IFCHR | node.mode, device)
         os.chmod(path, node.mode)  # whatever the umask
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return ""

@@ -6,8 +6,8 @@ A task is an agent's if it was born to one, or first opened a file in an agent's
 its TASKS entry says which, so that leaving the group changes nothing. An agent opens
 
 * what is no regular file: directories, pipes, sockets, devices; but no disk;
-* a regular file of a file system in SUPERBLOCKS, unless its path leads into the model store, where
-  only a mount can have put it;
+* a regular file of a file system in SUPERBLOCKS, or of one that its sandbox has in memory or for
+  its processes, unless its path leads into the model store, where only a mount can have put it;
 * else, a file whose fs-verity digest is in ADMITTED for this agent. No other: not one that cannot
   be judged, either.
 
@@ -36,6 +36,11 @@ _DYNPTR = -32  # 16 bytes
 
 _CREATE = 1  # of task storage
 
+# File systems that a sandbox is given anew, linux/magic.h: TMPFS_MAGIC and PROC_SUPER_MAGIC. PID 1
+# cannot list them, for they are made in the child. What is in the first was written into memory by
+# whoever has it, as in the tmpfs that are listed; the second has the kernel's own files.
+_MADE_ANEW = (0x01021994, 0x9FA0)
+
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
@@ -46,6 +51,7 @@ class Kernel:
     inode_mode: int
     inode_superblock: int
     superblock_device: int
+    superblock_magic: int
     get_digest: int
     get_path: int
     hooks: Mapping[str, int]
@@ -59,6 +65,7 @@ class Kernel:
             types.offset("inode", "i_mode"),
             types.offset("inode", "i_sb"),
             types.offset("super_block", "s_dev"),
+            types.offset("super_block", "s_magic"),
             types.find("bpf_get_fsverity_digest", FUNC),
             types.find("bpf_path_d_path", FUNC),
             {hook: types.find(f"bpf_lsm_{hook}", FUNC) for hook in enforcement.HOOKS},
@@ -122,6 +129,8 @@ def _judge(kernel: Kernel, maps: Mapping[str, int], store: str) -> list[Part]:
         asm.if_equal(R1, stat.S_IFBLK, "count"),
         asm.if_not(R1, stat.S_IFREG, "allow"),
         asm.load(R1, R9, kernel.inode_superblock, 8),
+        asm.load(R2, R1, kernel.superblock_magic, 8),
+        *(asm.if_equal(R2, magic, "listed") for magic in _MADE_ANEW),
         asm.load(R1, R1, kernel.superblock_device, 4),
         asm.store(R10, _DEVICE, R1, 4),
         asm.map_of(R1, maps[SUPERBLOCKS.name]),
@@ -129,6 +138,7 @@ def _judge(kernel: Kernel, maps: Mapping[str, int], store: str) -> list[Part]:
         asm.add(R2, _DEVICE),
         asm.call(asm.MAP_LOOKUP),
         asm.if_equal(R0, 0, "measure"),
+        Label("listed"),
         *_unless_in(store, kernel),
         Label("measure"),
         *_measure(kernel),

@@ -45,13 +45,17 @@ struct job {
     long cgroup;         /* descriptor of the cgroup's directory, or -1 */
     int *pid;            /* where the kernel writes the child's pid */
     long share_files;    /* share the table of descriptors until the child takes one of its own */
+    long namespaces;     /* those of clone3(2) that the child begins in: CLONE_NEWPID */
 };
 
 /* The numbers that Python needs, in the order of native.py. */
 EXPORT const long ainit_calls[] = {
     SYS_openat, SYS_write, SYS_close, SYS_dup3, SYS_close_range, SYS_setsid, SYS_umask, SYS_chdir,
     SYS_execve, SYS_prctl, SYS_capset, SYS_setgroups, SYS_setresgid, SYS_setresuid,
-    SYS_setpriority, SYS_prlimit64, SYS_rt_sigprocmask,
+    SYS_setpriority, SYS_prlimit64, SYS_rt_sigprocmask, SYS_unshare, SYS_mount, SYS_umount2,
+    SYS_pivot_root, SYS_mkdirat, SYS_mknodat, SYS_symlinkat, SYS_mount_setattr, SYS_sethostname,
+    SYS_socket, SYS_ioctl, SYS_seccomp, SYS_landlock_create_ruleset, SYS_landlock_add_rule,
+    SYS_landlock_restrict_self,
 };
 
 /* The faults, and signal masks in the kernel's form. A fault that is blocked ends the process. */
@@ -200,7 +204,7 @@ EXPORT long ainit_spawn(const struct job *job)
 {
     unsigned long before;
     struct clone_args clone = {
-        .flags = CLONE_CLEAR_SIGHAND | CLONE_PARENT_SETTID,
+        .flags = CLONE_CLEAR_SIGHAND | CLONE_PARENT_SETTID | (unsigned long)job->namespaces,
         .parent_tid = (unsigned long)job->pid,
         .exit_signal = SIGCHLD,
     };

@@ -52,8 +52,10 @@ _spent = Int.from_address(address_of(_library, "ainit_spent"))
 
 # Numbers of system calls on this processor, in the order of native.c.
 (OPENAT, WRITE, CLOSE, DUP3, CLOSE_RANGE, SETSID, UMASK, CHDIR, EXECVE, PRCTL, CAPSET, SETGROUPS,
- SETRESGID, SETRESUID, SETPRIORITY, PRLIMIT, SIGPROCMASK) = (
-    numbers(_library, "ainit_calls", 17)
+ SETRESGID, SETRESUID, SETPRIORITY, PRLIMIT, SIGPROCMASK, UNSHARE, MOUNT, UMOUNT, PIVOT_ROOT,
+ MKDIRAT, MKNODAT, SYMLINKAT, MOUNT_SETATTR, SETHOSTNAME, SOCKET, IOCTL, SECCOMP,
+ LANDLOCK_CREATE_RULESET, LANDLOCK_ADD_RULE, LANDLOCK_RESTRICT_SELF) = (
+    numbers(_library, "ainit_calls", 32)
 )  # fmt: skip
 PID_TEXT = -1  # no system call: write the child's pid in decimal to the address, at most 20 digits
 
@@ -66,7 +68,7 @@ FAULT = "--fault="  # how the last argument of a re-executed process begins; the
 
 # What a job points into. One is enough: it is free again once the child has executed its program.
 _ARENA_BYTES = 1 << 18
-_JOB_BYTES = 7 * 8
+_JOB_BYTES = 8 * 8
 _arena = bytearray(_ARENA_BYTES)
 _base = addressof(Char.from_buffer(_arena))
 _PADDING = (0,) * 6  # to as many arguments as a system call can have
@@ -131,7 +133,13 @@ class Job:
         self._longs += (number, *arguments, *_PADDING[len(arguments) :], flags, word)
 
     def spawn(
-        self, *, cgroup: int = -1, cell: int = 0, shared: bool = True, share_files: bool = False
+        self,
+        *,
+        cgroup: int = -1,
+        cell: int = 0,
+        shared: bool = True,
+        share_files: bool = False,
+        namespaces: int = 0,
     ) -> int:
         """Start the child; returns its pid once it has executed its program or failed to.
 
@@ -139,14 +147,15 @@ class Job:
         writes the pid to the address ``cell`` before the child runs, unless that is 0. ``shared``
         says that the child uses this process's memory until it executes its program, rather than
         a copy; then this process sleeps until it does. ``share_files`` says so of the table of
-        descriptors, until the child takes one of its own (CLOSE_RANGE_UNSHARE). Raises OSError
-        when there is no child.
+        descriptors, until the child takes one of its own (CLOSE_RANGE_UNSHARE). ``namespaces``
+        are flags of clone3(2). Raises OSError when there is no child.
         """
         operations = self.longs(self._longs)
         cell = cell or self.longs((0,))
         count = len(self._longs) // 9
         files = shared and share_files
-        pack_into("=7q", _arena, 0, operations, count, self._program, shared, cgroup, cell, files)
+        values = (operations, count, self._program, shared, cgroup, cell, files, namespaces)
+        pack_into("=8q", _arena, 0, *values)
         result = int(_spawn(_base))
         if result < 0:
             raise OSError(-result, os.strerror(-result), "clone3")

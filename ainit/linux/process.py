@@ -12,89 +12,30 @@ from __future__ import annotations
 import os
 from struct import pack
 
-from ..policy.kernel_names import LIMITS
+from ..policy.kernel_names import LIMITS, SIGNALS
 from . import identity, native
+from .child import Child as Child  # noqa: PLC0414 - who spawns finds it here
 from .native import FIRST_IS_RESULT, MAY_FAIL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable
+
+    from .child import Operation
 
 EXEC_FAILED = 203  # the exit status that systemd documents for a failed exec
 
 _AT_FDCWD = -100
+_HARMLESS = ("CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "WINCH")  # signal(7)
 _EVERY_DESCRIPTOR = 0xFFFFFFFF
 _CLOSE_RANGE_UNSHARE = 2
 _SIG_SETMASK = 2
 _PLACES = 32
+_SIGKILL = 9
+_NOT_DEADLY = (_SIGKILL, *(SIGNALS[name] for name in _HARMLESS))
 _NOFILE = pack("=qq", 1024, 524288)  # soft, hard: what programs that use select(2) can live with
 
 _places: list[int] = []
-
-
-class Child:
-    """How to start one process, which leads a session of its own and reads from /dev/null.
-
-    ``descriptors`` are inherited as 3, 4, … in order, and no others; ``LISTEN_PID`` is set to the
-    child's pid. ``cgroup`` is a descriptor of the directory of its cgroup, or -1. ``group`` is the
-    user's number unless it is given. ``limits`` are by the names of getrlimit(2), -1 for none.
-    ``capabilities`` are all that it, or anything it executes, can have; None leaves root's alone.
-    ``pid_cell`` is the address of four bytes that the kernel writes the pid to before the child
-    runs, or 0. A user other than root has ``no_new_privs``.
-    """
-
-    __slots__ = (
-        "argv",
-        "capabilities",
-        "cgroup",
-        "descriptors",
-        "directory",
-        "environment",
-        "group",
-        "groups",
-        "limits",
-        "nice",
-        "oom_score",
-        "output",
-        "pid_cell",
-        "umask",
-        "user",
-    )
-
-    def __init__(  # noqa: PLR0913 - each is one thing that a process has
-        self,
-        argv: Sequence[str],
-        environment: Mapping[str, str],
-        *,
-        output: int,
-        cgroup: int = -1,
-        descriptors: Sequence[int] = (),
-        directory: str = "/",
-        user: int = 0,
-        group: int | None = None,
-        groups: Sequence[int] = (),
-        umask: int = 0o022,
-        limits: Mapping[str, int] | None = None,
-        nice: int = 0,
-        oom_score: int | None = None,
-        capabilities: Sequence[str] | None = None,
-        pid_cell: int = 0,
-    ) -> None:
-        self.argv = argv
-        self.environment = environment
-        self.output = output
-        self.cgroup = cgroup
-        self.descriptors = descriptors
-        self.directory = directory
-        self.user = user
-        self.group = group
-        self.groups = groups
-        self.umask = umask
-        self.limits = limits or {}
-        self.nice = nice
-        self.oom_score = oom_score
-        self.capabilities = capabilities
-        self.pid_cell = pid_cell
 
 
 def spawn(child: Child) -> int:
@@ -103,10 +44,11 @@ def spawn(child: Child) -> int:
 
     Until it executes its program, a child of root shares PID 1's memory, and PID 1 sleeps: that is
     fast. Another user could stop it (SIGSTOP) at that very moment by the hand of a process of its
-    own, and PID 1 would sleep for good; so its child has a copy of the memory instead.
+    own, and PID 1 would sleep for good; so its child has a copy of the memory instead. So has one
+    in a sandbox, which takes milliseconds to make.
     """
     wanted = [child.output, *child.descriptors]
-    if child.user or len(wanted) > len(_places):
+    if child.user or child.sandbox or len(wanted) > len(_places):
         return _spawn(child, wanted, 0)
     try:
         return _spawn_from_places(child, wanted)
@@ -143,6 +85,7 @@ def _spawn(child: Child, wanted: list[int], above: int) -> int:
         score = str(child.oom_score).encode()
         written = (0, job.data(score), len(score))
         job.add(native.WRITE, *written, what="oom_score_adj", flags=FIRST_IS_RESULT)
+        job.add(native.CLOSE, 2 + len(wanted), what="oom_score_adj")  # the first free one
     if "nofile" not in child.limits:  # not PID 1's own
         number, limit = LIMITS.index("nofile"), job.data(_NOFILE)
         job.add(native.PRLIMIT, 0, number, limit, what="limit nofile", flags=MAY_FAIL)
@@ -151,6 +94,8 @@ def _spawn(child: Child, wanted: list[int], above: int) -> int:
         job.add(native.PRLIMIT, 0, LIMITS.index(name), job.data(value), what=f"limit {name}")
     if child.nice < 0:  # while the child may
         job.add(native.SETPRIORITY, 0, 0, child.nice, what="nice")
+    sandbox = child.sandbox
+    _add(job, sandbox.first if sandbox else ())
     identity.take(job, child)
     job.add(native.UMASK, child.umask, what="umask")
     job.add(native.CHDIR, job.text(child.directory), what="the working directory")
@@ -162,9 +107,20 @@ def _spawn(child: Child, wanted: list[int], above: int) -> int:
     if child.nice >= 0:  # late, for PID 1 waits; it may fail where PID 1 has no priority to give up
         job.add(native.SETPRIORITY, 0, 0, child.nice, what="nice", flags=MAY_FAIL)
     job.add(native.SIGPROCMASK, _SIG_SETMASK, job.longs((0,)), 0, 8, what="signal mask")
+    _add(job, sandbox.last if sandbox else ())
     job.add(native.EXECVE, job.text(child.argv[0]), argv, environment, what="execve")
-    shared = not child.user
-    return job.spawn(cgroup=child.cgroup, cell=child.pid_cell, shared=shared, share_files=above > 0)
+    return job.spawn(
+        cgroup=child.cgroup,
+        cell=child.pid_cell,
+        shared=not (child.user or sandbox),
+        share_files=above > 0,
+        namespaces=sandbox.namespaces if sandbox else 0,
+    )
+
+
+def _add(job: native.Job, operations: Iterable[Operation]) -> None:
+    for operation in operations:
+        operation.add(job)
 
 
 def _hand_over(job: native.Job, wanted: list[int]) -> None:
@@ -224,11 +180,29 @@ def prefer(nice: int) -> None:
 
 
 def signal(pid: int, number: int) -> None:
-    """Send a signal to a child; nothing when it is dead already. Not reaped, its pid is its own."""
+    """Send a signal to a child; nothing when it is dead already. Not reaped, its pid is its own.
+
+    The first process of a pid namespace does not get what it has no handler for
+    (pid_namespaces(7)). What would have ended another one ends it, by SIGKILL.
+    """
+    if number not in _NOT_DEADLY and _is_deaf(pid, number):
+        number = _SIGKILL
     try:
         os.kill(pid, number)
     except ProcessLookupError:
         pass
+
+
+def _is_deaf(pid: int, number: int) -> bool:
+    """Whether it is first in a namespace below ours, and neither handles nor ignores a signal."""
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            fields = dict(line.split(b":", 1) for line in file.read().splitlines())
+        pids = fields[b"NSpid"].split()
+        known = int(fields[b"SigCgt"], 16) | int(fields[b"SigIgn"], 16)
+    except (OSError, ValueError, KeyError):
+        return False
+    return len(pids) > 1 and pids[-1] == b"1" and not known >> (number - 1) & 1
 
 
 def has_children() -> bool:

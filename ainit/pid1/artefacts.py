@@ -103,11 +103,12 @@ class Artefacts:
 
     def models(
         self, unit: Unit, descriptors: list[int], opened: list[int], environment: dict[str, str]
-    ) -> list[str]:
+    ) -> tuple[list[str], list[str]]:
         """Open and measure what the unit names, and say in the environment where it is. Returns
-        the digests of the files.
+        the digests of the files, and the directories of the models that are several.
         """
-        digests = []
+        digests: list[str] = []
+        directories: list[str] = []
         several = {}
         for name, required in _both(unit.models, unit.optional_models):
             try:
@@ -126,7 +127,8 @@ class Artefacts:
         if several:
             for name, directory in self._directories.lay(unit.name, several).items():
                 environment[_variable(name)] = directory
-        return digests
+                directories.append(directory)
+        return digests, directories
 
     def hand_over(self, unit: Unit, name: str) -> str:
         """Measure what is now in the store under a name that a running unit has, and lay it out for

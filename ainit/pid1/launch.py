@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 
-from ..constants import NOTIFY
+from ..constants import BUNDLES, NOTIFY
 from ..errors import RefusedError
 from ..linux import files, process, users
 from ..policy import plan
 from ..policy.resources import placed
+from .confinement import Confinement
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Launcher:
     environment what was made for this incarnation.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - PID 1 has one of each
         self,
         measurements: Measurements,
         cgroups: Tree,
@@ -51,6 +52,7 @@ class Launcher:
         *,
         machine: Mapping[str, object],
         notify: str = NOTIFY,
+        confinement: Confinement | None = None,
     ) -> None:
         self._measurements = measurements
         self._cgroups = cgroups
@@ -60,6 +62,7 @@ class Launcher:
         self._enforcement = enforcement
         self._machine = machine
         self._notify = notify
+        self._confinement = confinement or Confinement()
         self.inherited: Sequence[Callable[[Unit], Sequence[Named]]] = ()
         self.prepare: Sequence[Callable[[Unit, dict[str, str]], None]] = ()
 
@@ -79,7 +82,8 @@ class Launcher:
         descriptors: list[int] = []
         environment = self._environment(unit, gpu)
         self._inherit(unit, descriptors, environment)
-        digests = self._artefacts.models(unit, descriptors, opened, environment)
+        inherited = len(descriptors)
+        digests, given = self._artefacts.models(unit, descriptors, opened, environment)
         measured = self._artefacts.extensions(unit, environment)
         directory = self._artefacts.bundle(unit) if unit.bundle else ""
         for prepare in self.prepare:
@@ -87,11 +91,21 @@ class Launcher:
         self._demand_tpm(unit)  # it may have been lost over these very measurements
         opened.append(group := self._group(unit, gpu))
         opened.append(output := self._logs.pipe(unit.name))
+        credentials = [*filter(None, [environment.get("CREDENTIALS_DIRECTORY")])]
         if unit.kind in plan.CONFINED:
-            given = (directory, environment.get("CREDENTIALS_DIRECTORY", ""))
-            self._confine(unit, group, digests, [*measured, *filter(None, given)])
+            mounted = [*measured, *credentials, *filter(None, [directory])]
+            self._confine(unit, group, digests, mounted)
         child = self._child(unit, directory, environment, output)
         child.cgroup, child.descriptors = group, descriptors
+        self._confinement.lock(
+            unit,
+            child,
+            gpu,
+            bundle=directory,
+            extensions=measured,
+            directories=[*given, *credentials],
+            files=len(descriptors) - inherited,
+        )
         pid = process.spawn(child)
         return pid, process.start_time(pid)
 
@@ -106,14 +120,20 @@ class Launcher:
         return self._cgroups.prepare_unit(unit)
 
     def probe(self, unit: Unit, argv: Sequence[str], gpu: Record | None = None) -> int:
-        """Start a probe of ``unit`` beside it: in its cgroup, as its user. Raises OSError."""
+        """Start a probe of ``unit`` beside it: in its cgroup, as its user, and for an agent in a
+        sandbox like its own. Raises OSError.
+        """
         opened: list[int] = []
         try:
             opened.append(group := self._group(unit, gpu))
             opened.append(output := self._logs.pipe(unit.name))
             child = self._child(unit, "", self._environment(unit, None), output)
             child.argv, child.cgroup, child.pid_cell = argv, group, 0
+            bundle = f"{BUNDLES}/{unit.name}" if unit.bundle else ""
+            self._confinement.lock(unit, child, gpu, bundle=bundle)
             return process.spawn(child)
+        except RefusedError as error:
+            raise OSError(str(error)) from error
         finally:
             files.close(opened)
 

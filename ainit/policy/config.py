@@ -72,7 +72,8 @@ def _fill(table: Table, keys: Keys, unit: Unit) -> list[Finding]:
     findings: list[Finding] = []
     checks = {key: check for key, (_, check) in keys.items()}
     for key, value in table.checked(checks, findings).items():
-        setattr(unit, keys[key][0], value)
+        field, _, inner = keys[key][0].partition(".")
+        setattr(unit, field, {**getattr(unit, field), inner: value} if inner else value)
     return findings
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator
 
 from ..errors import Finding
-from . import keys, plan
+from . import keys, plan, sandbox_config
 from .plan import Unit
 from .toml import Document, Table
 
@@ -32,6 +32,7 @@ def contradictions(document: Document, unit: Unit, wrong: Container[int]) -> Ite
     yield from _activation(document)
     if unit.kind == plan.AGENT:
         yield from _gpu(document.table("gpu"), unit)
+        yield from sandbox_config.contradictions(main, document.table("sandbox"), unit)
     yield from _numbers(document, unit)
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from . import limit_values, plan, values
+from . import limit_values, plan, sandbox_config, values
 from .activation import calendar
 from .jobs import PRIORITY_MAX
 from .values import Check
@@ -137,6 +137,9 @@ GPU: Keys = {
     "numa": ("gpu_numa", values.one_of(("gpu", "none"))),
 }
 
+# A field with a point is a key of the record that the field is.
+SANDBOX: Keys = {key: (f"sandbox.{key}", check) for key, check in sandbox_config.KEYS.items()}
+
 _SHARED: Mapping[str, Keys] = {
     "backoff": BACKOFF,
     "probe": PROBE,
@@ -148,7 +151,7 @@ _SHARED: Mapping[str, Keys] = {
 # Kind of unit → its tables. The first is the one that it must have.
 TABLES: Mapping[str, Mapping[str, Keys]] = {
     plan.SERVICE: {"service": SERVICE, **_SHARED},
-    plan.AGENT: {"agent": AGENT, **_SHARED, "gpu": GPU},
+    plan.AGENT: {"agent": AGENT, **_SHARED, "gpu": GPU, "sandbox": SANDBOX},
 }
 # What a target may say in [service] or [agent]; nothing else has a meaning without a process.
 TARGET = (

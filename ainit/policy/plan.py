@@ -174,6 +174,7 @@ class Unit:
     gpu_resizable = False
     gpu_numa = "gpu"
     bundle = ""
+    sandbox: Mapping[str, object] = {}  # see ``sandbox.Profile``
 
     def __init__(self, name: str, kind: str) -> None:
         self.name = name

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
 from ..errors import Finding
-from . import graph, plan
+from . import graph, plan, sandbox
 from .plan import Unit
 
 # The line of a file, a table and a key (or index) in it: files are located afterwards.
@@ -40,13 +40,20 @@ def findings(units: Sequence[Source], locate: Locate) -> list[Finding]:
 
 def warnings(units: Sequence[Source], names: Container[str], locate: Locate) -> list[Finding]:
     """References of ``units`` that are right and without effect: no unit of ``names``."""
-    return [
+    found = [
         Finding(file, locate(file, unit.kind, key), f"{key} names {name}, which is no unit here")
         for unit, file in units
         for key in _HINTS
         for name in getattr(unit, key)
         if name not in names
     ]
+    for unit, file in units:
+        profile = sandbox.of(unit)
+        for name in profile.agents if profile else ():
+            if name not in names:
+                message = f"network names the agent {name}, which is no unit here"
+                found.append(Finding(file, locate(file, "sandbox", "network"), message))
+    return found
 
 
 def cycles(

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from ..child.server import Handler, VarlinkError
+from ..policy.device_nodes import Node
 from ..wire.protocol import Message
 from . import asking, numa, queue_file
 from .errors import GpuError, NoRoomError
@@ -38,8 +39,9 @@ class Gpus(Protocol):
 class Queueing:
     """``open`` gives driver and ledger, or raises GpuError; ``failed`` is what a GpuError is to a
     caller. ``placeable`` are the devices that something may be placed on, ``may_stay`` whether
-    somebody may keep what he holds, ``claim`` gives an instance that is there already, and
-    ``why_none`` says why no GPU may be placed on at all.
+    somebody may keep what he holds, ``claim`` gives an instance that is there already,
+    ``why_none`` says why no GPU may be placed on at all, and ``device_nodes`` which nodes an
+    instance is used through; it raises GpuError when that is not known.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Queueing:
         self.claim: Callable[[Ledger, str, str], Assignment | None] = lambda *asked: None
         self.why_none: Callable[[], str] = lambda: ""
         self.node_of: Callable[[str], numa.Node | None] = lambda gpu_uuid: None
+        self.device_nodes: Callable[[Assignment], Sequence[Node]] = lambda held: ()
 
     def methods(self) -> Mapping[str, Handler]:
         """The handlers, by method."""
@@ -78,12 +81,13 @@ class Queueing:
                 held = self.claim(ledger, name, wish.profiles[0])
             if held is None:
                 held = self._wait(wish, gpus, ledger, waits=waits)
+            granted = self._granted(held)
         except NoRoomError:
             raise VarlinkError(f"{INTERFACE}.NoCapacity", {"profile": wish.profiles[0]}) from None
         except GpuError as error:
             raise self._failed(error) from error
         self._save()
-        return {**self._granted(held), **self.rounds.news(name)}
+        return {**granted, **self.rounds.news(name)}
 
     def release(self, parameters: Message) -> Mapping[str, object]:
         """``Release``: idempotent; who waits leaves the queue."""
@@ -210,4 +214,8 @@ class Queueing:
             "size": held.size,
             "environment": {"CUDA_VISIBLE_DEVICES": held.uuid, "AINOS_GPU_UUID": held.uuid},
             "numa": None if node is None else node.to_record(),
+            "devices": [
+                {"path": each.path, "major": each.major, "minor": each.minor, "mode": each.mode}
+                for each in self.device_nodes(held)
+            ],
         }

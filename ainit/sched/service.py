@@ -7,10 +7,11 @@ Status names and that Allocate answers with NoGpu; the driver is looked for agai
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from ..child.server import Handler, VarlinkError
-from ..linux import pci
+from ..linux import nvidia_proc, pci
+from ..policy import device_nodes
 from ..wire.codec import dumps
 from ..wire.protocol import Message
 from . import numa, place, planning, queue_file
@@ -56,6 +57,7 @@ class Scheduler:
         self.queueing.claim = self._claim
         self.queueing.why_none = opening.obstacles
         self.queueing.node_of = self._node_of
+        self.queueing.device_nodes = self._device_nodes
         if problem := self.queueing.load():
             opening.notes.append(problem)
 
@@ -70,6 +72,18 @@ class Scheduler:
             return None
         said = (pci.attribute(name, key) for key in ("numa_node", "local_cpulist"))
         return numa.node(*said)
+
+    def _device_nodes(self, held: Assignment) -> Sequence[device_nodes.Node]:
+        """The nodes through which an instance is used; none where GPUs are emulated."""
+        gpus, _ = self._opening.open()
+        if gpus.is_emulated:
+            return ()
+        tree = nvidia_proc.tree()
+        try:
+            minor = device_nodes.minor_of(tree, gpus.bus_id(held.gpu_uuid))
+            return device_nodes.of_instance(tree, minor, held.instance)
+        except LookupError as error:
+            raise GpuError(f"{held.uuid} cannot be handed over: {error}") from error
 
     def _note(self, entry: Entry) -> None:
         """Remember a decision, and say it with all that it rests on, as one line of JSON."""

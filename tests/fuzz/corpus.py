@@ -37,6 +37,11 @@ ring = "64K"
 OTHER = b'[service]\nexec = ["/b"]\nbefore = ["a"]\nconflicts = ["c"]\nstage = "early"\n'
 MACHINE = b"[machine]\nhostname = 'm'\n[network]\ndns = ['192.0.2.1']\n[[link]]\nname = 'eth0'\n"
 AGENT = b'[agent]\nexec = ["/a"]\nmodels = ["m"]\n[gpu]\nprofile = "1g.10gb"\n'
+SANDBOX = (
+    b'[sandbox]\nread = ["/srv"]\nwrite = ["/opt/a"]\nexecute = ["/opt"]\nexecute_written = true\n'
+    b'network = ["192.0.2.7:443", "[2001:db8::1]:53", "agent:speech"]\n'
+    b'system_calls = ["processes", "jit"]\n'
+)
 
 
 def _journal() -> bytes:
@@ -93,5 +98,5 @@ def seeds() -> dict[str, list[bytes]]:
             _program((0x10, b"FDSTOREREMOVE=1\nFDNAME=a"), (0x21, b"MAINPID=1\nRELOADING=1")),
         ],
         "ring": [ring, ring[:16], ring[:50]],
-        "unit_file": [UNIT, OTHER, AGENT],
+        "unit_file": [UNIT, OTHER, AGENT, AGENT + SANDBOX],
     }

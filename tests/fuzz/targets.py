@@ -22,7 +22,17 @@ from ainit.errors import AinosError, ConfigError, Finding, WireError
 from ainit.pid1 import lines
 from ainit.pid1.journal import Journal
 from ainit.pid1.ring import Ring
-from ainit.policy import calendar, calendar_text, config, listen, notification, toml
+from ainit.policy import (
+    calendar,
+    calendar_text,
+    config,
+    listen,
+    notification,
+    sandbox,
+    sandbox_words,
+    seccomp,
+    toml,
+)
 from ainit.policy.candidate import compile_over
 from ainit.policy.plan import SERVICE, Plan, Unit
 from ainit.policy.state import State
@@ -100,6 +110,16 @@ def unit_file(data: bytes) -> None:
             record = codec.loads(codec.dumps(unit.to_record()))
             assert isinstance(record, dict)
             assert Unit.from_record(record).to_record() == record
+            _sandbox(unit)
+
+
+def _sandbox(unit: Unit) -> None:
+    """Whatever profile an agent has, it can be compiled and explained."""
+    profile = sandbox.of(unit)
+    if profile is not None:
+        assert len(seccomp.program(profile.calls, "x86_64")) % 8 == 0
+        assert sandbox_words.explain(unit)
+        assert not sandbox_words.difference(unit, unit)
 
 
 def _manifest(text: str, file: str, name: str) -> tuple[Unit, list[Finding]]:

@@ -93,7 +93,15 @@ class Machine:
         text = toml({"service": service, **sections})
         (self.directory / f"units/{name}.toml").write_text(text, encoding="utf-8")
 
-    def agent(self, name: str, code: str, *, gpu: str = "", **keys: object) -> Path:
+    def agent(
+        self,
+        name: str,
+        code: str,
+        *,
+        gpu: str = "",
+        sandbox: Section | None = None,
+        **keys: object,
+    ) -> Path:
         """An agent whose bundle holds ``main.py``; returns the packed bundle."""
         source = self.directory / f"agents/{name}"
         source.mkdir()
@@ -102,6 +110,8 @@ class Machine:
         sections: dict[str, Section] = {"agent": agent}
         if gpu:
             sections["gpu"] = {"profile": gpu}
+        if sandbox:
+            sections["sandbox"] = sandbox
         (source / "manifest.toml").write_text(toml(sections), encoding="utf-8")
         bundle = self.directory / f"agents/{name}.erofs"
         subprocess.run(

@@ -142,7 +142,8 @@ signal.pause()
 def test_a_model_of_several_files_is_a_directory_while_the_unit_is_up(machine: Machine) -> None:
     machine.tpm()
     store = machine.model_of_several("llama", {"a.gguf": "first", "b.gguf": "second"})
-    machine.agent("reader", READS_A_DIRECTORY, models=["llama"])
+    starts = {"system_calls": ["processes"]}
+    machine.agent("reader", READS_A_DIRECTORY, models=["llama"], sandbox=starts)
     machine.boot()
     where = machine.directory / "run/models"
     machine.wait_log("reader", f"resolved {where}/reader/llama/a.gguf")

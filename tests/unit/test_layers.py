@@ -232,5 +232,6 @@ def test_pid_1_imports_exactly_this() -> None:
     assert not foreign & PID1_NEVER
     assert foreign == PID1_STDLIB
     assert {layer(name) for name in ours} <= {
-        None, "errors", "constants", "digest", "model", "wire", "policy", "linux", "pid1",
+        None, "errors", "constants", "digest", "model", "wire", "policy", "linux", "sandbox",
+        "pid1",
     }  # fmt: skip

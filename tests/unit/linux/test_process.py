@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ainit.linux import process
+from ainit.linux import namespaces, process
 from ainit.linux.process import Child
 from tests.support import descriptors
 from tests.support.wait import wait_for
@@ -128,6 +128,46 @@ def test_a_signal_to_a_child_just_born_ends_it_and_reaches_nobody_else() -> None
         signal.signal(signal.SIGTERM, handler)
         for descriptor in (reader, writer, null):
             os.close(descriptor)
+
+
+class Apart:
+    """A pid namespace, and nothing else."""
+
+    namespaces = namespaces.NEW_PID
+    first = last = ()
+
+
+@pytest.mark.parametrize(
+    ("code", "number", "status"),
+    [
+        ("pass", signal.SIGTERM, -signal.SIGKILL),
+        ("pass", signal.SIGHUP, -signal.SIGKILL),
+        ("signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))", signal.SIGTERM, 7),
+    ],
+    ids=["deaf", "deaf-to-another", "handles"],
+)
+def test_the_first_process_of_a_namespace_ends_by_what_ends_others(
+    pipe: tuple[int, int], code: str, number: int, status: int
+) -> None:
+    """The kernel keeps from it what it has no handler for."""
+    text = f"import signal, sys\n{code}\nprint('up', flush=True)\nsignal.pause()"
+    child = Child([PYTHON, "-I", "-c", text], {}, output=pipe[1], sandbox=Apart())
+    pid = process.spawn(child)
+    assert os.read(pipe[0], 9) == b"up\n"
+    process.signal(pid, number)
+    assert finish(pid, pipe)[0] == status
+
+
+@pytest.mark.parametrize("number", [signal.SIGWINCH, signal.SIGCHLD])
+def test_what_ends_nobody_does_not_end_it(pipe: tuple[int, int], number: int) -> None:
+    text = "import signal\nprint('up', flush=True)\nsignal.sigwait([signal.SIGUSR1])\nexit(5)"
+    text = "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])\n" + text
+    child = Child([PYTHON, "-I", "-c", text], {}, output=pipe[1], sandbox=Apart())
+    pid = process.spawn(child)
+    assert os.read(pipe[0], 9) == b"up\n"
+    process.signal(pid, number)
+    os.kill(pid, signal.SIGUSR1)
+    assert finish(pid, pipe)[0] == 5
 
 
 STATUS = """

@@ -16,6 +16,7 @@ from ainit.linux import fsverity, libc, process
 from ainit.linux.cgroup import Tree
 from ainit.linux.tpm import Tpm
 from ainit.pid1.artefacts import Artefacts
+from ainit.pid1.confinement import Confinement
 from ainit.pid1.enforcement import Enforcement
 from ainit.pid1.launch import Launcher
 from ainit.pid1.logs import Logs
@@ -62,6 +63,7 @@ class Bench:
             self.enforcement,
             machine=machine,
             notify="/nonexistent",
+            confinement=Confinement(root=str(self.directory / "root")),
         )
 
     def entry(self, name: str, /, **changes: object) -> dict[str, object]:

@@ -206,7 +206,7 @@ FIELDS: dict[str, object] = {
 ELSEWHERE = {"user", "probe_exec", "probe_connect", "probe_readiness", "measurement", "bundle"}
 OF_AGENTS = {
     "gpu_profile", "gpu_profiles", "gpu_speeds", "gpu_required", "gpu_priority", "gpu_resizable",
-    "gpu_numa",
+    "gpu_numa", "sandbox",
 }  # fmt: skip
 OF_JOBS = {"gpu_estimate", "gpu_deadline", "gpu_owner"}
 

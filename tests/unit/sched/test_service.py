@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ainit.child.server import VarlinkError
+from ainit.policy.device_nodes import Tree
 from ainit.sched import decide
 from ainit.sched.decide import Decider
 from ainit.sched.errors import GpuError, GpuMissingError, NoRoomError
@@ -241,3 +242,47 @@ def test_the_record_of_decisions_is_bounded(bench: Bench) -> None:
         bench.call("Allocate", agent="filetype", profile="1g.10gb")
         bench.call("Release", agent="filetype")
     assert len(bench.status()["decisions"]) == DECISIONS_KEPT
+
+
+CAPABILITY = "DeviceFileMinor: {}\nDeviceFileMode: 292\nDeviceFileModify: 1\n"
+
+
+def published(bench: Bench, *instances: int) -> Tree:
+    """What NVIDIA's modules say of the first GPU with these instances."""
+    address = bench.gpus.bus_id(bench.gpus.devices()[0].uuid)
+    texts = {f"nvidia/gpus/{address}/information": "Device Minor: \t 3\n"}
+    for each in instances:
+        below = f"nvidia/capabilities/gpu3/mig/gi{each}"
+        texts[f"{below}/access"] = CAPABILITY.format(10 * each)
+        texts[f"{below}/ci0/access"] = CAPABILITY.format(10 * each + 1)
+    return Tree("Character devices:\n195 nvidia\n235 nvidia-caps\n511 nvidia-uvm\n", texts)
+
+
+def test_the_nodes_of_an_instance_come_with_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert bench.call("Allocate", agent="a", profile="1g.10gb")["devices"] == []
+    held = bench.scheduler.status({})["devices"][0]["instances"][0]["id"]  # type: ignore[index]
+    monkeypatch.setattr(FakeNvml, "is_emulated", False)
+    tree = published(bench, held, held + 1)
+    monkeypatch.setattr("ainit.linux.nvidia_proc.tree", lambda: tree)
+    devices = bench.call("Allocate", agent="a", profile="1g.10gb")["devices"]
+    assert [(each["path"], each["major"], each["minor"]) for each in devices] == [
+        ("nvidiactl", 195, 255),
+        ("nvidia-uvm", 511, 0),
+        ("nvidia3", 195, 3),
+        (f"nvidia-caps/nvidia-cap{10 * held}", 235, 10 * held),
+        (f"nvidia-caps/nvidia-cap{10 * held + 1}", 235, 10 * held + 1),
+    ]
+    assert {each["mode"] for each in devices} == {0o666, 0o444}
+
+
+def test_an_instance_whose_nodes_nobody_knows_is_not_handed_over(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeNvml, "is_emulated", False)
+    monkeypatch.setattr("ainit.linux.nvidia_proc.tree", lambda: published(bench))
+    with pytest.raises(VarlinkError) as caught:
+        bench.call("Allocate", agent="a", profile="1g.10gb")
+    assert caught.value.name == "org.ainos.Gpu.Failed"
+    assert "cannot be handed over" in str(caught.value.parameters["reason"])

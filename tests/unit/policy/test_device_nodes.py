@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ainit.devices.nodes import Node, Tree, every, minor_of, of_instance
+from ainit.policy.device_nodes import Node, Tree, every, minor_of, of_instance
 
 DEVICES = """Character devices:
   1 mem

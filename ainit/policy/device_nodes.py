@@ -2,7 +2,8 @@
 
 Numbers and modes are the modules' own (NVIDIA driver README, chapter "Frequently Asked Questions",
 device files; MIG User Guide, "Device Nodes and Capabilities"; open-gpu-kernel-modules,
-``nv-caps.c`` and ``procfs_nvswitch.c``). Leaves out reading them and making nodes: see ``nvidia``.
+``nv-caps.c`` and ``procfs_nvswitch.c``). Leaves out reading them (``linux.nvidia_proc``) and making
+nodes (``ainit.devices.nvidia``, and the sandbox of whoever holds an instance).
 
 >>> of_instance(tree, minor=0, instance=1, compute=0)          # doctest: +SKIP
 [Node(path='nvidiactl', …), …, Node(path='nvidia-caps/nvidia-cap13', …)]

@@ -1,0 +1,117 @@
+"""``ainitctl sandbox``: what agents may do, in words, and what a change of a manifest comes to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..child.compile import read
+from ..errors import AinosError, ConfigError, WireError
+from ..policy import config, plan, sandbox_words
+from ..policy.plan import Plan, Unit
+from . import render, reply
+from .base import Group, Settings
+
+MANIFEST = "manifest.toml"
+_MARKS = {True: "+", False: "-", None: " "}
+
+
+@click.group(cls=Group)
+def sandbox() -> None:
+    """What agents may do: files, network, system calls, devices, secrets, limits.
+
+    An agent may do what every agent may and what its manifest lists in [sandbox], and nothing else.
+
+    AGENT is the name of one on the machine, or a manifest, or the directory of an agent that has a
+    `manifest.toml`; those need no machine. What holds a slash, or is there as a file or directory,
+    is taken for a path. Asking the machine needs root.
+    """
+
+
+@sandbox.command()
+@click.argument("agent", metavar="AGENT")
+@click.pass_obj
+def explain(settings: Settings, agent: str) -> None:
+    """Say in words what an agent may do.
+
+    What every agent may is listed, too; docs/sandbox.md says which key of the manifest gives what.
+    With `--json`, `grants` are the things that this agent may beyond what every agent may.
+
+    \b
+      ainitctl sandbox explain filetype
+      ainitctl sandbox explain ./my-agent/
+      ainitctl --host node1 sandbox explain speech
+    """
+    unit = _unit(settings, agent)
+    sections = sandbox_words.explain(unit)
+    if settings.json:
+        grants = [{"matter": one, "what": what} for one, what in sandbox_words.grants(unit)]
+        render.as_json({"agent": unit.name, "explanation": sections, "grants": grants})
+        return
+    title = f"{unit.name}: {unit.description}" if unit.description else unit.name
+    click.echo(render.visible(title))
+    for section, lines in sections.items():
+        click.echo(f"\n{section}")
+        for line in lines:
+            click.echo(f"  {render.visible(line)}")
+
+
+@sandbox.command()
+@click.argument("old", metavar="OLD")
+@click.argument("new", metavar="NEW")
+@click.pass_obj
+@click.pass_context
+def diff(context: click.Context, settings: Settings, old: str, new: str) -> None:
+    """Say what an agent may by one manifest that it may not by another.
+
+    OLD and NEW are agents as for `explain`. A line that begins with `+` is something that NEW may
+    and OLD may not, with `-` the other way round; an indented line is something that NEW lists and
+    OLD allowed already, as part of something wider. Exits with 1 when there is a `+`, because NEW
+    is looser.
+
+    \b
+      ainitctl sandbox diff speech ./speech/manifest.toml
+      ainitctl sandbox diff v1/filetype v2/filetype
+    """
+    changes = sandbox_words.difference(_unit(settings, old), _unit(settings, new))
+    looser = sandbox_words.is_looser(changes)
+    if settings.json:
+        listed = [{"looser": change.looser, "text": change.text} for change in changes]
+        render.as_json({"looser": looser, "changes": listed})
+    elif not changes:
+        click.echo("the same")
+    else:
+        for change in changes:
+            click.echo(render.visible(f"{_MARKS[change.looser]} {change.text}"))
+    context.exit(1 if looser else 0)
+
+
+def _unit(settings: Settings, agent: str) -> Unit:
+    """The agent that an argument means. Raises AinosError."""
+    path = Path(agent)
+    if "/" in agent or path.exists():
+        return _from_manifest(path)
+    answer = settings.call("org.ainos.Control.GetPlan")
+    try:
+        units = Plan.from_record(reply.record(answer, "plan")).units
+    except (KeyError, TypeError, ValueError) as error:
+        raise WireError(f"plan in the answer is no plan: {error}") from error
+    found = [unit for unit in units if unit.name == agent]
+    if not found:
+        raise AinosError(f"there is no unit {agent}, and no file; `ainitctl status` lists units")
+    if found[0].kind not in plan.CONFINED:
+        raise AinosError(f"{agent} is a service: only agents are in a sandbox")
+    return found[0]
+
+
+def _from_manifest(path: Path) -> Unit:
+    """The agent of a manifest, or of a directory that has one. Raises AinosError, ConfigError."""
+    if path.suffix == ".erofs":
+        hint = f"`mount -o ro,loop {path} DIRECTORY` opens it, and DIRECTORY is an AGENT then"
+        raise AinosError(f"{path} is a packed bundle; {hint}")
+    file = path / MANIFEST if path.is_dir() else path
+    unit, findings = config.agent(read(file), str(file), file.absolute().parent.name, bundle="")
+    if findings:
+        raise ConfigError(findings)
+    return unit

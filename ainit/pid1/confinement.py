@@ -1,0 +1,117 @@
+"""The sandbox of each agent, made when it starts: what PID 1 knows of it becomes `Facts`.
+
+Whoever cannot be locked in as its profile says is refused, with the reason; there is no policy that
+lets it start with less. Nothing of this is kept over PID 1's re-execution: a running agent is held
+by the kernel. Leaves out what the steps are: see ``ainit.sandbox``.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from ..constants import LISTEN_FD, SANDBOX_ROOT
+from ..errors import RefusedError
+from ..policy import plan, sandbox, seccomp
+from ..sandbox import features
+from ..sandbox.compose import compose
+from ..sandbox.facts import Device, Facts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ..linux.child import Child
+    from ..policy.plan import Record, Unit
+    from ..policy.sandbox import Profile
+    from ..sandbox.compose import Sandbox
+
+_NODE = ("path", "major", "minor", "mode")  # DeviceNode of org.ainos.Gpu
+
+
+class Confinement:
+    """``read`` asks the kernel what it has, once; ``root`` is where a sandbox makes its root."""
+
+    def __init__(
+        self,
+        read: Callable[[], features.Features] = features.read,
+        root: str = SANDBOX_ROOT,
+    ) -> None:
+        self._read = read
+        self._root = root
+        self._features: features.Features | None = None
+        self._programs: dict[tuple[str, ...], bytes] = {}
+
+    def lock(
+        self,
+        unit: Unit,
+        child: Child,
+        gpu: Record | None,
+        *,
+        bundle: str,
+        extensions: Sequence[str] = (),
+        directories: Sequence[str] = (),
+        files: int = 0,
+    ) -> None:
+        """Put a child of an agent into its sandbox. The directories are as in `Facts`; ``files`` is
+        how many of its descriptors, the last ones, are models of one file. Nothing for a service or
+        a job. Raises RefusedError.
+        """
+        profile = sandbox.of(unit)
+        if profile is None or unit.kind != plan.AGENT:
+            return  # who asks for a job cannot say yet what files and network it needs
+        free = LISTEN_FD + len(child.descriptors)
+        notify = child.environment.get("NOTIFY_SOCKET")
+        try:
+            facts = Facts(
+                unit.name,
+                child.user,
+                group=child.group,
+                free=free,
+                root=self._root,
+                bundle=bundle,
+                extensions=extensions,
+                directories=directories,
+                files=range(free - files, free),
+                program=child.argv[0],
+                sockets=[notify] if notify else [],
+                devices=_devices(gpu) if profile.has_gpu and gpu is not None else (),
+            )
+            child.sandbox = self._make(profile, facts)
+        except (OSError, ValueError) as error:
+            raise RefusedError(f"cannot be sandboxed: {error}") from error
+        child.capabilities = profile.capabilities
+        child.limits = {name: limit for name, limit in child.limits.items() if name != "core"}
+
+    def _make(self, profile: Profile, facts: Facts) -> Sandbox:
+        if self._features is None:
+            self._features = self._read()
+        if missing := features.missing(profile, self._features):
+            raise RefusedError(f"cannot be sandboxed: {'; '.join(missing)}")
+        program = self._programs.get(profile.calls)
+        if program is None:
+            program = seccomp.program(profile.calls, os.uname().machine)
+            self._programs[profile.calls] = program
+        os.makedirs(self._root, mode=0o700, exist_ok=True)
+        return compose(profile, facts, self._features, program)
+
+
+def _devices(gpu: Record) -> list[Device]:
+    """The nodes of a GPU instance, as whoever gave it says. Raises ValueError for what are none."""
+    found = []
+    given = gpu.get("devices", [])
+    for each in given if isinstance(given, list) else [given]:
+        path, *numbers = (each.get(key) for key in _NODE) if isinstance(each, dict) else (None,)
+        major, minor, mode = numbers or (None, None, None)
+        if not (isinstance(path, str) and _is_node(path)):
+            raise ValueError(f"{path!r} is no name of a GPU's device")
+        if not (isinstance(major, int) and isinstance(minor, int) and isinstance(mode, int)):
+            raise ValueError(f"/dev/{path} has no numbers")
+        number = os.makedev(major, minor)
+        found.append(Device(f"/dev/{path}", stat.S_IFCHR | mode & 0o666, number))
+    return found
+
+
+def _is_node(path: str) -> bool:
+    """Whether it is one that NVIDIA's driver would make: no other device is given as a GPU's."""
+    return path.startswith("nvidia") and ".." not in path

@@ -1,0 +1,74 @@
+"""What a sandbox is made for: the agent as it is about to start. Looks at the file system.
+
+Leaves out what the agent may do, which is its profile.
+
+>>> facts = Facts("notes", 61184, free=3, root="/run/ainit/root")
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Device:
+    """A device node: its path, its permissions and type as in stat(2), its number."""
+
+    __slots__ = ("mode", "number", "path")
+
+    def __init__(self, path: str, mode: int, number: int) -> None:
+        self.path = path
+        self.mode = mode
+        self.number = number
+
+
+class Facts:
+    """``user`` and ``group`` are what it will run as. ``bundle`` is the directory that its code is
+    mounted in, ``extensions`` where those that it names are, ``directories`` what else it is given
+    to read. ``files`` are its descriptors of single files, ``free`` the first descriptor that is
+    not its own. ``program`` is what it executes, ``sockets`` the paths of those it may connect to,
+    such as NOTIFY_SOCKET's, ``devices`` its nodes. ``root`` is an empty directory.
+    """
+
+    __slots__ = (
+        "bundle", "devices", "directories", "extensions", "files", "free", "group", "name",
+        "program", "root", "sockets", "user",
+    )  # fmt: skip
+
+    def __init__(  # noqa: PLR0913 - each is one thing that a sandbox has to know
+        self,
+        name: str,
+        user: int,
+        *,
+        free: int,
+        root: str,
+        group: int | None = None,
+        bundle: str = "",
+        extensions: Sequence[str] = (),
+        directories: Sequence[str] = (),
+        files: Sequence[int] = (),
+        program: str = "",
+        sockets: Sequence[str] = (),
+        devices: Sequence[Device] = (),
+    ) -> None:
+        self.name = name
+        self.user = user
+        self.group = user if group is None else group
+        self.free = free
+        self.root = root
+        self.bundle = bundle
+        self.extensions = extensions
+        self.directories = directories
+        self.files = files
+        self.program = program
+        self.sockets = sockets
+        self.devices = devices
+
+    def is_directory(self, path: str) -> bool:
+        """Whether it is one. Raises OSError when it is not there."""
+        given = path in (self.bundle, *self.extensions, *self.directories)
+        return given or stat.S_ISDIR(os.stat(path).st_mode)

@@ -1,0 +1,125 @@
+"""Agents in their sandbox under a real PID 1: what it starts, refuses, stops and keeps."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.pidns.machine import Machine, toml
+from tests.support.wait import wait_for
+
+HERE = """
+import os, signal, socket, sys
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+print("own pid", os.getpid(), "filter", int(status["Seccomp"]), "caps", int(status["CapBnd"], 16))
+print("processes", sorted(int(name) for name in os.listdir("/proc") if name.isdigit()))
+print("descriptors", sorted(map(int, os.listdir("/proc/self/fd")))[:-1])
+print("host", socket.gethostname())
+try:
+    os.listdir(%r)
+except OSError as error:
+    print("state", error.strerror, flush=True)
+"""
+WAITS = "import signal; print('up', flush=True); signal.pause()"
+NOTIFIES = """
+import os, signal, socket
+with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+    channel.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
+print(open(os.environ["AINOS_MODEL_SPEECH"]).read(), flush=True)
+signal.pause()
+"""
+HANDLES = """
+import signal, sys
+signal.signal(signal.SIGTERM, lambda *_: (print("asked to stop", flush=True), sys.exit(0)))
+print("up", flush=True)
+signal.pause()
+"""
+
+
+def held(machine: Machine) -> list[str]:
+    """What PID 1 has open, by kind."""
+    folder = Path(f"/proc/{machine.init_host_pid}/fd")
+    return sorted(os.readlink(each).split(":")[0] for each in folder.iterdir())
+
+
+def test_an_agent_is_locked_in(machine: Machine) -> None:
+    machine.tpm()
+    machine.agent("alone", HERE % f"{machine.directory}/state" + WAITS)
+    machine.boot()
+    machine.wait_log("alone", "up")
+    assert machine.log("alone")[-6:] == [
+        "own pid 1 filter 2 caps 0",
+        "processes [1]",
+        "descriptors [0, 1, 2]",
+        "host alone",
+        "state No such file or directory",
+        "up",
+    ]
+
+
+def test_it_says_ready_and_reads_its_model(machine: Machine) -> None:
+    machine.tpm()
+    machine.model("speech", "the measured content")
+    machine.agent("listener", NOTIFIES, models=["speech"], type="notify")
+    machine.boot()
+    machine.wait_state("listener", "ready")
+    machine.wait_log("listener", "the measured content")
+
+
+@pytest.mark.parametrize("entry", ["192.0.2.7:443", "notes.example.org:443"])
+def test_what_cannot_be_put_in_force_is_refused(machine: Machine, entry: str) -> None:
+    machine.tpm()
+    machine.agent("caller", WAITS, sandbox={"network": [entry]})
+    machine.agent("gone", WAITS, sandbox={"read": ["/srv/nothing-is-here"]})
+    machine.agent("other", WAITS)
+    machine.boot()
+    machine.wait_state("other", "ready")
+    for name, words in (("caller", "listed hosts"), ("gone", "/srv/nothing-is-here")):
+        found = machine.wait_state(name, "refused", "backoff", "failed")
+        assert str(found["reason"]).startswith("cannot be sandboxed: ")
+        assert words in str(found["reason"])
+        assert found["pid"] is None
+    assert not any("up" in line for line in machine.log("caller"))
+
+
+def test_the_first_process_of_a_namespace_is_stopped_as_any_other(machine: Machine) -> None:
+    """It would not get a signal that it does not handle, and be waited for in vain."""
+    machine.tpm()
+    machine.agent("deaf", WAITS)
+    machine.agent("polite", HANDLES)
+    machine.boot()
+    for name in ("deaf", "polite"):
+        machine.wait_log(name, "up")
+        machine.call("Stop", name=name)
+        machine.wait_state(name, "inactive")
+    assert "asked to stop" in machine.log("polite")
+    assert not any("did not stop" in line for line in machine.log("deaf"))
+
+
+def test_a_pid_1_that_begins_anew_keeps_it_and_holds_nothing_more(machine: Machine) -> None:
+    machine.tpm()
+    machine.agent("alone", WAITS)
+    machine.boot()
+    machine.wait_log("alone", "up")
+    pid, before = machine.pid("alone"), held(machine)
+    machine.call("Restart", name="alone")
+    wait_for(lambda: machine.pid("alone") not in (0, pid), "another life")
+    machine.wait_state("alone", "ready")
+    pid = machine.pid("alone")
+    machine.call("Reexec")
+    machine.wait_state("alone", "ready")
+    assert machine.pid("alone") == pid
+    assert held(machine) == before
+
+
+def test_a_probe_is_in_a_sandbox_like_its_agent_s(machine: Machine) -> None:
+    machine.tpm()
+    look = "import os; print('looks', os.path.exists('/tmp/mine'), os.getpid(), flush=True)"
+    machine.agent("looked-at", "open('/tmp/mine', 'w'); " + WAITS)
+    probe = {"exec": ["/usr/bin/python3", "-I", "-c", look], "interval_s": 1}
+    with (machine.directory / "agents/looked-at/manifest.toml").open("a") as manifest:
+        manifest.write(toml({"probe": probe}))
+    machine.boot()
+    machine.wait_log("looked-at", "looks False 1")
