@@ -276,6 +276,7 @@ def test_git_keeps_notes_as_the_guide_s_example_does(world: World) -> None:
         }
     )
     named = ["-c", "user.name=notes", "-c", "user.email=notes@localhost"]
+    done = -1, ""
     for command in (
         ["init", "--quiet"],
         [*named, "commit", "--quiet", "--allow-empty", "--message=one"],
