@@ -125,11 +125,12 @@ def _user(facts: Facts) -> Operation:
         return opened, (native.WRITE, None, text, len(text))
 
     calls: tuple[Call, ...] = (
-        (native.PRCTL, _PR_SET_DUMPABLE, 1),  # its copy of PID 1's memory; execve undoes it
+        (native.PRCTL, _PR_SET_DUMPABLE, 1),  # so that its files in /proc are its own
         (native.UNSHARE, namespaces.NEW_USER),
         *write("setgroups", b"deny"),
         *write("gid_map", b"%d %d 1" % (facts.group, facts.group)),
         *write("uid_map", b"%d %d 1" % (facts.user, facts.user)),
+        (native.PRCTL, _PR_SET_DUMPABLE, 0),  # it still has a copy of PID 1's memory
         *identity.nothing(),
     )
     return Operation("user", "no user but its own", calls)

@@ -16,7 +16,7 @@ from ainit.linux import landlock, native
 from ainit.sandbox.compose import Sandbox
 from ainit.sandbox.operation import Operation
 from tests.support import descriptors, models
-from tests.support.probed import BARE, BLOCKED, KILLED, THROUGH, World, without
+from tests.support.probed import BARE, BLOCKED, KILLED, THROUGH, USER, World, without
 from tests.support.probes import PROBES
 
 # What not even root reaches on every host: a device or a part of the kernel that is not there.
@@ -262,3 +262,29 @@ def test_onnxruntime_infers_with_the_tightest_profile(world: World) -> None:
     finally:
         os.close(model)
     assert (status, said.splitlines()[-1:]) == (0, ["inferred 2"]), said
+
+
+def test_git_keeps_notes_as_the_guide_s_example_does(world: World) -> None:
+    notes = world.directory / "notes"
+    notes.mkdir()
+    os.chown(notes, USER, USER)
+    sandbox = world.sandbox(
+        {
+            "write": [str(notes)],
+            "execute": ["/usr/bin/git", "/usr/lib/git-core"],
+            "system_calls": ["processes"],
+        }
+    )
+    named = ["-c", "user.name=notes", "-c", "user.email=notes@localhost"]
+    done = -1, ""
+    for command in (
+        ["init", "--quiet"],
+        [*named, "commit", "--quiet", "--allow-empty", "--message=one"],
+        ["gc", "--quiet"],
+        ["log", "--format=%s"],
+    ):
+        done = world.start(
+            ["/usr/bin/git", "-C", str(notes), *command], sandbox, environment={"HOME": "/tmp"}
+        )
+        assert done[0] == 0, done
+    assert done[1] == "one\n"
