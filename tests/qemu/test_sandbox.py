@@ -93,11 +93,10 @@ def test_no_probe_gets_out_on_the_image_s_kernel(probing: Machine) -> None:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_the_agents_of_the_image_are_in_theirs(booted: Machine, name: str) -> None:
+def test_the_agents_of_the_image_are_in_theirs(probing: Machine, name: str) -> None:
     """Ready, so nothing that they need is denied; and locked in, as the kernel says it."""
-    unit = booted.call("org.ainos.Control.Describe", {"name": name})["unit"]
-    assert unit["state"] == "ready"
-    text = story.in_shell(booted, f"cat /proc/{unit['pid']}/status")
+    unit = story.until(probing, name, lambda unit: unit["state"] == "ready")
+    text = story.in_shell(probing, f"cat /proc/{unit['pid']}/status")
     status = {
         key: value.split() for key, value in (line.split(":", 1) for line in text.splitlines())
     }
@@ -107,11 +106,11 @@ def test_the_agents_of_the_image_are_in_theirs(booted: Machine, name: str) -> No
     assert status["NSpid"][-1] == "1"
     show = "readlink /proc/{}/ns/{}"
     for kind in ("mnt", "pid", "ipc", "uts", "cgroup", "net", "user"):
-        own = story.in_shell(booted, show.format(unit["pid"], kind))
-        assert own != story.in_shell(booted, show.format(1, kind))
+        own = story.in_shell(probing, show.format(unit["pid"], kind))
+        assert own != story.in_shell(probing, show.format(1, kind))
         assert own.startswith(kind)
-    seen = story.in_shell(booted, f"ls /proc/{unit['pid']}/root/var /proc/{unit['pid']}/root/run")
+    seen = story.in_shell(probing, f"ls /proc/{unit['pid']}/root/var /proc/{unit['pid']}/root/run")
     assert "lib" not in seen.split()
-    devices = story.in_shell(booted, f"ls /proc/{unit['pid']}/root/dev").split()
+    devices = story.in_shell(probing, f"ls /proc/{unit['pid']}/root/dev").split()
     assert "null" in devices
     assert not [each for each in devices if each.startswith(("tpm", "vd", "sd", "nvme", "mem"))]
