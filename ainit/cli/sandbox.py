@@ -100,8 +100,8 @@ def _unit(settings: Settings, agent: str) -> Unit:
     found = [unit for unit in units if unit.name == agent]
     if not found:
         raise AinosError(f"there is no unit {agent}, and no file; `ainitctl status` lists units")
-    if found[0].kind not in plan.CONFINED:
-        raise AinosError(f"{agent} is a service: only agents are in a sandbox")
+    if found[0].kind != plan.AGENT:
+        raise AinosError(f"{agent} is a {found[0].kind}: only agents are in a sandbox")
     return found[0]
 
 

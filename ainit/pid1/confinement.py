@@ -12,7 +12,7 @@ import stat
 
 from ..constants import LISTEN_FD, SANDBOX_ROOT
 from ..errors import RefusedError
-from ..policy import plan, sandbox, seccomp
+from ..policy import sandbox, seccomp
 from ..sandbox import features
 from ..sandbox.compose import compose
 from ..sandbox.facts import Device, Facts
@@ -54,12 +54,12 @@ class Confinement:
         files: int = 0,
     ) -> None:
         """Put a child of an agent into its sandbox. The directories are as in `Facts`; ``files`` is
-        how many of its descriptors, the last ones, are models of one file. Nothing for a service or
-        a job. Raises RefusedError.
+        how many of its descriptors, the last ones, are models of one file. Nothing for a unit that
+        has no profile. Raises RefusedError.
         """
         profile = sandbox.of(unit)
-        if profile is None or unit.kind != plan.AGENT:
-            return  # who asks for a job cannot say yet what files and network it needs
+        if profile is None:
+            return
         free = LISTEN_FD + len(child.descriptors)
         notify = child.environment.get("NOTIFY_SOCKET")
         try:

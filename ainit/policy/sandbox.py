@@ -122,8 +122,10 @@ class Profile:
 
 
 def of(unit: Unit) -> Profile | None:
-    """The profile of an agent or a job; None for a service, which has none."""
-    if unit.kind not in plan.CONFINED:
+    """The profile of an agent; None for a service, and for a job: who asks for one cannot say yet
+    which files and network it needs.
+    """
+    if unit.kind != plan.AGENT:
         return None
     capabilities = unit.capabilities or ()
     return Profile(unit.sandbox, capabilities=capabilities, has_gpu=bool(unit.gpu_profile))

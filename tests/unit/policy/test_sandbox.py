@@ -89,9 +89,9 @@ def test_sockets_of_the_internet_come_with_a_network(
     assert Profile(record, has_gpu=True).calls == (*calls, "devices")
 
 
-def test_agents_and_jobs_have_one_and_services_have_none() -> None:
-    assert sandbox.of(Unit("a", plan.SERVICE)) is None
-    assert all(sandbox.of(Unit("a", kind)) is not None for kind in plan.CONFINED)
+def test_agents_have_one_and_services_and_jobs_have_none() -> None:
+    assert sandbox.of(Unit("a", plan.AGENT)) is not None
+    assert [sandbox.of(Unit("a", kind)) for kind in (plan.SERVICE, plan.JOB)] == [None, None]
 
 
 def test_a_profile_does_not_change() -> None:
