@@ -88,8 +88,8 @@ def test_a_gpu_comes_with_memory_and_room_for_its_windows() -> None:
     assert options(replace(DEFAULT, gpu="0000:41:00.0", memory_mib=512))["-m"] == ["512"]
 
 
-def test_emulated_processors_go_without_what_qemu_emulates_wrongly() -> None:
-    assert options(DEFAULT)["-cpu"] == ["max,-cx16"]
+def test_emulated_processors_go_without_what_qemu_emulates_wrongly_or_slowly() -> None:
+    assert options(DEFAULT)["-cpu"] == ["max,-cx16,-fma,-avx2,-avx"]
     assert options(DEFAULT, Accelerator.KVM)["-cpu"] == ["host"]
 
 
