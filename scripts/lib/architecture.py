@@ -98,7 +98,7 @@ X86_64 = Architecture(
     board="q35,smm=on",
     # QEMU 7.2 now and then corrupts a register when it emulates CMPXCHG16B in several threads, and
     # the kernel's slab allocator then faults (4 of 12 boots, against none of 12 without it). The
-    # kernel has another way to do the same. What QEMU is slow at is left out, too: one answer of the
+    # kernel has another way to do the same. What QEMU is slow at is left out, too: an answer of the
     # file-type model took 40 s of a processor with FMA, 5 s with AVX and 2 s with SSE alone.
     emulated_processor="max,-cx16,-fma,-avx2,-avx",
     firmware=Path("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd"),
