@@ -11,10 +11,14 @@ real one, so that neither can drift from the ``.varlink`` files.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
+
+import pytest
 
 from ainit.wire import interface_text
+from ainit.wire.protocol import VarlinkError
 
 TOKEN = re.compile(r"\s*(?:#[^\n]*\n\s*)*(->|\[string\]|\[\]|[A-Za-z_][A-Za-z0-9_.-]*|[():,?]|$)")
 SCALARS: dict[str, tuple[type, ...]] = {
@@ -66,6 +70,24 @@ class Interface:
     def wrong_error(self, error: str, parameters: object) -> list[str]:
         """What is wrong with the parameters of an error reply."""
         return self._wrong(self.errors[error], parameters, "")
+
+    def asked(
+        self,
+        methods: Mapping[str, Callable[[Any], Mapping[str, Any]]],
+        method: str,
+        parameters: Mapping[str, object],
+    ) -> Mapping[str, Any]:
+        """What a service's method answers. Fails the test when a message is not as described."""
+        assert self.wrong_call(method, parameters) == []
+        try:
+            reply = methods[method](parameters)
+        except VarlinkError as error:
+            name = error.name.removeprefix(f"{self.name}.")
+            if problems := self.wrong_error(name, error.parameters):
+                pytest.fail(f"{name}: {problems}")
+            raise
+        assert self.wrong_reply(method, reply) == []
+        return reply
 
     def _next(self) -> str:
         return str(self._tokens.pop(0)) if self._tokens else ""

@@ -62,15 +62,7 @@ class Hall:
         )
 
     def call(self, method: str, **parameters: object) -> Mapping[str, Any]:
-        assert GPU.wrong_call(method, parameters) == []
-        try:
-            reply = self.scheduler.methods()[method](parameters)
-        except VarlinkError as error:
-            name = error.name.removeprefix("org.ainos.Gpu.")
-            if problems := GPU.wrong_error(name, error.parameters):
-                pytest.fail(f"{name}: {problems}")
-            raise
-        assert GPU.wrong_reply(method, reply) == []
+        reply = GPU.asked(self.scheduler.methods(), method, parameters)
         self.never_overlapping()
         return reply
 

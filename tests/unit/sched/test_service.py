@@ -45,16 +45,7 @@ class Bench:
         return self.gpus
 
     def call(self, method: str, **parameters: object) -> Mapping[str, Any]:
-        assert GPU.wrong_call(method, parameters) == []
-        try:
-            reply = self.scheduler.methods()[method](parameters)
-        except VarlinkError as error:
-            name = error.name.removeprefix("org.ainos.Gpu.")
-            if problems := GPU.wrong_error(name, error.parameters):
-                pytest.fail(f"{name}: {problems}")
-            raise
-        assert GPU.wrong_reply(method, reply) == []
-        return reply
+        return GPU.asked(self.scheduler.methods(), method, parameters)
 
     def status(self) -> Mapping[str, Any]:
         return self.call("Status")
