@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,10 @@ signal.pause()
 
 
 def held(machine: Machine) -> list[str]:
-    """What PID 1 has open, by kind."""
+    """What PID 1 has open, by kind, when it has let go of those that called it."""
+    table = Path(f"/proc/{machine.init_host_pid}/net/unix")
+    connected = re.compile(rf" 03 +\d+ {re.escape(str(machine.control))}$", re.MULTILINE)
+    wait_for(lambda: not connected.search(table.read_text()), "callers to be let go of")
     folder = Path(f"/proc/{machine.init_host_pid}/fd")
     return sorted(os.readlink(each).split(":")[0] for each in folder.iterdir())
 
