@@ -72,6 +72,7 @@ MESSAGE_BYTES = 4 * 1024 * 1024
 MESSAGE_BYTES_OTHERS = 256 * 1024  # from callers that are not the superuser
 CLIENTS = 64
 CLIENTS_RESERVED = 16  # of these, for the superuser
+CLIENTS_AGENT = 8  # of these, that one agent may have
 SHUTDOWN_SECONDS = 20.0
 WATCHDOG_SECONDS = 60
 STUCK_SECONDS = 30  # of processor time that one turn of PID 1's loop may take

@@ -1,19 +1,25 @@
-"""``ainitctl sandbox``: what agents may do, in words, and what a change of a manifest comes to."""
+"""``ainitctl sandbox``: what agents may do, in words or as policies, and what a change comes to."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
 
 from ..child.compile import read
 from ..errors import AinosError, ConfigError, WireError
-from ..policy import config, plan, sandbox_words
+from ..policy import cedar, config, plan, sandbox_words
+from ..policy.calls import CONTROL
 from ..policy.plan import Plan, Unit
+from ..wire import interface_text
+from ..wire.protocol import SERVICE
 from . import render, reply
 from .base import Group, Settings
 
 MANIFEST = "manifest.toml"
+_METHOD = re.compile(r"^method (\w+)", re.MULTILINE)
 _MARKS = {True: "+", False: "-", None: " "}
 
 
@@ -87,17 +93,55 @@ def diff(context: click.Context, settings: Settings, old: str, new: str) -> None
     context.exit(1 if looser else 0)
 
 
+@sandbox.command("cedar")
+@click.option("--entities", is_flag=True, help="Print the entities instead, as JSON.")
+@click.pass_obj
+def as_cedar(settings: Settings, entities: bool) -> None:
+    """Print who may call whom on the machine as policies of Cedar.
+
+    PID 1 goes by the manifests; these are the same rules in a language that other programs read.
+    Whatever no policy permits is forbidden. With `--json`, both policies and entities are printed.
+
+    \b
+      ainitctl sandbox cedar > calls.cedar
+      ainitctl sandbox cedar --entities > entities.json
+    """
+    units = _units(settings)
+    listed = cedar.entities(units, _methods(units))
+    if settings.json:
+        render.as_json({"policies": cedar.policies(units), "entities": listed})
+    elif entities:
+        render.as_json(listed)
+    else:
+        for line in cedar.policies(units).splitlines():
+            click.echo(render.visible(line))
+
+
+def _methods(units: Sequence[Unit]) -> Iterator[str]:
+    """The methods of the interfaces that the units provide, as far as their files are here."""
+    for interface in (SERVICE, CONTROL, *(name for unit in units for name in unit.provides)):
+        try:
+            text = interface_text(interface)
+        except OSError:
+            continue  # an agent's own, which it describes itself
+        yield from (f"{interface}.{name}" for name in _METHOD.findall(text))
+
+
+def _units(settings: Settings) -> list[Unit]:
+    """The units of the machine's plan. Raises AinosError."""
+    answer = settings.call("org.ainos.Control.GetPlan")
+    try:
+        return Plan.from_record(reply.record(answer, "plan")).units
+    except (KeyError, TypeError, ValueError) as error:
+        raise WireError(f"plan in the answer is no plan: {error}") from error
+
+
 def _unit(settings: Settings, agent: str) -> Unit:
     """The agent that an argument means. Raises AinosError."""
     path = Path(agent)
     if "/" in agent or path.exists():
         return _from_manifest(path)
-    answer = settings.call("org.ainos.Control.GetPlan")
-    try:
-        units = Plan.from_record(reply.record(answer, "plan")).units
-    except (KeyError, TypeError, ValueError) as error:
-        raise WireError(f"plan in the answer is no plan: {error}") from error
-    found = [unit for unit in units if unit.name == agent]
+    found = [unit for unit in _units(settings) if unit.name == agent]
     if not found:
         raise AinosError(f"there is no unit {agent}, and no file; `ainitctl status` lists units")
     if found[0].kind != plan.AGENT:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 
-from ..constants import LISTEN_FD, SANDBOX_ROOT
+from ..constants import CONTROL, LISTEN_FD, SANDBOX_ROOT
 from ..errors import RefusedError
 from ..policy import sandbox, seccomp
 from ..sandbox import features
@@ -30,15 +30,19 @@ _NODE = ("path", "major", "minor", "mode")  # DeviceNode of org.ainos.Gpu
 
 
 class Confinement:
-    """``read`` asks the kernel what it has, once; ``root`` is where a sandbox makes its root."""
+    """``read`` asks the kernel what it has, once; ``root`` is where a sandbox makes its root;
+    ``control`` is the socket of those that may call others.
+    """
 
     def __init__(
         self,
         read: Callable[[], features.Features] = features.read,
         root: str = SANDBOX_ROOT,
+        control: str = CONTROL,
     ) -> None:
         self._read = read
         self._root = root
+        self._control = control
         self._features: features.Features | None = None
         self._programs: dict[tuple[str, ...], bytes] = {}
 
@@ -61,7 +65,9 @@ class Confinement:
         if profile is None:
             return
         free = LISTEN_FD + len(child.descriptors)
-        notify = child.environment.get("NOTIFY_SOCKET")
+        sockets = [*filter(None, [child.environment.get("NOTIFY_SOCKET")])]
+        if profile.agents:
+            sockets.append(self._control)
         try:
             facts = Facts(
                 unit.name,
@@ -74,7 +80,7 @@ class Confinement:
                 directories=directories,
                 files=range(free - files, free),
                 program=child.argv[0],
-                sockets=[notify] if notify else [],
+                sockets=sockets,
                 devices=_devices(gpu) if profile.has_gpu and gpu is not None else (),
             )
             child.sandbox = self._make(profile, facts)

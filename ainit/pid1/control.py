@@ -31,6 +31,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from .gate import Gate
     from .journal import Journal
     from .relay import Relay
 
@@ -46,16 +47,7 @@ class Client:
     ``busy`` while its calls are being worked on.
     """
 
-    __slots__ = (
-        "abandon",
-        "busy",
-        "inbox",
-        "outbox",
-        "pending",
-        "socket",
-        "uid",
-        "waiting",
-    )
+    __slots__ = ("abandon", "busy", "inbox", "outbox", "pending", "socket", "uid", "waiting")
 
     def __init__(self, channel: socket, uid: int) -> None:
         self.socket = channel
@@ -90,11 +82,13 @@ class Control:
         methods: Mapping[str, Callable[[Client, Call], Mapping[str, object] | None]],
         providers: Mapping[str, str],
         journal: Journal,
+        gate: Gate,
     ) -> None:
         self._loop = events
         self._relay = relay
         self._methods = methods
         self._providers = providers
+        self._gate = gate
         self._clients: dict[int, Client] = {}
         kept = journal.of(*_LISTENER).get(_LISTENER)
         self._listener = _listen(path) if kept is None else socket(fileno=kept)
@@ -148,7 +142,7 @@ class Control:
         channel.setblocking(False)
         credentials = channel.getsockopt(SOL_SOCKET, SO_PEERCRED, _PEERCRED_BYTES)
         client = Client(channel, int.from_bytes(credentials[4:8], "little"))
-        if len(self._clients) >= access.connections(client.uid):
+        if not self._gate.admits(client.uid, [each.uid for each in self._clients.values()]):
             channel.close()
             return
         self._clients[descriptor] = client
@@ -227,7 +221,7 @@ class Control:
             self.send(client, protocol.reply(answer))
 
     def _dispatch(self, client: Client, call: Call) -> Mapping[str, object] | None:
-        if not access.is_allowed(client.uid, call.interface, call.member):
+        if not self._gate.permits(client.uid, call):
             raise VarlinkError(protocol.PERMISSION_DENIED)
         if call.interface == protocol.SERVICE:
             return self._about(client, call)

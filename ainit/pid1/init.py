@@ -22,6 +22,7 @@ from .changes import Changes
 from .control import Control
 from .credentials import Credentials
 from .effects import Effects
+from .gate import Gate
 from .gpus import Gpus
 from .health import Health
 from .job_methods import JobMethods
@@ -92,6 +93,7 @@ class Init:
         whole = self.job_units.beside(plan_)
         self.supervisor: Supervisor = Supervisor(whole, self._effects(), self.cgroups, journal)
         self.gpus.supervisor = self.supervisor
+        self.gate = Gate(self.logs.say, self.supervisor.units.values())
         self.population = Population(self.loop, self.cgroups, self.supervisor.emptied)
         self.health = Health(self)
         self.shutdown = Shutdown(self.loop, journal, self.supervisor)
@@ -105,7 +107,7 @@ class Init:
         self.jobs_asked = JobMethods(self)
         table = {**self.methods.table(), **self.changes.table(), **self.jobs_asked.table()}
         self.control = Control(
-            self.loop, self.relay, constants.CONTROL, table, self.providers, journal
+            self.loop, self.relay, constants.CONTROL, table, self.providers, journal, self.gate
         )
         self.methods.control = self.control
         self._leaving: set[str] = set()  # units that are no longer in the plan
@@ -153,10 +155,10 @@ class Init:
         """Another plan is in force. Units that left it are stopped by ``change``."""
         units = self.job_units.beside(plan_).units
         self.supervisor.replace(units)
-        names = {unit.name for unit in units}
-        self._leaving = set(self.supervisor.units) - names
+        self._leaving = set(self.supervisor.units) - {unit.name for unit in units}
         self.providers.clear()
         self.providers.update(_providers(plan_))
+        self.gate.configure(self.supervisor.units.values())
         self.logs.configure(plan_.units)
         self.activation.configure(list(self.supervisor.units.values()))
         for name in change.refresh:
@@ -256,9 +258,8 @@ class Init:
     def _why_unanswered(self, unit: str) -> str:
         """Why a unit will not answer: it is down for good. One on its way up finds its calls."""
         state = self.supervisor.states[unit]
-        down = state.state in life.DOWN_STATES
         reason = f": {state.reason}" if state.reason else ""
-        return f"{unit} is {state.state}{reason}" if down else ""
+        return f"{unit} is {state.state}{reason}" if state.state in life.DOWN_STATES else ""
 
     def _on_signals(self, numbers: bytes) -> None:
         self._bury()

@@ -42,7 +42,7 @@ def record(unit: str, time: int, raw: bytes, flags: int = 0) -> Record:
         raw = raw[3:]
     text = raw.decode("utf-8", "replace")
     fields = None
-    if raw[:1] == b"{" and not flags & AINIT:
+    if raw[:1] == b"{":
         try:
             fields = loads(text)
         except ValueError:

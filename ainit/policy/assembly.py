@@ -13,12 +13,12 @@ from collections.abc import Mapping, Sequence
 
 from ..errors import ConfigError, Finding
 from ..wire.codec import dumps
-from . import graph, jobs, plan, relations
+from . import graph, jobs, plan, relations, values
 from .plan import Plan, Unit
 from .relations import Locate, Source
 
 GPU_INTERFACE = "org.ainos.Gpu"
-AGENT_UID_FIRST = 61184  # the range that systemd's documentation gives to dynamic users
+AGENT_UID_FIRST = values.DYNAMIC[0]
 
 
 def assemble(

@@ -59,7 +59,7 @@ SERVICE: Keys = {
     "notify_access": ("notify_access", values.one_of(plan.NOTIFY_ACCESS)),
     "fd_store_max": ("fd_store_max", values.whole(0, 1024)),
     "directory": ("directory", values.path),
-    "user": ("user", values.account),
+    "user": ("user", values.user),
     "group": ("group", values.group),
     "groups": ("groups", values.names_list(values.group)),
     "umask": ("umask", values.octal),

@@ -31,6 +31,11 @@ def findings(units: Sequence[Source], locate: Locate) -> list[Finding]:
                 if name not in by_name:
                     message = f"{unit.name} {_verb(key)} {name}, which is no unit"
                     found.append(Finding(file, locate(file, unit.kind, key), message))
+        profile = sandbox.of(unit)
+        for name in profile.agents if profile else ():
+            if name in by_name and by_name[name].kind != plan.AGENT:
+                message = f"network names {name}, which is a {by_name[name].kind} and no agent"
+                found.append(Finding(file, locate(file, "sandbox", "network"), message))
     files = {unit.name: file for unit, file in units}
     found += _stages(by_name, files, locate)
     found += _survivors(units, by_name, locate)

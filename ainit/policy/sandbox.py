@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # What ``Profile.network`` may be.
 NONE = "none"  # no socket but local ones
 LOOPBACK = "loopback"  # a network of its own, in which there is nobody else
-LISTED = "listed"  # that, and what ``endpoints`` and ``agents`` list
+LISTED = "listed"  # that, and what ``endpoints`` lists; agents are called without a network
 AGENT_PREFIX = "agent:"
 
 # Classes of system calls that a manifest may name, and those that follow from its other keys.
@@ -96,13 +96,14 @@ class Profile:
         """The profile of a checked record, which is the manifest's table as JSON holds it."""
         network = record.get("network", NONE)
         listed = _words(network)
+        endpoints = tuple(endpoint(one) for one in listed if not _is_agent(one))
         fields = {
             "read": _words(record.get("read")),
             "write": _words(record.get("write")),
             "execute": _words(record.get("execute")),
             "execute_written": record.get("execute_written") is True,
-            "network": network if isinstance(network, str) else LISTED,
-            "endpoints": tuple(endpoint(one) for one in listed if not _is_agent(one)),
+            "network": network if isinstance(network, str) else LISTED if endpoints else NONE,
+            "endpoints": endpoints,
             "agents": tuple(one[len(AGENT_PREFIX) :] for one in listed if _is_agent(one)),
             "system_calls": _words(record.get("system_calls")),
             "capabilities": tuple(capabilities),

@@ -136,6 +136,8 @@ UNDOING = (
     "CAP_MKNOD", "CAP_SYS_CHROOT", "CAP_CHECKPOINT_RESTORE", "CAP_SETFCAP",
 )  # fmt: skip
 
+CHANGING_USER = "CAP_SETUID"  # goes with no agent that calls others
+
 
 def contradictions(main: Table, table: Table, unit: Unit) -> Iterator[Finding]:
     """What is wrong between right values of ``table``, and with what ``main`` gives besides."""
@@ -160,6 +162,9 @@ def contradictions(main: Table, table: Table, unit: Unit) -> Iterator[Finding]:
         yield table.finding("execute_written", message)
     if unit.name in profile.agents:
         yield table.finding("network", f"network has {unit.name} itself")
+    if profile.agents and CHANGING_USER in profile.capabilities:
+        message = f"{CHANGING_USER} makes it another user, by which others know who calls them"
+        yield main.finding("capabilities", message)
     for name in profile.capabilities:
         if name in UNDOING:
             message = f"{name} would undo the agent's sandbox"

@@ -21,6 +21,7 @@ Check = Callable[[object], object]
 NAME = re.compile(r"[a-z][a-z0-9-]{0,31}\Z")
 INTERFACE = re.compile(r"[a-z][a-z0-9-]*(\.[A-Za-z0-9-]+)+\Z")
 ACCOUNT_MAX = (1 << 32) - 2  # the highest is "no change" to setresuid(2)
+DYNAMIC = range(61184, 65520)  # what systemd's documentation gives to dynamic users
 
 _ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]{0,30}\Z")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
@@ -212,6 +213,14 @@ def capability(value: object) -> str:
     if not isinstance(value, str) or value not in kernel_names.CAPABILITIES:
         raise ValueError("is a capability such as CAP_NET_ADMIN")
     return value
+
+
+def user(value: object) -> str | int:
+    """A user, but none of those that tell agents and jobs apart."""
+    if isinstance(value, int) and not isinstance(value, bool) and value in DYNAMIC:
+        first, last = DYNAMIC[0], DYNAMIC[-1]
+        raise ValueError(f"is none from {first} to {last}: those are agents' and jobs'")
+    return account(value)
 
 
 def account(value: object) -> str | int:

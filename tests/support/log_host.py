@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from ainit.pid1.control import Client, Control
+from ainit.pid1.gate import Gate
 from ainit.pid1.journal import Forgetful, Role
 from ainit.pid1.log_methods import LogMethods
 from ainit.pid1.logs import Logs
@@ -68,7 +69,8 @@ class LogHost:
         self.methods = LogMethods(self.logs, self.units, self.loop)
         relay = Relay(self.loop, "")
         methods = {"Logs": self._logs}
-        self.control = Control(self.loop, relay, self.path, methods, {}, self.keeper)  # type: ignore[arg-type]
+        gate = Gate(self.logs.say, ())
+        self.control = Control(self.loop, relay, self.path, methods, {}, self.keeper, gate)  # type: ignore[arg-type]
         self.loop.add(self._wakeup, READ, lambda _: None)
 
     def _logs(self, client: Client, call: Call) -> Mapping[str, object] | None:

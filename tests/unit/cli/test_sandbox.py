@@ -47,10 +47,7 @@ def test_explain_a_manifest_for_scripts(run: Run, tmp_path: Path) -> None:
     result = run("sandbox", "explain", f"{folder}/manifest.toml", "--json")
     found = json.loads(result.out)
     assert (result.code, found["agent"]) == (0, "notes")
-    assert found["grants"] == [
-        {"matter": "call", "what": "speech"},
-        {"matter": "system calls", "what": "internet"},
-    ]
+    assert found["grants"] == [{"matter": "call", "what": "speech"}]
     assert "calls the agent speech" in found["explanation"]["network"]
 
 
@@ -104,6 +101,40 @@ def test_a_packed_bundle_is_opened_first(run: Run) -> None:
     result = run("sandbox", "explain", "./notes.erofs")
     assert (result.code, result.out) == (1, "")
     assert "is a packed bundle; `mount -o ro,loop notes.erofs DIRECTORY`" in result.err
+
+
+def calling() -> dict[str, object]:
+    """What GetPlan answers of a machine with two agents, one of which may call the other."""
+    notes, speech = Unit("notes", AGENT), Unit("speech", AGENT)
+    notes.sandbox = {"network": ["agent:speech"]}
+    speech.provides = ["org.ainos.agent.Speech", "org.example.Own"]
+    plan = Plan([notes, speech, Unit("log", SERVICE)], {"hostname": "ainos"}).to_record()
+    return {"plan": plan, "base": plan, "files": {}}
+
+
+def test_the_machine_s_rules_as_policies(run: Run, serve: Serve) -> None:
+    serve({f"{CONTROL}.GetPlan": calling()})
+    result = run("sandbox", "cedar")
+    assert (result.code, result.err) == (0, "")
+    assert [line for line in result.out.splitlines() if line.startswith("@id")] == [
+        '@id("PID 1")',
+        '@id("notes: agent:speech")',
+    ]
+    assert '\n  resource == AINOS::Agent::"speech"\n' in result.out
+
+
+@pytest.mark.parametrize("arguments", [("--entities",), ("--json",)], ids=str)
+def test_their_entities(run: Run, serve: Serve, arguments: tuple[str, ...]) -> None:
+    serve({f"{CONTROL}.GetPlan": calling()})
+    result = run("sandbox", "cedar", *arguments)
+    found = json.loads(result.out)
+    if arguments == ("--json",):
+        assert found["policies"].startswith('@id("PID 1")\n')
+        found = found["entities"]
+    named = {each["uid"]["id"]: [one["id"] for one in each["parents"]] for each in found}
+    assert named["org.ainos.agent.Speech.Detect"] == ["org.ainos.agent.Speech"]
+    assert named["org.ainos.Control.Status"] == ["org.ainos.Control"]
+    assert (named["notes"], named["log"], named["org.example.Own"]) == ([], [], [])
 
 
 def test_diff_of_two_directories(run: Run, tmp_path: Path) -> None:

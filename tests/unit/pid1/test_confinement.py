@@ -69,6 +69,20 @@ def test_an_agent_is_given_what_was_measured_for_it(
     assert (tmp_path / "root").is_dir()
 
 
+@pytest.mark.parametrize(
+    ("sandbox", "has_it"), [({"network": ["agent:speech"]}, True), ({}, False)], ids=str
+)
+def test_who_may_call_others_has_the_control_socket(
+    tmp_path: Path, sandbox: dict[str, object], has_it: bool
+) -> None:
+    control = tmp_path / "control"
+    control.touch()
+    confinement = Confinement(kernel, str(tmp_path / "root"), str(control))
+    made = child()
+    confinement.lock(agent(sandbox=sandbox), made, None, bundle="")
+    assert (f"{control} is there" in steps(made)) is has_it
+
+
 def test_its_core_limit_is_the_sandbox_s(confinement: Confinement) -> None:
     made = child()
     made.limits = {"core": 0, "nofile": 99}

@@ -78,6 +78,11 @@ def test_what_pid_1_says_is_taken_as_it_is() -> None:
     assert found["fields"] is None
 
 
+def test_pid_1_writes_records_too() -> None:
+    found = record("u", 0, b'{"decision":"permit"}', AINIT)
+    assert (found["fields"], found["source"]) == ({"decision": "permit"}, "ainit")
+
+
 def test_a_line_has_the_time_of_its_end_and_a_partial_one_waits() -> None:
     partials: Partials = {}
     chunks: list[Chunk] = [

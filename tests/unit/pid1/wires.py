@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from ainit.pid1.control import Client, Control
+from ainit.pid1.gate import Gate
 from ainit.pid1.loop import Loop
 from ainit.pid1.relay import Relay
+from ainit.policy.plan import Unit
 from ainit.wire import protocol
 from ainit.wire.protocol import Call, Inbox, Message
 from tests.support.notebook import Notebook
@@ -21,7 +23,11 @@ class Wires:
     """Control and relay on one loop."""
 
     def __init__(
-        self, directory: Path, units: Mapping[str, str], journal: Notebook | None = None
+        self,
+        directory: Path,
+        units: Mapping[str, str],
+        journal: Notebook | None = None,
+        plan: Sequence[Unit] = (),
     ) -> None:
         self.directory = directory
         self.loop = Loop()
@@ -35,7 +41,9 @@ class Wires:
         }
         path = str(directory / "control")
         self.journal = journal or Notebook()
-        self.control = Control(self.loop, self.relay, path, methods, units, self.journal)
+        self.said: list[tuple[str, str]] = []
+        gate = Gate(lambda agent, text: self.said.append((agent, text)), plan)
+        self.control = Control(self.loop, self.relay, path, methods, units, self.journal, gate)
         self.size = 0
 
     def _status(self, client: Client, call: Call) -> Mapping[str, object]:

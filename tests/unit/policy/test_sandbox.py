@@ -78,7 +78,8 @@ def test_a_network_in_a_word(network: str) -> None:
     [
         ({"network": "none"}, ()),
         ({"network": "loopback"}, ("internet",)),
-        ({"network": ["agent:speech"]}, ("internet",)),
+        ({"network": ["agent:speech"]}, ()),
+        ({"network": ["agent:speech", "a.org:1"]}, ("internet",)),
         ({"system_calls": ["jit"], "network": "loopback"}, ("jit", "internet")),
     ],
 )

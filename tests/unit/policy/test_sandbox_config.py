@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ainit.policy import config, relations, sandbox, sandbox_config, sandbox_words, seccomp
 from ainit.policy.kernel_names import CAPABILITIES
-from ainit.policy.plan import AGENT, Unit
+from ainit.policy.plan import AGENT, SERVICE, Unit
 from ainit.policy.sandbox import Profile
 from ainit.policy.system_calls import X86_64
 from ainit.wire.codec import dumps, loads
@@ -235,6 +235,13 @@ def test_capabilities_that_undo_the_sandbox_are_refused(name: str) -> None:
     assert findings("", f'capabilities = ["{name}"]\n') == [expected]
 
 
+def test_who_calls_others_is_one_user() -> None:
+    lines, main = 'network = ["agent:b"]', 'capabilities = ["CAP_SETUID"]\n'
+    expected = "CAP_SETUID makes it another user, by which others know who calls them"
+    assert findings(lines, main) == [f"3: {expected}"]
+    assert findings('network = "none"', main) == []
+
+
 def test_nothing_follows_from_a_list_that_is_wrong_already() -> None:
     lines = 'write = ["srv"]\nexecute_written = true\nexecute = ["/srv"]'
     assert findings(lines)[0] == "11: write is an absolute path, without . and .. in it"
@@ -253,6 +260,17 @@ def test_an_agent_that_is_not_there_is_warned_of() -> None:
     found = relations.warnings([(unit, "a.toml")], {"a", "b"}, lambda file, table, key: 7)
     assert [str(one) for one in found] == [
         "a.toml:7: network names the agent c, which is no unit here"
+    ]
+
+
+def test_what_is_called_is_an_agent() -> None:
+    caller, service = Unit("a", AGENT), Unit("b", SERVICE)
+    caller.sandbox = {"network": ["agent:b"]}
+    found = relations.findings(
+        [(caller, "a.toml"), (service, "b.toml")], lambda file, table, key: 7
+    )
+    assert [str(one) for one in found] == [
+        "a.toml:7: network names b, which is a service and no agent"
     ]
 
 
