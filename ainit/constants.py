@@ -20,6 +20,7 @@ TIMERS = STATE + "/timers"
 KEYLIME = STATE + "/keylime"
 REMOTE = STATE + "/remote"
 CHANNEL = REMOTE + "/channel.pem"  # certificate and key of the machine's end of TLS
+AUTHORITY = STATE + "/identity/authority.pem"  # certificate and key of the agents' authority
 
 # That partition in LUKS2: the mapping that it is mounted from.
 MAPPING = "state"
@@ -33,6 +34,8 @@ SOCKETS = RUNTIME + "/sockets"
 BUNDLES = RUNTIME + "/agents"
 EXTENSIONS = RUNTIME + "/extensions"
 CREDENTIALS = RUNTIME + "/credentials"
+VERDICT = RUNTIME + "/verdict.json"  # what a verifier said of this machine last
+IDENTITIES = RUNTIME + "/identity"  # certificates of agents, a directory for each
 MODEL_DIRECTORIES = RUNTIME + "/models"  # of models that are several files
 SANDBOX_ROOT = RUNTIME + "/root"  # where a sandbox, in its own view, makes what becomes its root
 DISK = RUNTIME + "/disk"  # where a disk that was plugged in is mounted while models come from it

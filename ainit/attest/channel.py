@@ -24,6 +24,7 @@ from .tpms import MalformedError, parse_certified, parse_public
 
 NONCE_BYTES = 32
 METHOD = "org.ainos.Attest.Channel"
+AUTHORITY = "org.ainos.Attest.Authority"  # the same of the authority of the agents
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +36,9 @@ class Answer:
     signature: bytes
 
 
-def ask(client: Caller, nonce: bytes) -> Answer:
+def ask(client: Caller, nonce: bytes, method: str = METHOD) -> Answer:
     """Have the machine certify the key of its channel. Raises WireError and as the client does."""
-    reply: Mapping[str, object] = client.call(METHOD, {"nonce": nonce.hex()})
+    reply: Mapping[str, object] = client.call(method, {"nonce": nonce.hex()})
     try:
         found = [bytes.fromhex(str(reply[name])) for name in ("public", "message", "signature")]
     except (KeyError, ValueError) as error:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..child.server import Service, VarlinkError
-from ..constants import CHANNEL, MEASUREMENTS, TPM_DEVICE
+from ..constants import AUTHORITY, CHANNEL, MEASUREMENTS, TPM_DEVICE
 from ..errors import TpmError
 from ..wire import interface_text
 from ..wire.protocol import INVALID_PARAMETER, Message
@@ -38,6 +38,7 @@ class Sources:
     log: str = MEASUREMENTS
     firmware_log: str = FIRMWARE_LOG
     channel: str = CHANNEL
+    authority: str = AUTHORITY
 
 
 def collect(tpm: AttestationTpm, sources: Sources, nonce: bytes) -> Evidence:
@@ -115,9 +116,16 @@ class Attestation:
 
     def channel(self, parameters: Message) -> Message:
         """``Channel(nonce)``: the AK's word that the key of our TLS certificate is in its TPM."""
+        return self._certified(parameters, self._sources.channel)
+
+    def authority(self, parameters: Message) -> Message:
+        """``Authority(nonce)``: the same of the key that issues the agents' certificates."""
+        return self._certified(parameters, self._sources.authority)
+
+    def _certified(self, parameters: Message, path: str) -> Message:
         nonce = _hex(parameters, "nonce", *NONCE_BYTES)
         try:
-            public, private = tss2.parse(_read(self._sources.channel).decode("ascii", "replace"))
+            public, private = tss2.parse(_read(path).decode("ascii", "replace"))
             with self._open() as tpm:
                 message, signature = tpm.certify(public, private, nonce)
         except (TpmError, MalformedError) as error:
@@ -163,5 +171,6 @@ def service(sources: Sources | None = None) -> Service:
             "Evidence": methods.evidence,
             "Activate": methods.activate,
             "Channel": methods.channel,
+            "Authority": methods.authority,
         },
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ssl
 
-from ..errors import ConfigError, Finding
+from ..errors import ConfigError, Finding, RefusedError
 
 _BYTES_MAX = 1 << 20
 
@@ -51,6 +51,17 @@ def stranger(certificate: str, key: str) -> ssl.SSLContext:
     made.check_hostname = False
     made.verify_mode = ssl.CERT_NONE
     return _with(made, certificate, key, None)
+
+
+def spiffe_id(channel: ssl.SSLSocket) -> str:
+    """Who the other side is, by the one URI in its certificate, such as that of an agent. Raises
+    RefusedError: whoever speaks to agents compares this with whom it expects.
+    """
+    names = (channel.getpeercert() or {}).get("subjectAltName", ())
+    found = [str(pair[1]) for pair in names if pair[0] == "URI"]
+    if len(found) != 1 or not found[0].startswith("spiffe://"):
+        raise RefusedError("its certificate has no SPIFFE ID")
+    return found[0]
 
 
 def authorities(path: str) -> str:

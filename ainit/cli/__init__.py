@@ -47,6 +47,7 @@ COMMANDS = {
     "job": Entry("job:job", "Jobs that wait, run, or ended lately; cancel one."),
     "models": Entry("models:models", "Models and policies: admitted, refused, why."),
     "sandbox": Entry("sandbox:sandbox", "What agents may do, in words, and by another manifest."),
+    "identity": Entry("identity:identity", "Certificates of agents: until when, and why not."),
     "seal": Entry("seal:seal", "The sealed state: whether it opened, the floor, recovery."),
     "network": Entry("network:network", "Links, addresses, routes and name servers."),
     "devices": Entry("devices:devices", "Devices that the kernel announced."),

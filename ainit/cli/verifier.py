@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import click
 
+from ..child.client import Client, VarlinkError
+from ..wire.protocol import INTERFACE_NOT_FOUND
 from . import render
 from .accepted import acceptance_options, accepted
 from .address import address, shown
@@ -11,6 +15,8 @@ from .base import Command, Settings, patient
 from .reply import records, text
 
 PORT = 8443
+_VERDICT = "org.ainos.Identity.Verdict"
+_UNAVAILABLE = "org.ainos.Control.Unavailable"
 _FILE = click.Path(exists=True, dir_okay=False)
 
 
@@ -101,7 +107,8 @@ def submit(
     verifier = Https(*where, trusted, settings.timeout)
     with settings.client() as client:
         verdict = carry(client, verifier, machine)
-    is_accepted = verdict.get("accepted") is True
+        is_accepted = verdict.get("accepted") is True
+        _tell(client, verdict, is_accepted)
     if settings.json:
         render.as_json(verdict)
     else:
@@ -111,3 +118,13 @@ def submit(
         word, colour = ("accepted", "green") if is_accepted else ("refused", "red")
         click.echo(f"{machine}: {click.style(word, fg=colour)} by {shown(*where)}")
     context.exit(0 if is_accepted else 1)
+
+
+def _tell(client: Client, verdict: Mapping[str, object], is_accepted: bool) -> None:
+    """Tell the machine what was said of it: its agents may have certificates."""
+    subjects = [text(finding, "subject") for finding in records(verdict, "findings")]
+    try:
+        client.call(_VERDICT, {"accepted": is_accepted, "reason": ", ".join(subjects)})
+    except VarlinkError as error:
+        if error.name not in (_UNAVAILABLE, INTERFACE_NOT_FOUND):
+            click.echo(f"ainitctl: the machine was not told: {error}", err=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 
-from ..constants import CONTROL, LISTEN_FD, SANDBOX_ROOT
+from ..constants import CONTROL, IDENTITIES, LISTEN_FD, SANDBOX_ROOT
 from ..errors import RefusedError
 from ..policy import sandbox, seccomp
 from ..sandbox import features
@@ -59,11 +59,14 @@ class Confinement:
     ) -> None:
         """Put a child of an agent into its sandbox. The directories are as in `Facts`; ``files`` is
         how many of its descriptors, the last ones, are models of one file. Nothing for a unit that
-        has no profile. Raises RefusedError.
+        has no profile. Raises RefusedError, OSError while it has no certificate and is to have one.
         """
         profile = sandbox.of(unit)
         if profile is None:
             return
+        identity = f"{IDENTITIES}/{unit.name}" if profile.certificate else ""
+        if identity and not os.path.exists(f"{identity}/agent.pem"):
+            raise OSError("it has no certificate; `ainitctl identity` says why")
         free = LISTEN_FD + len(child.descriptors)
         sockets = [*filter(None, [child.environment.get("NOTIFY_SOCKET")])]
         if profile.agents:
@@ -82,6 +85,7 @@ class Confinement:
                 program=child.argv[0],
                 sockets=sockets,
                 devices=_devices(gpu) if profile.has_gpu and gpu is not None else (),
+                identity=identity,
             )
             child.sandbox = self._make(profile, facts)
         except (OSError, ValueError) as error:

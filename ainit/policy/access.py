@@ -35,6 +35,7 @@ OPERATING = frozenset(
         "org.ainos.Gpu.Apply", "org.ainos.Gpu.Cordon", "org.ainos.Gpu.Uncordon",
         "org.ainos.Gpu.Reset",
         "org.ainos.Control.GetPlan", "org.ainos.Crash.Show", "org.ainos.Log.Boots",
+        "org.ainos.Identity.Verdict",
         "org.ainos.Log.Read", "org.ainos.Store.Job", "org.ainos.Store.Verify",
     }
 )  # fmt: skip

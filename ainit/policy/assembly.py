@@ -13,11 +13,12 @@ from collections.abc import Mapping, Sequence
 
 from ..errors import ConfigError, Finding
 from ..wire.codec import dumps
-from . import graph, jobs, plan, relations, values
+from . import graph, identity, jobs, plan, relations, values
 from .plan import Plan, Unit
 from .relations import Locate, Source
 
 GPU_INTERFACE = "org.ainos.Gpu"
+IDENTITY_INTERFACE = "org.ainos.Identity"
 AGENT_UID_FIRST = values.DYNAMIC[0]
 
 
@@ -39,7 +40,9 @@ def assemble(
         for name in sorted(off - {unit.name for unit, _ in units})
     ]
     findings += relations.findings(active, locate)
+    _give_users([unit for unit, _ in units])
     _order_after_gpus([unit for unit, _ in active])
+    _order_after_identity([unit for unit, _ in active])
     _configure([unit for unit, _ in active], machine)
     edges = graph.predecessors(unit for unit, _ in active)
     ordered = graph.order(edges)
@@ -47,7 +50,6 @@ def assemble(
         findings += relations.cycles(active, graph.cycles(edges), locate)
     if findings:
         raise ConfigError(findings)
-    _give_users([unit for unit, _ in units])
     by_name = {unit.name: unit for unit, _ in active}
     return Plan([by_name[name] for name in ordered], dict(machine))
 
@@ -105,8 +107,20 @@ def _order_after_gpus(units: Sequence[Unit]) -> None:
                     unit.after = [*unit.after, provider.name]
 
 
+def _order_after_identity(units: Sequence[Unit]) -> None:
+    """Whoever has a certificate starts after the unit that issues them."""
+    for provider in units:
+        if IDENTITY_INTERFACE in provider.provides:
+            for unit in units:
+                if identity.is_wanted(unit) and provider.name not in unit.wants:
+                    unit.wants = [*unit.wants, provider.name]
+
+
 def _configure(units: Sequence[Unit], machine: Mapping[str, object]) -> None:
-    """Give units that are there for a table of the configuration that table, or take it away."""
+    """Give units that are there for a table of the configuration that table, or take it away. The
+    table of certificates is there when an agent wants one.
+    """
+    machine = {**machine, identity.TABLE: identity.settings(units, machine)}
     for unit in units:
         if unit.configured_by:
             rest = {key: value for key, value in unit.environment.items() if key != plan.SETTINGS}

@@ -25,7 +25,7 @@ _TIMEOUT = values.number(0.1, 3600)
 _DAYS = 400 * 86400  # the longest pause of a timer, and of a backoff nothing is gained by more
 
 # Tables of the machine configuration that a unit can be there for.
-CONFIGURING = ("remote",)
+CONFIGURING = ("identity", "remote")
 
 SERVICE: Keys = {
     "description": ("description", values.text),

@@ -5,7 +5,8 @@
                                                             replace = ["network"]
 
 Leaves out: the tables of GPUs (``gpu_config``), of the network (``network``), of publishers
-(``publishers``, ``trusted_roots``) and of remote control (``remote``), and what the names of units
+(``publishers``, ``trusted_roots``), of agents' certificates (``identity``) and of remote control
+(``remote``), and what the names of units
 stand for (``assembly``).
 """
 
@@ -17,6 +18,7 @@ from collections.abc import Callable, Mapping
 from ..errors import ConfigError, Finding
 from . import values
 from .gpu_config import gpu
+from .identity import identity
 from .network import network
 from .publishers import publishers
 from .remote import remote
@@ -38,6 +40,7 @@ MACHINE: Mapping[str, Mapping[str, Check]] = {
 # Tables with a module of their own, which gives a record and every finding.
 _PARTS: Mapping[str, Callable[[Table], tuple[object, list[Finding]]]] = {
     "gpu": gpu,
+    "identity": identity,
     "network": network,
     "publishers": publishers,
     "remote": remote,

@@ -24,6 +24,7 @@ NONE = "none"  # no socket but local ones
 LOOPBACK = "loopback"  # a network of its own, in which there is nobody else
 LISTED = "listed"  # that, and what ``endpoints`` lists; agents are called without a network
 AGENT_PREFIX = "agent:"
+CERTIFICATE = "/run/identity"  # where an agent finds its certificate, in its own view
 
 # Classes of system calls that a manifest may name, and those that follow from its other keys.
 ATTRIBUTES = "attributes"
@@ -55,6 +56,7 @@ class Profile:
 
     ``read``, ``write`` and ``execute`` are files, or directories with all that is in them; what may
     be written or executed may be read. ``execute_written`` lets ``write`` and ``execute`` overlap.
+    ``certificate`` says that it is given one.
     ``endpoints`` are hosts (numeric addresses or names) and TCP or UDP ports, ``agents`` the names
     of agents that it may call. ``capabilities`` are those of ``[agent]``, none by default.
     ``has_gpu``: its devices are those of the GPU instance that it is given, else none.
@@ -65,6 +67,7 @@ class Profile:
     __slots__ = (
         "agents",
         "capabilities",
+        "certificate",
         "endpoints",
         "execute",
         "execute_written",
@@ -75,6 +78,7 @@ class Profile:
         "write",
     )
 
+    certificate: bool
     read: tuple[str, ...]
     write: tuple[str, ...]
     execute: tuple[str, ...]
@@ -98,6 +102,7 @@ class Profile:
         listed = _words(network)
         endpoints = tuple(endpoint(one) for one in listed if not _is_agent(one))
         fields = {
+            "certificate": record.get("certificate") is True,
             "read": _words(record.get("read")),
             "write": _words(record.get("write")),
             "execute": _words(record.get("execute")),

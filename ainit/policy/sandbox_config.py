@@ -104,6 +104,7 @@ KEYS: Mapping[str, values.Check] = {
     "execute_written": values.flag,
     "network": network,
     "system_calls": values.names_list(values.one_of(sandbox.CLASSES)),
+    "certificate": values.flag,
 }
 
 # What no list names, each with all in it, and why. The first that applies says it.
@@ -113,10 +114,11 @@ _NOT_AT_ALL = {
     "/tmp": "it has a /tmp of its own, to read and to write",
     constants.RUNTIME: "that is PID 1's",
     "/run/credentials": "those are [agent] credentials",
+    sandbox.CERTIFICATE: "that is [sandbox] certificate",
     **dict.fromkeys(
         (
             constants.CONFIG, constants.MODELS, constants.TIMERS, constants.KEYLIME,
-            constants.REMOTE, constants.STATE + "/seal",
+            constants.REMOTE, constants.STATE + "/seal", constants.STATE + "/identity",
         ),
         "that is the machine's",
     ),

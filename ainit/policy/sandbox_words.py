@@ -28,6 +28,7 @@ READ, WRITE, EXECUTE = "read", "write", "execute"
 CONNECT, CALL, ANSWER = "connect", "call", "answer"
 CALLS, CAPABILITY, CREDENTIAL = "system calls", "capability", "credential"
 MODEL, EXTENSION, GPU = "model", "extension", "gpu"
+CERTIFICATE = "certificate"
 
 _SAYS = {
     READ: "may read {}",
@@ -39,6 +40,7 @@ _SAYS = {
     CALLS: "may make the system calls of {}: {}",
     CAPABILITY: "has the capability {}",
     CREDENTIAL: "is given the credential {}",
+    CERTIFICATE: "is given a certificate as {}",
     MODEL: "is given the model {}",
     EXTENSION: "may use what is in the extension {}",
     GPU: "may hold a GPU instance {}, and open its device nodes",
@@ -89,6 +91,7 @@ def grants(unit: Unit) -> tuple[Grant, ...]:
         *((CALLS, name) for name in profile.calls),
         *((CAPABILITY, name) for name in profile.capabilities),
         *((CREDENTIAL, name) for name in unit.credentials),
+        *((CERTIFICATE, f"agent/{unit.name}") for _ in range(profile.certificate)),
         *((MODEL, name) for name in [*unit.models, *unit.optional_models]),
         *((EXTENSION, name) for name in [*unit.extensions, *unit.optional_extensions]),
         *((GPU, name) for name in unit.gpu_profiles or filter(None, [unit.gpu_profile])),
@@ -168,7 +171,11 @@ def explain(unit: Unit) -> dict[str, list[str]]:
             *(f"those of a GPU instance {name}" for name in has[GPU]),
         ],
         "capabilities": has[CAPABILITY] or ["none"],
-        "secrets": [f"the credential {name}" for name in has[CREDENTIAL]] or ["none"],
+        "secrets": [
+            *(f"the credential {name}" for name in has[CREDENTIAL]),
+            *(f"a short-lived certificate as {name}, and its key" for name in has[CERTIFICATE]),
+        ]
+        or ["none"],
         "limits": [
             f"{name}: {_limit(int(getattr(unit, field)), kind)}"
             for field, (name, kind) in _LIMITS.items()

@@ -8,23 +8,19 @@ wrong when it is made. A TPM that was cleared, or another one, makes another key
 from __future__ import annotations
 
 import datetime
-import hashlib
 import os
 from typing import Protocol
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, utils
+from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from ..attest import tss2
-from ..attest.tpms import MalformedError, parse_public, parse_signature
-from ..errors import AinosError
+from ..attest import signed, tss2
+from ..attest.tpms import MalformedError
 from ..linux import files
 
 _SINCE = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
 _FOREVER = datetime.datetime(9999, 12, 31, 23, 59, 59, tzinfo=datetime.UTC)  # RFC 5280, 4.1.2.5
-_ECDSA_SHA256 = bytes.fromhex("300a 06082a8648ce3d040302")  # RFC 5758, section 3.2
 _BYTES_MAX = 1 << 16
 
 
@@ -71,14 +67,8 @@ def _kept(path: str) -> tuple[str, bytes, bytes] | None:
 
 
 def _certificate(tpm: Tpm, public: bytes, private: bytes) -> str:
-    """A certificate that the TPM's key signs for itself. ``cryptography`` writes it, with a
-    signature of a key that is thrown away; ours takes its place.
-    """
-    point = parse_public(public).point
-    if point is None:
-        raise AinosError("the TPM made another key than it was asked for")
-    x, y = (int.from_bytes(part) for part in point)
-    key = ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1()).public_key()
+    """A certificate that the TPM's key signs for itself."""
+    key = signed.public_key(public)
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "ainos")])
     usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     form = (
@@ -87,13 +77,8 @@ def _certificate(tpm: Tpm, public: bytes, private: bytes) -> str:
         .not_valid_after(_FOREVER)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
-        .sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
     )
-    content = form.tbs_certificate_bytes
-    signature = tpm.sign(public, private, hashlib.sha256(content).digest())
-    bits = b"\0" + utils.encode_dss_signature(*parse_signature(signature))
-    parts = (content, _ECDSA_SHA256, tss2.element(tss2.BITS, bits))
-    return _pem(x509.load_der_x509_certificate(tss2.element(tss2.SEQUENCE, *parts)))
+    return _pem(signed.by_tpm(form, tpm, public, private))
 
 
 def _pem(certificate: x509.Certificate) -> str:

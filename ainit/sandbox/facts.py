@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import stat
 
+from ..policy.sandbox import CERTIFICATE
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,12 +33,13 @@ class Facts:
     mounted in, ``extensions`` where those that it names are, ``directories`` what else it is given
     to read. ``files`` are its descriptors of single files, ``free`` the first descriptor that is
     not its own. ``program`` is what it executes, ``sockets`` the paths of those it may connect to,
-    such as NOTIFY_SOCKET's, ``devices`` its nodes. ``root`` is an empty directory.
+    such as NOTIFY_SOCKET's, ``devices`` its nodes, ``identity`` the directory of its certificate.
+    ``root`` is an empty directory.
     """
 
     __slots__ = (
-        "bundle", "devices", "directories", "extensions", "files", "free", "group", "name",
-        "program", "root", "sockets", "user",
+        "bundle", "devices", "directories", "extensions", "files", "free", "group", "identity",
+        "name", "program", "root", "sockets", "user",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - each is one thing that a sandbox has to know
@@ -54,6 +57,7 @@ class Facts:
         program: str = "",
         sockets: Sequence[str] = (),
         devices: Sequence[Device] = (),
+        identity: str = "",
     ) -> None:
         self.name = name
         self.user = user
@@ -67,8 +71,9 @@ class Facts:
         self.program = program
         self.sockets = sockets
         self.devices = devices
+        self.identity = identity
 
     def is_directory(self, path: str) -> bool:
         """Whether it is one. Raises OSError when it is not there."""
-        given = path in (self.bundle, *self.extensions, *self.directories)
+        given = path in (self.bundle, *self.extensions, *self.directories, CERTIFICATE)
         return given or stat.S_ISDIR(os.stat(path).st_mode)

@@ -75,6 +75,7 @@ def rules(profile: Profile, facts: Facts) -> dict[str, int]:
     allow(filter(os.path.exists, sandbox.ROOT_EXECUTE), RUN)
     allow(facts.directories, READ)
     allow(filter(None, (facts.bundle, facts.program, *facts.extensions)), RUN)
+    allow([sandbox.CERTIFICATE] if facts.identity else [], READ)
     allow(facts.sockets, RESOLVE_UNIX)
     allow(view.of_kernel(profile), READ)
     allow(["/proc"], READ | WRITE_FILE if profile.has_gpu else READ)

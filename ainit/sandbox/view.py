@@ -66,6 +66,7 @@ def operations(profile: Profile, facts: Facts) -> list[Operation]:
         *((path, libc.MS_REC) for path in run),
         *((path, 0) for path in (*facts.sockets, *of_kernel(profile))),
         *((path, 0) for path in declared(profile)),
+        *((sandbox.CERTIFICATE, 0) for _ in filter(None, [facts.identity])),
     ]
     return [
         Operation(
@@ -176,7 +177,8 @@ def _bound(facts: Facts, binds: Iterable[tuple[str, int]]) -> Iterable[Operation
                 roots.append(path)
             else:
                 calls.append((native.MKNODAT, AT_FDCWD, path[1:], stat.S_IFREG | 0o444, 0))
-        calls.append((native.MOUNT, path, path[1:], 0, libc.MS_BIND | recursive, 0))
+        source = facts.identity if path == sandbox.CERTIFICATE else path
+        calls.append((native.MOUNT, source, path[1:], 0, libc.MS_BIND | recursive, 0))
         yield Operation(VIEW, f"{path} is there", tuple(calls))
 
 

@@ -173,7 +173,7 @@ def test_everything_else_is_up(story: Story) -> None:
         for name, unit in units(story.report).items()
         if unit["state"] not in ("ready", "exited")
     }
-    unconfigured = {"metrics": "inactive", "remote": "inactive", "seal": "inactive"}
+    unconfigured = dict.fromkeys(("identity", "metrics", "remote", "seal"), "inactive")
     assert down == {"filetype": "refused", "confirm": "waiting", **unconfigured}
     assert story.report["machine"]["health"] == "degraded"
     assert len(story.report["inferences"]["speech"]["segments"]) == 2

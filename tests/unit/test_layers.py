@@ -30,7 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "pid1", "sched", "attest", "store", "net", "devices", "bridge", "ota", "crash", "log",
         "metrics", "enforce", "seal",
     ),
-    ("keylime", "remote"),  # speak for attest
+    ("identity", "keylime", "remote"),  # speak for attest, or judge as it does
     ("cli",),
 )  # fmt: skip
 RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row}
@@ -39,7 +39,8 @@ RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row}
 OWNERS: dict[str, tuple[str, ...]] = {
     "click": ("ainit.cli",),
     "cryptography": (
-        "ainit.attest", "ainit.keylime.identity", "ainit.remote.identity",
+        "ainit.attest", "ainit.identity.authority", "ainit.keylime.identity",
+        "ainit.remote.identity",
         "ainit.remote.operator", "ainit.seal.session", "ainit.store",
     ),
     "gymnasium": ("ainit.sched.train.env",),
@@ -71,7 +72,7 @@ PURE = (
     "ainit.sched.features", "ainit.sched.fallback", "ainit.sched.occupancy",
     "ainit.sched.queue", "ainit.sched.room", "ainit.sched.numa", "ainit.sched.requests",
     "ainit.sched.round_records", "ainit.sched.asking", "ainit.sched.promise",
-    "ainit.seal.approval", "ainit.seal.decide", "ainit.seal.policies",
+    "ainit.identity.rules", "ainit.seal.approval", "ainit.seal.decide", "ainit.seal.policies",
 )  # fmt: skip
 IMPURE = {
     "asyncio", "ctypes", "io", "os", "pathlib", "random", "secrets", "select", "selectors",

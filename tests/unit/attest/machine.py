@@ -87,6 +87,7 @@ class Direct:
             "org.ainos.Attest.Evidence": attestation.evidence,
             "org.ainos.Attest.Activate": attestation.activate,
             "org.ainos.Attest.Channel": attestation.channel,
+            "org.ainos.Attest.Authority": attestation.authority,
         }
 
     def call(
@@ -108,6 +109,7 @@ class Machine:
             str(self.log),
             str(self.firmware_log),
             str(directory / "remote/channel.pem"),
+            str(directory / "identity/authority.pem"),
         )
 
     def boot(

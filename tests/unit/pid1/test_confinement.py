@@ -83,6 +83,22 @@ def test_who_may_call_others_has_the_control_socket(
     assert (f"{control} is there" in steps(made)) is has_it
 
 
+def test_who_has_a_certificate_starts_when_it_is_there(
+    confinement: Confinement, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ainit.pid1.confinement.IDENTITIES", str(tmp_path))
+    made, unit = child(), agent(sandbox={"certificate": True})
+    with pytest.raises(OSError, match="it has no certificate; `ainitctl identity` says why"):
+        confinement.lock(unit, made, None, bundle="")
+    assert made.sandbox is None
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes/agent.pem").touch()
+    confinement.lock(unit, made, None, bundle="")
+    assert "/run/identity is there" in steps(made)
+    confinement.lock(agent(), made, None, bundle="")
+    assert "/run/identity" not in steps(made)
+
+
 def test_its_core_limit_is_the_sandbox_s(confinement: Confinement) -> None:
     made = child()
     made.limits = {"core": 0, "nofile": 99}

@@ -9,7 +9,7 @@ import pytest
 from ainit.child.compile import compile_plan
 from ainit.errors import ConfigError
 from ainit.policy.assembly import assemble, overlay
-from ainit.policy.plan import AGENT, Plan, Unit
+from ainit.policy.plan import AGENT, SETTINGS, Plan, Unit
 from ainit.wire.codec import dumps, loads
 from tests.support.units import make_unit
 
@@ -222,6 +222,51 @@ def test_disabling_an_agent_changes_no_user(sources: Sources) -> None:
     sources.machine.write_text('[units]\ndisabled = ["mid"]\n', encoding="utf-8")
     for plan in (sources.compile(), compile_plan(sources.machine, base=base)):
         assert {unit.name: unit.user for unit in plan.units} == {"alpha": 61184, "zeta": 61186}
+
+
+IDENTITY = 'provides = ["org.ainos.Identity"]\nconfigured_by = "identity"'
+
+
+def test_who_has_a_certificate_comes_after_who_issues_it(sources: Sources) -> None:
+    sources.unit("zidentity", IDENTITY)
+    sources.agent("worker", "[sandbox]\ncertificate = true")
+    sources.agent("idle")
+    sources.machine.write_text('[machine]\nhostname = "Rack-7"\n', encoding="utf-8")
+    units = {unit.name: unit for unit in sources.compile().units}
+    assert [units[name].wants for name in ("worker", "idle")] == [["zidentity"], ()]
+    assert [*units].index("zidentity") < [*units].index("worker")
+    assert loads(units["zidentity"].environment[SETTINGS]) == {
+        "trust_domain": "rack-7",
+        "life_s": 600,
+        "attest_interval_s": 3600,
+        "verdict_required": False,
+        "agents": {"worker": units["worker"].user},
+    }
+    assert units["worker"].user != 0
+
+
+def test_certificates_are_issued_as_the_machine_says(sources: Sources) -> None:
+    sources.unit("identity", IDENTITY)
+    sources.agent("worker", "[sandbox]\ncertificate = true")
+    image = sources.compile()
+    base = sources.root / "plan.json"
+    base.write_text(dumps(image.to_record()), encoding="ascii")
+    text = '[identity]\ntrust_domain = "a.example"\nlife_s = 60\nverdict_required = true\n'
+    sources.machine.write_text(text, encoding="utf-8")
+    for plan in (sources.compile(), compile_plan(sources.machine, base=base)):
+        (unit,) = [unit for unit in plan.units if unit.name == "identity"]
+        found = loads(unit.environment[SETTINGS])
+        assert isinstance(found, dict)
+        assert (found["trust_domain"], found["life_s"]) == ("a.example", 60)
+        assert (found["attest_interval_s"], found["verdict_required"]) == (3600, True)
+
+
+def test_without_an_agent_that_has_one_nobody_issues_certificates(sources: Sources) -> None:
+    sources.unit("identity", IDENTITY)
+    sources.agent("idle")
+    sources.machine.write_text("[identity]\nlife_s = 60\n", encoding="utf-8")
+    (unit,) = [unit for unit in sources.compile().units if unit.name == "identity"]
+    assert unit.is_unconfigured
 
 
 def test_who_wants_a_gpu_comes_after_who_gives_it(sources: Sources) -> None:

@@ -10,8 +10,8 @@ from ainit.policy.sandbox import Profile
 from ainit.wire.codec import dumps, loads
 
 TIGHTEST = {
-    "agents": (), "calls": (), "capabilities": (), "endpoints": (), "execute": (),
-    "execute_written": False, "has_gpu": False, "network": "none", "read": (),
+    "agents": (), "calls": (), "capabilities": (), "certificate": False, "endpoints": (),
+    "execute": (), "execute_written": False, "has_gpu": False, "network": "none", "read": (),
     "system_calls": (), "write": (),
 }  # fmt: skip
 MANIFEST = """\
@@ -27,6 +27,7 @@ execute = ["/usr/bin/git", "/srv/cache/tools"]
 execute_written = true
 network = ["192.0.2.7:443", "[2001:db8::1]:53", "api.example.org:8443", "agent:speech"]
 system_calls = ["processes", "ipc"]
+certificate = true
 """
 
 
@@ -54,6 +55,7 @@ def test_everything_of_a_manifest_is_in_the_plan_and_comes_back() -> None:
         "agents": ("speech",),
         "calls": ("processes", "ipc", "internet", "devices"),
         "capabilities": ("CAP_NET_BIND_SERVICE",),
+        "certificate": True,
         "endpoints": (("192.0.2.7", 443), ("2001:db8::1", 53), ("api.example.org", 8443)),
         "execute": ("/usr/bin/git", "/srv/cache/tools"),
         "execute_written": True,

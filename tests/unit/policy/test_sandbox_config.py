@@ -150,7 +150,7 @@ def test_what_is_right(lines: str) -> None:
         (
             'capabilities = ["CAP_CHOWN"]',
             (
-                "unknown key capabilities (known: execute, "
+                "unknown key capabilities (known: certificate, execute, "
                 "execute_written, network, read, system_calls, write)"
             ),
         ),
@@ -193,8 +193,9 @@ def test_what_is_right(lines: str) -> None:
                 f"{key} has /var/lib/ainos/{name}: that is the machine's",
             )
             for key in ("read", "write", "execute")
-            for name in ("config", "models", "timers", "keylime", "remote", "seal")
+            for name in ("config", "models", "timers", "keylime", "remote", "seal", "identity")
         ),
+        ('read = ["/run/identity"]', "read has /run/identity: that is [sandbox] certificate"),
         ('read = ["/usr/bin/python3"]', "read has /usr/bin/python3: every agent may execute it"),
         (
             'read = ["/sys/devices/system/cpu/online"]',

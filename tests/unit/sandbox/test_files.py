@@ -78,6 +78,11 @@ def test_a_socket_is_resolved_where_the_kernel_asks(tmp_path: Path) -> None:
     assert count[1] == count[0] + 3
 
 
+def test_a_certificate_is_read() -> None:
+    assert rules(identity="/run/ainit/identity/notes")["/run/identity"] == files.READ
+    assert "/run/identity" not in rules()
+
+
 def test_models_are_ruled_by_their_descriptors() -> None:
     bare = files.ruleset(Profile({}), facts(), 6).describe()
     two = files.ruleset(Profile({}), facts(files=range(3, 5)), 6).describe()

@@ -56,6 +56,12 @@ def test_the_root_alone_comes_first_and_becomes_the_root_last() -> None:
     assert [each[0] for each in found[-3:]] == [native.PIVOT_ROOT, native.UMOUNT, native.CHDIR]
 
 
+def test_a_certificate_has_one_place_in_every_view() -> None:
+    found = mounts(calls(identity="/run/ainit/identity/notes"))
+    assert ("/run/ainit/identity/notes", "run/identity") in found
+    assert not any("identity" in str(target) for _, target in mounts(calls()))
+
+
 def test_every_target_but_the_root_is_within_it() -> None:
     targets = [str(target) for _, target in mounts(calls(bundle="/run/ainit/agents/notes"))[2:]]
     assert [each for each in targets if each.startswith("/")] == []
