@@ -6,8 +6,8 @@
     attest_interval_s = 3600
     verdict_required = true
 
-A certificate lives for less than the interval in which the machine is attested anew, so that one
-issued before an attestation that failed is of no use long after it. The service of certificates
+A certificate lives for less than the interval in which the machine is attested anew, and that is
+how long one is still good when attestation has failed. The service of certificates
 gets this with the agents that want one.
 
 >>> settings([], {"hostname": "rack-7"}) is None

@@ -28,6 +28,7 @@ FULL = agent(
         "execute": ["/usr/bin/git"],
         "network": ["192.0.2.7:443", "[2001:db8::1]:53", "agent:speech"],
         "system_calls": ["processes"],
+        "certificate": True,
     },
     exec=("/usr/bin/notes",),
     provides=["org.ainos.agent.Notes"],
@@ -61,6 +62,7 @@ def test_grants_are_what_this_agent_may_beyond_all() -> None:
         ("system calls", "devices"),
         ("capability", "CAP_NET_BIND_SERVICE"),
         ("credential", "token"),
+        ("certificate", "agent/notes"),
         ("model", "magika"),
         ("model", "silero-vad"),
         ("extension", "cuda"),
@@ -125,7 +127,10 @@ def test_everything_in_words() -> None:
         ],
         "devices": ["those of a GPU instance 2g.20gb", "those of a GPU instance 1g.10gb"],
         "capabilities": ["CAP_NET_BIND_SERVICE"],
-        "secrets": ["the credential token"],
+        "secrets": [
+            "the credential token",
+            "a short-lived certificate as agent/notes, and its key",
+        ],
         "limits": [
             "memory: 512M",
             "processes and threads: 16",
