@@ -33,6 +33,7 @@ from ainit.identity.service import INTERFACE, Identity, Place
 from ainit.policy import phases
 from ainit.policy.identity import Settings
 from tests.support.idl import Interface
+from tests.support.keylime import authority
 from tests.support.service import Service
 from tests.unit.attest.machine import Machine, boot_set, write_log
 from tests.unit.attest.swtpm import Swtpm
@@ -119,13 +120,13 @@ def test_a_certificate_says_who_an_agent_is(stand: Stand) -> None:
     assert key.curve.name == "secp256r1"
     assert certificate.not_valid_after_utc - stand.clock.wall <= datetime.timedelta(seconds=LIFE)
     answer = status(service)
-    authority = x509.load_pem_x509_certificate(stand.file("speech", "ca.pem").read_bytes())
+    issuer = x509.load_pem_x509_certificate(stand.file("speech", "ca.pem").read_bytes())
     assert answer["hindrances"] == []
     assert (
         answer["fingerprint"]
         == hashlib.sha256(ssl.PEM_cert_to_DER_cert(str(answer["authority"]).strip())).hexdigest()
     )
-    certificate.verify_directly_issued_by(authority)
+    certificate.verify_directly_issued_by(issuer)
 
 
 def test_openssl_verifies_it(stand: Stand) -> None:
@@ -172,7 +173,7 @@ def meet(server: Path, client: Path, trusts: Path) -> str:
         with context.wrap_socket(ours) as channel:
             seen_by_client = tls.spiffe_id(channel)
             channel.recv(2)
-    except (ssl.SSLError, OSError) as error:
+    except (ssl.SSLError, RefusedError, OSError) as error:
         seen_by_client = str(error)
     finally:
         thread.join(60)
@@ -210,26 +211,35 @@ def test_one_of_another_trust_domain_is_refused(stand: Stand, tmp_path: Path) ->
     """Though the authority's own key signed it."""
     stand.service().tick()
     with stand.machine.attestation_tpm() as tpm:
-        authority = Authority.of(stand.place.authority, tpm, "rack-7")
-        strayed = replace(authority, trust_domain="rack-8")
+        own = Authority.of(stand.place.authority, tpm, "rack-7")
+        strayed = replace(own, trust_domain="rack-8")
         issued = strayed.issue(tpm, "notes", stand.clock.wall, LIFE)
     (tmp_path / "strayed.pem").write_bytes(issued.pem)
     found = meet(stand.file("speech"), tmp_path / "strayed.pem", stand.file("speech", "ca.pem"))
     assert "permitted subtree violation" in found
 
 
+def test_who_shows_no_spiffe_id_is_refused(tmp_path: Path) -> None:
+    authority(tmp_path)
+    for name in ("server", "client"):
+        both = (tmp_path / f"{name}.key").read_text() + (tmp_path / f"{name}.crt").read_text()
+        (tmp_path / f"{name}.pem").write_text(both)
+    found = meet(tmp_path / "server.pem", tmp_path / "client.pem", tmp_path / "ca.crt")
+    assert found.startswith("its certificate has no SPIFFE ID")
+
+
 def test_it_is_renewed_at_half_of_its_life(stand: Stand) -> None:
     service = stand.service()
     service.tick()
     first = stand.file("notes").read_bytes()
-    authority = stand.file("notes", "ca.pem").read_bytes()
+    ca = stand.file("notes", "ca.pem").read_bytes()
     stand.clock.move(LIFE / 2 - 2)
     service.tick()
     assert stand.file("notes").read_bytes() == first
     stand.clock.move(2)
     service.tick()
     assert stand.file("notes").read_bytes() != first
-    assert stand.file("notes", "ca.pem").read_bytes() == authority
+    assert stand.file("notes", "ca.pem").read_bytes() == ca
     stand.clock.move(-LIFE)  # the machine has asked what time it is
     second = stand.file("notes").read_bytes()
     service.tick()
