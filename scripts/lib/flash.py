@@ -1,0 +1,249 @@
+"""Write an image to a disk: what is there, how it gets to the disk, and that it got there.
+
+The disk first loses its partition tables. Then come the partitions, which are read back, and the
+tables only behind those. So a disk on which this was interrupted or failed has no partition table,
+and no firmware starts anything from it.
+
+    image = Image.read(BUILD / "image")
+    with opened(Path("/dev/sdb")) as target:
+        write(target, image, image.table.place(target.size, image.kept))
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from lib.assembly import DISK, MANIFEST
+from lib.flash_table import HEAD_MAX, Placed, Table
+from lib.flash_table import read as read_table
+from lib.flash_target import CHUNK, Target
+from lib.host import HostError
+from lib.layout import MIB, SECTOR
+from lib.progress import Progress, format_elapsed, step
+
+# How much a disk forgets or zeroes at a time: an interruption waits for no more than that.
+DISCARD = 16 << 30
+ZEROED = 16 * CHUNK
+_ZEROS = bytes(CHUNK)
+_HELD = {"root": "root.erofs", "verity": "root.verity"}  # partition: file of the manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A finished image: its disk, the table on that, and its manifest."""
+
+    disk: Path
+    table: Table
+    manifest: dict[str, Any]
+
+    @classmethod
+    def read(cls, folder: Path) -> Image:
+        """Return the image in a directory. Raises HostError when it is not whole."""
+        disk = folder / DISK
+        if not (folder / MANIFEST).exists() or not disk.exists():
+            raise HostError(f"there is no image in {folder}; `make image` builds one")
+        manifest = json.loads((folder / MANIFEST).read_text())
+        with disk.open("rb") as file:
+            table = read_table(file.read(HEAD_MAX))
+        if table.end > disk.stat().st_size:
+            raise HostError(f"{disk} is shorter than its partitions: build it anew")
+        image = cls(disk, table, manifest)
+        if missing := image.kept - {each.uuid for each in table.partitions}:
+            raise HostError(f"{disk} is not of this {MANIFEST}: no partition {min(missing)}")
+        return image
+
+    @property
+    def kept(self) -> frozenset[str]:
+        """The UUIDs that the signed command line names: the halves of the root hash."""
+        return frozenset(self.manifest["root"]["partuuid"].values())
+
+    @property
+    def title(self) -> str:
+        """What it is, for people."""
+        return "AINOS {version} ({variant}, {architecture})".format(**self.manifest)
+
+    def chunks(self) -> Iterator[tuple[int, int]]:
+        """Offset and length of each piece of the partitions, from the first to the last."""
+        for offset in range(self.table.start, self.table.end, CHUNK):
+            yield offset, min(CHUNK, self.table.end - offset)
+
+    def check(self) -> None:
+        """Raise HostError unless root and hash tree on the disk are those of the manifest."""
+        places = {each.uuid: each for each in self.table.partitions}
+        with self.disk.open("rb") as file:
+            for part, uuid in self.manifest["root"]["partuuid"].items():
+                listed = self.manifest["files"][_HELD[part]]
+                file.seek(places[uuid].start)
+                digest, left = hashlib.sha256(), listed["size"]
+                while data := file.read(min(CHUNK, left)):
+                    digest.update(data)
+                    left -= len(data)
+                if digest.hexdigest() != listed["sha256"]:
+                    name = _HELD[part]
+                    raise HostError(f"{self.disk} does not hold the {name} of {MANIFEST}")
+
+    def digests(self, progress: Progress) -> dict[int, bytes | None]:
+        """The SHA-256 of each piece by its offset, None where there are only zeros."""
+        found: dict[int, bytes | None] = {}
+        with self.disk.open("rb") as file:
+            for offset, length in self.chunks():
+                data = _piece(file, offset, length)
+                found[offset] = None if data == _ZEROS[:length] else hashlib.sha256(data).digest()
+                progress.update(offset, self.table.end)
+        return found
+
+
+def write(target: Target, image: Image, placed: Placed, *, discard: bool = False) -> None:
+    """Write the image and read it back. Raises HostError; the disk then has no partition table.
+
+    With ``discard`` an SSD is told first that it is empty.
+    """
+    with step("image") as progress:
+        image.check()
+        digests = image.digests(progress)
+        data = sum(digest is not None for digest in digests.values()) * CHUNK
+        progress.note(f"{_mib(image.table.end)}, of which {_mib(data)} hold data")
+    try:
+        with step("old contents") as progress:
+            _clear(target, image.table, progress, discard=discard)
+        with step("write") as progress:
+            _write_partitions(target, image, digests, progress)
+        with step("read back") as progress:
+            _read_back(target, image, digests, progress)
+    except BaseException:
+        print(
+            f"{target.path} has no partition table now, and nothing starts from it: write it again",
+            file=sys.stderr,
+        )
+        raise
+    with step("partition table"):
+        _write_tables(target, placed)
+
+
+def _clear(target: Target, table: Table, progress: Progress, *, discard: bool) -> None:
+    """Take both partition tables away, for good, before anything else is touched.
+
+    They are zeroed and not discarded: what was discarded may still be read as it was.
+    """
+    last = target.size // SECTOR * SECTOR
+    tail = max(table.end, last - MIB)
+    target.zero(0, table.start)
+    target.zero(tail, last - tail)
+    target.flush()
+    for offset in range(table.start, tail, DISCARD) if discard else ():
+        target.discard(offset, min(DISCARD, tail - offset))
+        progress.update(offset, tail, "discarding")
+
+
+def _write_partitions(
+    target: Target, image: Image, digests: dict[int, bytes | None], progress: Progress
+) -> None:
+    pace = Pace(progress, image.table.end - image.table.start)
+    with image.disk.open("rb") as file:
+        for is_zero, pieces in groupby(image.chunks(), lambda piece: digests[piece[0]] is None):
+            for offset, length in _joined(pieces) if is_zero else pieces:
+                if is_zero:
+                    target.zero(offset, length)
+                else:
+                    target.write(offset, _piece(file, offset, length))
+                pace.advance(length)
+    target.flush()
+    pace.end()
+
+
+def _read_back(
+    target: Target, image: Image, digests: dict[int, bytes | None], progress: Progress
+) -> None:
+    pace = Pace(progress, image.table.end - image.table.start)
+    with image.disk.open("rb") as file:
+        for offset, length in image.chunks():
+            view, digest = target.read(offset, length), digests[offset]
+            is_zero = digest is None and view == _ZEROS[:length]
+            if not is_zero and hashlib.sha256(view).digest() != digest:
+                wanted = _ZEROS[:length] if digest is None else _piece(file, offset, length)
+                _compare(target, offset, view, wanted)
+                raise HostError(f"{image.disk} changed while it was written")
+            pace.advance(length)
+    pace.end()
+
+
+def _write_tables(target: Target, placed: Placed) -> None:
+    """Write the tables, the one at the start last, and of that the first sectors last."""
+    end = target.size // SECTOR * SECTOR
+    names = 2 * SECTOR  # protective MBR and header, without which the rest is nothing
+    parts = (
+        (end - len(placed.second), placed.second),
+        (names, placed.first[names:]),
+        (0, placed.first[:names]),
+    )
+    for offset, data in parts:
+        target.write(offset, data)
+        target.flush()
+    for offset, data in parts:
+        _compare(target, offset, target.read(offset, len(data)), data)
+
+
+def _compare(target: Target, offset: int, view: memoryview, wanted: bytes) -> None:
+    """Raise HostError with the place of the first byte that differs, if one does."""
+    if view == wanted:
+        return
+    at = next(
+        at for at, (is_, should) in enumerate(zip(view, wanted, strict=True)) if is_ != should
+    )
+    raise HostError(
+        f"{target.path} reads back other than it was written, first at byte {offset + at}: "
+        f"{view[at]:#04x} instead of {wanted[at]:#04x}; "
+        "it is bad, or smaller than it says: take another"
+    )
+
+
+class Pace:
+    """How fast a step goes, and how long it still takes."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._progress = progress
+        self._total = total
+        self._done = 0
+        self._start = time.monotonic()
+
+    def advance(self, count: int) -> None:
+        """So many bytes more are done."""
+        self._done += count
+        left = (self._total - self._done) / self._rate()
+        text = f"{self._rate() / MIB:.0f} MiB/s, {format_elapsed(left)} left"
+        self._progress.update(self._done, self._total, text)
+
+    def end(self) -> None:
+        """Everything is done, flushing included."""
+        self._progress.note(f"{_mib(self._total)}, {self._rate() / MIB:.0f} MiB/s")
+
+    def _rate(self) -> float:
+        return self._done / max(time.monotonic() - self._start, 1e-6)
+
+
+def _joined(pieces: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Adjacent pieces as fewer ones, each still short enough to interrupt."""
+    every = list(pieces)
+    start, end = every[0][0], sum(every[-1])
+    for offset in range(start, end, ZEROED):
+        yield offset, min(ZEROED, end - offset)
+
+
+def _piece(file: Any, offset: int, length: int) -> bytes:
+    file.seek(offset)
+    data: bytes = file.read(length)
+    if len(data) != length:
+        raise HostError(f"{file.name} became shorter while it was read")
+    return data
+
+
+def _mib(size: int) -> str:
+    return f"{size / MIB:.0f} MiB"
