@@ -1,7 +1,7 @@
 # What people run. Every target calls one script of scripts/; `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-image image extension shell bench-boot bench-image bench-gpu bench-sched bench-supervisor bench-trust soak-supervisor soak-trust train lint
+.PHONY: help run test test-image image flash extension shell bench-boot bench-image bench-gpu bench-sched bench-supervisor bench-trust soak-supervisor soak-trust train lint
 .PHONY: fuzz relock buildroot buildroot-check buildroot-licences buildroot-cve clean
 
 # Make hands what is set on its command line on in the environment: scripts/test reads BUILDROOT there.
@@ -26,6 +26,9 @@ test-image: ## build the image of a VARIANT and ARCH and run the qemu tests on i
 
 image: ## build build/image/ only (VARIANT=server|nvidia, ARCH=aarch64; RELEASE=1: without a shell; EXTENSIONS="cuda torch")
 	@scripts/image $(target) $(if $(RELEASE),--release)
+
+flash: ## write the image to the disk TARGET=/dev/sdX, or list the disks (VARIANT, ARCH, RELEASE, EXTENSIONS, or IMAGE=DIR; YES=MODEL: do not ask)
+	@scripts/flash --image '$(or $(IMAGE),$(shell scripts/image $(target) $(if $(RELEASE),--release) --where))' $(if $(TARGET),--target '$(TARGET)') $(if $(YES),--yes '$(YES)')
 
 extension: ## build the extension NAME=cuda|torch of the nvidia variant, signed
 	@scripts/extension '$(NAME)'

@@ -18,8 +18,8 @@ CACHE = Path(__file__).resolve().parents[1] / "build" / "cache"
 # The tests that may skip, by the start of their node ID, each with the argument why it cannot run
 # everywhere and what covers the behaviour where it does not.
 ARGUED_SKIPS: dict[str, str] = {
-    "tests/contract/test_flash_devices.py": "containers may have no loop devices; writing is tested "
-    "on files, and what is refused on machines in a directory (tests/unit/scripts/lib)",
+    "tests/contract/test_flash_devices.py": "containers may have no loop devices; "
+    "writing is tested on files, and what is refused on machines laid out in a directory",
 }
 
 # Machines are slow and shared, so no test has a deadline of Hypothesis's own.

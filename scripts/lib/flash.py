@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from lib.assembly import DISK, MANIFEST
 from lib.flash_table import HEAD_MAX, Placed, Table
@@ -33,6 +33,8 @@ from lib.progress import Progress, format_elapsed, step
 DISCARD = 16 << 30
 ZEROED = 16 * CHUNK
 _ZEROS = bytes(CHUNK)
+# The SHA-256 of each piece of an image by its offset, None where there are only zeros.
+Digests = dict[int, bytes | None]
 _HELD = {"root": "root.erofs", "verity": "root.verity"}  # partition: file of the manifest
 
 
@@ -90,13 +92,16 @@ class Image:
                     name = _HELD[part]
                     raise HostError(f"{self.disk} does not hold the {name} of {MANIFEST}")
 
-    def digests(self, progress: Progress) -> dict[int, bytes | None]:
-        """The SHA-256 of each piece by its offset, None where there are only zeros."""
-        found: dict[int, bytes | None] = {}
+    def digests(self, progress: Progress) -> Digests:
+        """Read all pieces."""
+        found: Digests = {}
         with self.disk.open("rb") as file:
             for offset, length in self.chunks():
-                data = _piece(file, offset, length)
-                found[offset] = None if data == _ZEROS[:length] else hashlib.sha256(data).digest()
+                found[offset] = None
+                if _holds_data(file, offset, length):
+                    data = _piece(file, offset, length)
+                    if data != _ZEROS[:length]:
+                        found[offset] = hashlib.sha256(data).digest()
                 progress.update(offset, self.table.end)
         return found
 
@@ -114,8 +119,10 @@ def write(target: Target, image: Image, placed: Placed, *, discard: bool = False
     try:
         with step("old contents") as progress:
             _clear(target, image.table, progress, discard=discard)
-        with step("write") as progress:
-            _write_partitions(target, image, digests, progress)
+        with step("zeros") as progress:
+            _zero(target, image, digests, progress)
+        with step("data") as progress:
+            _write_data(target, image, digests, progress)
         with step("read back") as progress:
             _read_back(target, image, digests, progress)
     except BaseException:
@@ -143,33 +150,37 @@ def _clear(target: Target, table: Table, progress: Progress, *, discard: bool) -
         progress.update(offset, tail, "discarding")
 
 
-def _write_partitions(
-    target: Target, image: Image, digests: dict[int, bytes | None], progress: Progress
-) -> None:
-    pace = Pace(progress, image.table.end - image.table.start)
+def _zero(target: Target, image: Image, digests: Digests, progress: Progress) -> None:
+    """Let the disk read as zeros where the image has nothing: no old data shines through."""
+    empty = [piece for piece in image.chunks() if digests[piece[0]] is None]
+    pace = Pace(progress, sum(length for _, length in empty))
+    for offset, length in _joined(empty):
+        target.zero(offset, length)
+        pace.advance(length)
+    target.flush()
+    progress.note(_mib(pace.total))
+
+
+def _write_data(target: Target, image: Image, digests: Digests, progress: Progress) -> None:
+    pieces = [piece for piece in image.chunks() if digests[piece[0]] is not None]
+    pace = Pace(progress, sum(length for _, length in pieces))
     with image.disk.open("rb") as file:
-        for is_zero, pieces in groupby(image.chunks(), lambda piece: digests[piece[0]] is None):
-            for offset, length in _joined(pieces) if is_zero else pieces:
-                if is_zero:
-                    target.zero(offset, length)
-                else:
-                    target.write(offset, _piece(file, offset, length))
-                pace.advance(length)
+        for offset, length in pieces:
+            target.write(offset, _piece(file, offset, length))
+            pace.advance(length)
     target.flush()
     pace.end()
 
 
-def _read_back(
-    target: Target, image: Image, digests: dict[int, bytes | None], progress: Progress
-) -> None:
+def _read_back(target: Target, image: Image, digests: Digests, progress: Progress) -> None:
     pace = Pace(progress, image.table.end - image.table.start)
     with image.disk.open("rb") as file:
         for offset, length in image.chunks():
-            view, digest = target.read(offset, length), digests[offset]
-            is_zero = digest is None and view == _ZEROS[:length]
-            if not is_zero and hashlib.sha256(view).digest() != digest:
+            data, digest = target.read(offset, length), digests[offset]
+            is_zero = digest is None and data == _ZEROS[:length]
+            if not is_zero and hashlib.sha256(data).digest() != digest:
                 wanted = _ZEROS[:length] if digest is None else _piece(file, offset, length)
-                _compare(target, offset, view, wanted)
+                _compare(target, offset, data, wanted)
                 raise HostError(f"{image.disk} changed while it was written")
             pace.advance(length)
     pace.end()
@@ -191,16 +202,16 @@ def _write_tables(target: Target, placed: Placed) -> None:
         _compare(target, offset, target.read(offset, len(data)), data)
 
 
-def _compare(target: Target, offset: int, view: memoryview, wanted: bytes) -> None:
+def _compare(target: Target, offset: int, data: bytes, wanted: bytes) -> None:
     """Raise HostError with the place of the first byte that differs, if one does."""
-    if view == wanted:
+    if data == wanted:
         return
     at = next(
-        at for at, (is_, should) in enumerate(zip(view, wanted, strict=True)) if is_ != should
+        at for at, (is_, should) in enumerate(zip(data, wanted, strict=True)) if is_ != should
     )
     raise HostError(
         f"{target.path} reads back other than it was written, first at byte {offset + at}: "
-        f"{view[at]:#04x} instead of {wanted[at]:#04x}; "
+        f"{data[at]:#04x} instead of {wanted[at]:#04x}; "
         "it is bad, or smaller than it says: take another"
     )
 
@@ -209,37 +220,48 @@ class Pace:
     """How fast a step goes, and how long it still takes."""
 
     def __init__(self, progress: Progress, total: int) -> None:
+        self.total = total
         self._progress = progress
-        self._total = total
         self._done = 0
         self._start = time.monotonic()
 
     def advance(self, count: int) -> None:
         """So many bytes more are done."""
         self._done += count
-        left = (self._total - self._done) / self._rate()
+        left = (self.total - self._done) / max(self._rate(), 1.0)
         text = f"{self._rate() / MIB:.0f} MiB/s, {format_elapsed(left)} left"
-        self._progress.update(self._done, self._total, text)
+        self._progress.update(self._done, self.total, text)
 
     def end(self) -> None:
         """Everything is done, flushing included."""
-        self._progress.note(f"{_mib(self._total)}, {self._rate() / MIB:.0f} MiB/s")
+        self._progress.note(f"{_mib(self.total)}, {self._rate() / MIB:.0f} MiB/s")
 
     def _rate(self) -> float:
         return self._done / max(time.monotonic() - self._start, 1e-6)
 
 
-def _joined(pieces: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Adjacent pieces as fewer ones, each still short enough to interrupt."""
-    every = list(pieces)
-    start, end = every[0][0], sum(every[-1])
-    for offset in range(start, end, ZEROED):
-        yield offset, min(ZEROED, end - offset)
+def _joined(pieces: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Join adjacent pieces, each still short enough to interrupt."""
+    found: list[tuple[int, int]] = []
+    for offset, length in pieces:
+        start, before = found[-1] if found else (0, ZEROED)
+        if start + before == offset and before < ZEROED:
+            found[-1] = (start, before + length)
+        else:
+            found.append((offset, length))
+    return found
 
 
-def _piece(file: Any, offset: int, length: int) -> bytes:
-    file.seek(offset)
-    data: bytes = file.read(length)
+def _holds_data(file: BinaryIO, offset: int, length: int) -> bool:
+    """Whether a piece is no hole, as far as the file system knows."""
+    try:
+        return os.lseek(file.fileno(), offset, os.SEEK_DATA) < offset + length
+    except OSError:  # only a hole is behind it
+        return False
+
+
+def _piece(file: BinaryIO, offset: int, length: int) -> bytes:
+    data = os.pread(file.fileno(), length, offset)
     if len(data) != length:
         raise HostError(f"{file.name} became shorter while it was read")
     return data

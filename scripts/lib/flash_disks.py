@@ -1,19 +1,17 @@
-"""The disks that an image could be written to: what each is, and why one is refused.
+"""The disks that an image could be written to: what each is, and what is on it.
 
 Everything is read from sysfs and /proc. The paths are parameters, so that tests can lay out a
 machine in a directory.
 
     machine = Machine()
-    for disk in candidates(machine): print(disk.name, refusals(machine, disk, needed=4 << 30))
+    for disk in candidates(machine): print(disk.name, contents(machine, disk))
 """
 
 from __future__ import annotations
 
 import os
-import shlex
 import stat
-from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,8 +73,8 @@ def candidates(machine: Machine) -> list[Disk]:
     """The disks of the machine's hardware that have a medium, in the order of their names."""
     found = []
     for folder in sorted((machine.sysfs / "block").iterdir()):
-        optical = _text(folder / "device/type") == _OPTICAL
-        if (folder / "device").exists() and not optical and _text(folder / "hidden") != "1":
+        optical = text(folder / "device/type") == _OPTICAL
+        if (folder / "device").exists() and not optical and text(folder / "hidden") != "1":
             found.append(describe(machine, folder.name))
     return [disk for disk in found if disk.size]
 
@@ -131,38 +129,10 @@ def describe(machine: Machine, name: str) -> Disk:
         _model(folder),
         _serial(folder),
         next((kind for part, kind in _TRANSPORTS.items() if part in path), "SCSI"),
-        _text(folder / "removable") == "1",
-        _text(folder / "ro") == "1",
+        text(folder / "removable") == "1",
+        text(folder / "ro") == "1",
         _number(folder / "queue/discard_max_bytes") > 0,
     )
-
-
-def refusals(machine: Machine, disk: Disk, needed: int) -> list[str]:
-    """Return why nothing may be written to a disk, each with what to do about it.
-
-    ``needed`` is how many bytes the image needs.
-    """
-    found = []
-    if disk.read_only:
-        found.append(f"{disk.name} is read-only: look for a switch on it (blockdev --getro)")
-    if disk.size < needed:
-        sizes = f"{format_size(disk.size)}, and the image needs {format_size(needed)}"
-        found.append(f"{disk.name} has {sizes}: take a larger disk")
-    if disk.sector != SECTOR:
-        found.append(
-            f"{disk.name} has sectors of {disk.sector} bytes, and the image's tables are for "
-            f"{SECTOR}: an NVMe disk can often be formatted so (nvme format --lbaf)"
-        )
-    mounts, swaps = _mounts(machine), _swaps(machine)
-    for name, through in _users(machine, disk.name):
-        where = f"{name}, which is on {through}," if through else name
-        number = _text(machine.sysfs / "class/block" / name / "dev")
-        found += [_mounted(where, point) for point in mounts.get(number, ())]
-        if number in swaps:
-            found.append(f"{where} is swap space: swapoff /dev/{name}")
-        if through:
-            found.append(f"{through} is in use by {_title(machine, name)}: take that down first")
-    return found
 
 
 def contents(machine: Machine, disk: Disk) -> str:
@@ -175,7 +145,7 @@ def contents(machine: Machine, disk: Disk) -> str:
         return "AINOS"
     if entries:
         return f"GPT: {', '.join(entry.name or str(entry.number) for entry in entries)}"
-    parts = len(_partitions(machine, disk.name))
+    parts = len(partitions(machine, disk.name))
     return f"{parts} partitions" if parts else "no partition table"
 
 
@@ -213,78 +183,28 @@ def _entries(machine: Machine, disk: Disk) -> list[gpt.Entry] | None:
         return None
 
 
-def _users(machine: Machine, disk: str) -> Iterator[tuple[str, str]]:
-    """A disk, its partitions, and what is built on them, with what each of those is built on."""
-    waiting = [(name, "") for name in [disk, *_partitions(machine, disk)]]
-    seen = set()
-    while waiting:
-        name, through = waiting.pop(0)
-        if (name, through) not in seen:
-            seen.add((name, through))
-            yield name, through
-            holders = machine.sysfs / "class/block" / name / "holders"
-            if holders.is_dir():
-                waiting += [(holder.name, name) for holder in sorted(holders.iterdir())]
-
-
-def _partitions(machine: Machine, disk: str) -> list[str]:
+def partitions(machine: Machine, disk: str) -> list[str]:
+    """Return the names of the partitions that the kernel sees on a disk."""
     folder = machine.sysfs / "block" / disk
     return sorted(path.parent.name for path in folder.glob("*/partition"))
 
 
-def _mounted(where: str, point: str) -> str:
-    if point == "/":
-        return f"{where} holds the running system"
-    return f"{where} is mounted on {point}: umount {shlex.quote(point)}"
-
-
-def _title(machine: Machine, name: str) -> str:
-    """A virtual device as its owner knows it: ``dm-0 (vg-root)``."""
-    title = _text(machine.sysfs / "class/block" / name / "dm/name")
-    return f"{name} ({title})" if title else name
-
-
-def _mounts(machine: Machine) -> dict[str, list[str]]:
-    """Mount points by device number, and by that of the source: btrfs has numbers of its own."""
-    found = defaultdict(list)
-    for line in (machine.proc / "self/mountinfo").read_text("utf-8", "replace").splitlines():
-        before, _, after = line.partition(" - ")
-        fields = before.split()
-        point = fields[4].encode().decode("unicode_escape")
-        for number in {fields[2], _number_of(machine, after.split()[1])} - {""}:
-            found[number].append(point)
-    return found
-
-
-def _swaps(machine: Machine) -> set[str]:
-    lines = (machine.proc / "swaps").read_text("utf-8", "replace").splitlines()[1:]
-    return {_number_of(machine, line.split()[0]) for line in lines} - {""}
-
-
-def _number_of(machine: Machine, path: str) -> str:
-    """The device number of a path below /dev; empty when it is none."""
-    if not path.startswith("/dev/"):
-        return ""
-    name = (machine.dev / path.removeprefix("/dev/")).resolve().name
-    return _text(machine.sysfs / "class/block" / name / "dev")
-
-
 def _model(folder: Path) -> str:
-    if backing := _text(folder / "loop/backing_file"):
+    if backing := text(folder / "loop/backing_file"):
         return Path(backing).name
-    model = _text(folder / "device/model") or _text(folder / "device/name")
-    vendor = _text(folder / "device/vendor")
+    model = text(folder / "device/model") or text(folder / "device/name")
+    vendor = text(folder / "device/vendor")
     words = [vendor, model] if model and vendor not in ("ATA", "NVMe") else [model]
     return " ".join(" ".join(words).split())
 
 
 def _serial(folder: Path) -> str:
     for path in (folder / "serial", folder / "device/serial"):
-        if text := _text(path):
-            return text
+        if found := text(path):
+            return found
     for parent in folder.resolve().parents:
         if (parent / "idVendor").exists():
-            return _text(parent / "serial")
+            return text(parent / "serial")
     page = folder / "device/vpd_pg80"
     try:
         return page.read_bytes()[4:].decode("ascii", "replace").strip("\0 ")
@@ -292,7 +212,8 @@ def _serial(folder: Path) -> str:
         return ""
 
 
-def _text(path: Path) -> str:
+def text(path: Path) -> str:
+    """Return what a file of sysfs says; nothing when it is not there."""
     try:
         return path.read_text("utf-8", "replace").strip()
     except OSError:
@@ -300,5 +221,5 @@ def _text(path: Path) -> str:
 
 
 def _number(path: Path) -> int:
-    text = _text(path)
-    return int(text) if text.isdecimal() else 0
+    found = text(path)
+    return int(found) if found.isdecimal() else 0

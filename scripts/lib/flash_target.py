@@ -49,8 +49,8 @@ class Target:
                     raise OSError(errno.ENOSPC, "nothing more is taken")
                 done += written
 
-    def read(self, offset: int, length: int) -> memoryview:
-        """Return at most a chunk, good until the next call. Raises HostError with the offset."""
+    def read(self, offset: int, length: int) -> bytes:
+        """Return at most a chunk. Raises HostError with the offset at which it failed."""
         view = self._buffer[:length]
         done = 0
         while done < length:
@@ -59,7 +59,7 @@ class Target:
                 if not taken:
                     raise OSError(errno.EIO, "the disk ends here")
                 done += taken
-        return view
+        return bytes(view)
 
     def zero(self, offset: int, length: int) -> None:
         """Let a range read as zeros, without writing them where the disk can do that itself."""

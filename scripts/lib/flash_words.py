@@ -13,10 +13,10 @@ from lib.flash_disks import (
     candidates,
     contents,
     format_size,
-    refusals,
     twins,
 )
 from lib.flash_table import Placed
+from lib.flash_use import refusals
 from lib.host import HostError
 
 HEADINGS = ("disk", "model", "serial", "size", "by", "on it", "")
@@ -69,7 +69,7 @@ def confirm(given: str | None, disk: Disk, what: str, ask: Callable[[str], str] 
     if given is None:
         if ask is None:
             raise HostError(f"there is no terminal to confirm on; say --yes '{disk.identity}'")
-        print(f"{what}\nEverything on it is lost. To go on, type its {kind}, {disk.identity}")
+        print(f"{what}\nEverything on it is lost. To go on, type its {kind}: {disk.identity}")
         given = ask("> ")
     if " ".join(given.split()) != disk.identity:
         raise HostError(f"{given!r} is not the {kind} of {disk.name}, {disk.identity!r}")

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from lib.host import REPOSITORY
-from tests.support import disk_image
-from tests.support.disk_image import END, MIB
 
 from ainit.linux import gpt
+from tests.support import disk_image
+from tests.support.disk_image import END, MIB
 
 if not os.access("/dev/loop-control", os.W_OK):
     pytest.skip("this host has no loop devices", allow_module_level=True)
@@ -73,9 +74,9 @@ def test_a_disk_gets_the_image(image: Path, attach: Attach, tmp_path: Path) -> N
     device = attach("stick")
     done = flash(image, device, "--yes", "stick")
     assert done.returncode == 0, done.stderr
-    for name in ("image", "old contents", "write", "read back", "partition table"):
+    for name in ("image", "old contents", "zeros", "data", "read back", "partition table"):
         assert re.search(rf"^✓ {name} ", done.stderr, re.MULTILINE), done.stderr
-    assert re.search(r"^✓ write .* 29 MiB, \d+ MiB/s$", done.stderr, re.MULTILINE)
+    assert re.search(r"^✓ read back .* 29 MiB, \d+ MiB/s$", done.stderr, re.MULTILINE)
     assert "tty0, ttyS0,115200" in done.stdout
     held = (tmp_path / "stick").read_bytes()
     assert held[MIB:END] == (image / "ainos.img").read_bytes()[MIB:END]
@@ -84,7 +85,9 @@ def test_a_disk_gets_the_image(image: Path, attach: Attach, tmp_path: Path) -> N
     assert "No problems found" in said
 
 
-def test_nobody_reads_what_memory_held_of_the_disk(image: Path, attach: Attach, tmp_path: Path) -> None:
+def test_nobody_reads_what_memory_held_of_the_disk(
+    image: Path, attach: Attach, tmp_path: Path
+) -> None:
     """The kernel's memory of the device does not stand in for it."""
     device = attach("stick")
     with open(device, "rb", buffering=0) as file:
@@ -92,6 +95,40 @@ def test_nobody_reads_what_memory_held_of_the_disk(image: Path, attach: Attach, 
         assert flash(image, device, "--yes", "stick").returncode == 0
         file.seek(512)
         assert file.read(8) == b"EFI PART"
+
+
+INTERRUPTED = """
+import os, runpy, signal, sys
+script = sys.argv[1]
+sys.path[:0] = [os.path.dirname(script), os.path.dirname(os.path.dirname(script))]
+from lib.flash_target import Target
+write = Target.write
+def interrupted(self, offset, data):
+    if offset > 8 << 20:
+        os.kill(os.getpid(), signal.%s)
+    write(self, offset, data)
+Target.write = interrupted
+sys.argv = sys.argv[1:]
+runpy.run_path(script, run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_while_the_image_is_written(
+    image: Path, attach: Attach, name: str, status: int
+) -> None:
+    device = attach("stick")
+    assert flash(image, device, "--yes", "stick").returncode == 0
+    assert len(gpt.read_disk(device, 512)) == 6
+    script = [sys.executable, "-c", INTERRUPTED % name, str(REPOSITORY / "scripts/flash")]
+    options = ["--image", str(image), "--target", device, "--yes", "stick"]
+    done = subprocess.run(
+        [*script, *options], capture_output=True, text=True, check=False, timeout=DEADLINE_S
+    )
+    assert done.returncode == status, done.stderr
+    assert "✗ data" in done.stderr
+    assert f"{device} has no partition table now, and nothing starts from it" in done.stderr
+    assert gpt.read_disk(device, 512) == []
 
 
 def refused(done: subprocess.CompletedProcess[str]) -> str:

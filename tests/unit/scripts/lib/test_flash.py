@@ -19,10 +19,10 @@ from lib.flash import Image
 from lib.flash_disks import of_file
 from lib.flash_target import CHUNK, Target, opened
 from lib.host import HostError
-from tests.support import disk_image
-from tests.support.disk_image import END, MIB, UUIDS
 
 from ainit.linux import gpt
+from tests.support import disk_image
+from tests.support.disk_image import END, MIB, UUIDS
 
 DISK_SIZE = 48 * MIB + 512  # no multiple of anything but sectors
 OLD = 0xA5
@@ -124,6 +124,19 @@ def test_a_power_cut_leaves_the_whole_image_or_no_table(
     assert partitions(cut)
     assert len(steps) > 8
     assert all(seen)
+
+
+def test_what_is_discarded_is_neither_of_the_tables(image: Image, disk: Path) -> None:
+    """A disk may go on reading what was discarded: an old table would be back."""
+    ranges = []
+
+    class Ssd(Target):
+        def discard(self, offset: int, length: int) -> None:
+            ranges.append((offset, offset + length))
+
+    with opened(disk, is_file=True, kind=Ssd) as target:
+        flash.write(target, image, image.table.place(target.size, image.kept), discard=True)
+    assert ranges == [(MIB, DISK_SIZE - MIB)]
 
 
 def test_a_signal_in_the_middle(

@@ -18,15 +18,17 @@ from lib.flash_disks import (
     find,
     find_number,
     format_size,
-    refusals,
     twins,
 )
 from lib.flash_table import Placed, read
+from lib.flash_use import refusals
 from lib.host import HostError
+
 from tests.support import disk_image
 from tests.support.disk_image import ROOT
 
 GB = 10**9
+TAKE_DOWN = "take that down first (cryptsetup close, vgchange -an, mdadm --stop)"
 PCI = "devices/pci0000:00/0000:00:14.0"
 
 
@@ -138,7 +140,7 @@ def reasons(tree: Tree, name: str = "sda", needed: int = 4 * GB) -> list[str]:
 def test_the_running_system(tree: Tree) -> None:
     tree.partition(sata(tree), "sda2", "8:2")
     tree.mounts("22 1 8:2 / / rw - ext4 /dev/root rw\n")
-    assert reasons(tree) == ["sda2 holds the running system"]
+    assert reasons(tree) == ["sda2 holds the running system: choose another disk"]
 
 
 def test_a_mount_point_with_a_space(tree: Tree) -> None:
@@ -176,9 +178,9 @@ def test_what_is_built_on_it(tree: Tree) -> None:
     tree.hold(raid, crypt)
     tree.mounts("22 1 253:0 / / rw - ext4 /dev/mapper/vg-root rw\n")
     assert reasons(tree) == [
-        "sda2 is in use by md0: take that down first",
-        "dm-0, which is on md0, holds the running system",
-        "md0 is in use by dm-0 (vg-root): take that down first",
+        f"sda2 is in use by md0: {TAKE_DOWN}",
+        "dm-0, which is on md0, holds the running system: choose another disk",
+        f"md0 is in use by dm-0 (vg-root): {TAKE_DOWN}",
     ]
 
 
@@ -205,13 +207,13 @@ def test_a_disk_that_is_too_small_by_one_byte(tree: Tree) -> None:
 def test_what_is_no_whole_disk(tree: Tree, tmp_path: Path) -> None:
     tree.partition(sata(tree), "sda2", "8:2")
     tree.node("devices/virtual/block/dm-0", "253:0", {})
-    with pytest.raises(HostError, match="sda2 is a partition of sda; .* whole disk: /dev/sda"):
+    with pytest.raises(HostError, match=r"sda2 is a partition of sda; .* whole disk: /dev/sda"):
         find_number(tree.machine, "8:2")
     with pytest.raises(HostError, match="dm-0 is no disk of the machine's hardware"):
         find_number(tree.machine, "253:0")
     assert find_number(tree.machine, "8:0").name == "sda"
     (tmp_path / "file").touch()
-    with pytest.raises(HostError, match="no block device; .* say --file"):
+    with pytest.raises(HostError, match=r"no block device; .* say --file"):
         find(tree.machine, tmp_path / "file")
     with pytest.raises(HostError, match=r"none: No such file .* --list"):
         find(tree.machine, tmp_path / "none")
@@ -280,7 +282,7 @@ def test_no_other_word_does(typed: str) -> None:
 
 
 def test_nobody_to_ask() -> None:
-    with pytest.raises(HostError, match="no terminal .* --yes 'SanDisk Ultra'"):
+    with pytest.raises(HostError, match=r"no terminal .* --yes 'SanDisk Ultra'"):
         flash_words.confirm(None, STICK, "", None)
 
 
@@ -294,7 +296,7 @@ def test_the_list(tree: Tree) -> None:
     assert lines == [
         ["disk", "model", "serial", "size", "by", "on it"],
         [f"{tree.machine.dev}/sda", "Samsung SSD", "S123", "480.0 GB", "SATA", "no partition table",
-         "no: sda holds the running system"],
+         "no: sda holds the running system: choose another disk"],
         [f"{tree.machine.dev}/sdb", "SanDisk Ultra", "4C5300", "62.0 GB", "USB, removable",
          "no partition table", "free"],
     ]  # fmt: skip

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from lib.flash_table import HEAD_MAX, Table, read
 from lib.host import HostError
-from tests.support import disk_image
-from tests.support.disk_image import END, FIXED, MIB, ROOT, UUIDS, VERITY
 
 from ainit.linux import gpt
+from tests.support import disk_image
+from tests.support.disk_image import END, FIXED, MIB, ROOT, UUIDS, VERITY
 
 SECTOR = 512
 KEEP = {ROOT, VERITY}
