@@ -52,7 +52,10 @@ class Image:
         disk = folder / DISK
         if not (folder / MANIFEST).exists() or not disk.exists():
             raise HostError(f"there is no image in {folder}; `make image` builds one")
-        manifest = json.loads((folder / MANIFEST).read_text())
+        try:
+            manifest = json.loads((folder / MANIFEST).read_text())
+        except ValueError as error:
+            raise HostError(f"{folder / MANIFEST} cannot be read: {error}") from None
         with disk.open("rb") as file:
             table = read_table(file.read(HEAD_MAX))
         if table.end > disk.stat().st_size:
@@ -116,15 +119,19 @@ def write(target: Target, image: Image, placed: Placed, *, discard: bool = False
         digests = image.digests(progress)
         data = sum(digest is not None for digest in digests.values()) * CHUNK
         progress.note(f"{_mib(image.table.end)}, of which {_mib(data)} hold data")
+    with step("old tables"):
+        _clear(target, image.table, placed)
     try:
-        with step("old contents") as progress:
-            _clear(target, image.table, progress, discard=discard)
+        if discard:
+            with step("discard") as progress:
+                _discard(target, image.table, progress)
         with step("zeros") as progress:
             _zero(target, image, digests, progress)
         with step("data") as progress:
             _write_data(target, image, digests, progress)
         with step("read back") as progress:
             _read_back(target, image, digests, progress)
+            _check_tail(target, placed)
     except BaseException:
         print(
             f"{target.path} has no partition table now, and nothing starts from it: write it again",
@@ -135,19 +142,26 @@ def write(target: Target, image: Image, placed: Placed, *, discard: bool = False
         _write_tables(target, placed)
 
 
-def _clear(target: Target, table: Table, progress: Progress, *, discard: bool) -> None:
+def _clear(target: Target, table: Table, placed: Placed) -> None:
     """Take both partition tables away, for good, before anything else is touched.
 
-    They are zeroed and not discarded: what was discarded may still be read as it was.
+    The entries of the new second table come at once, though without a header: they are looked for
+    when everything else is written, and are gone if the disk is smaller than it says.
     """
     last = target.size // SECTOR * SECTOR
     tail = max(table.end, last - MIB)
     target.zero(0, table.start)
     target.zero(tail, last - tail)
     target.flush()
-    for offset in range(table.start, tail, DISCARD) if discard else ():
-        target.discard(offset, min(DISCARD, tail - offset))
-        progress.update(offset, tail, "discarding")
+    target.write(last - len(placed.second), placed.second[:-SECTOR])
+
+
+def _discard(target: Target, table: Table, progress: Progress) -> None:
+    """Let an SSD forget what is between the tables, which might come back if it were those."""
+    end = target.size // SECTOR * SECTOR - MIB
+    for offset in range(table.start, end, DISCARD):
+        target.discard(offset, min(DISCARD, end - offset))
+        progress.update(offset, end)
 
 
 def _zero(target: Target, image: Image, digests: Digests, progress: Progress) -> None:
@@ -184,6 +198,12 @@ def _read_back(target: Target, image: Image, digests: Digests, progress: Progres
                 raise HostError(f"{image.disk} changed while it was written")
             pace.advance(length)
     pace.end()
+
+
+def _check_tail(target: Target, placed: Placed) -> None:
+    wanted = placed.second[:-SECTOR]
+    offset = target.size // SECTOR * SECTOR - len(placed.second)
+    _compare(target, offset, target.read(offset, len(wanted)), wanted)
 
 
 def _write_tables(target: Target, placed: Placed) -> None:

@@ -144,7 +144,7 @@ def test_a_signal_in_the_middle(
 ) -> None:
     class Interrupted(Target):
         def _pwrite(self, view: memoryview, offset: int) -> int:
-            if offset > disk_image.start_of("root_a"):
+            if disk_image.start_of("root_a") < offset < END:
                 signal.raise_signal(signal.SIGINT)
             return super()._pwrite(view, offset)
 
@@ -217,19 +217,28 @@ def test_a_disk_that_reads_back_something_else(
     assert bool(partitions(disk)) is (where == "the table")
 
 
-def test_a_stick_that_is_smaller_than_it_says(image: Image, disk: Path) -> None:
+@pytest.mark.parametrize("capacity", [12 * MIB, END + MIB], ids=["image", "only the tail"])
+@pytest.mark.parametrize("wraps", [True, False])
+def test_a_stick_that_is_smaller_than_it_says(
+    image: Image, disk: Path, capacity: int, *, wraps: bool
+) -> None:
     """Fakes wrap around, or forget what is beyond their true size."""
-    capacity = 12 * MIB
 
     class Fake(Target):
         def _pwrite(self, view: memoryview, offset: int) -> int:
+            if offset >= capacity and not wraps:
+                return len(view)
             return super()._pwrite(view, offset % capacity)
 
         def _pread(self, view: memoryview, offset: int) -> int:
+            if offset >= capacity and not wraps:
+                view[:] = bytes(len(view))
+                return len(view)
             return super()._pread(view, offset % capacity)
 
     with pytest.raises(HostError, match="or smaller than it says"):
         put(image, disk, Fake)
+    assert partitions(disk) == []
 
 
 def test_an_image_that_changes_meanwhile(tmp_path: Path, disk: Path) -> None:
@@ -276,6 +285,9 @@ def test_an_image_that_is_cut_off(tmp_path: Path) -> None:
         Image.read(folder)
     with pytest.raises(HostError, match="`make image` builds one"):
         Image.read(tmp_path)
+    (folder / "manifest.json").write_text("{")
+    with pytest.raises(HostError, match=r"manifest.json cannot be read: .*line 1"):
+        Image.read(folder)
 
 
 HOLD = """
