@@ -1,7 +1,7 @@
 # What people run. Every target calls one script of scripts/; `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-image image flash extension shell bench-boot bench-image bench-gpu bench-sched bench-supervisor bench-trust soak-supervisor soak-trust train lint
+.PHONY: help run test test-image image flash release extension shell bench-boot bench-image bench-gpu bench-sched bench-supervisor bench-trust soak-supervisor soak-trust train lint
 .PHONY: fuzz relock buildroot buildroot-check buildroot-licences buildroot-cve clean
 
 # Make hands what is set on its command line on in the environment: scripts/test reads BUILDROOT there.
@@ -29,6 +29,9 @@ image: ## build build/image/ only (VARIANT=server|nvidia, ARCH=aarch64; RELEASE=
 
 flash: ## write the image to the disk TARGET=/dev/sdX, or list the disks (VARIANT, ARCH, RELEASE, EXTENSIONS, or IMAGE=DIR; YES=MODEL: do not ask)
 	@scripts/flash --image '$(or $(IMAGE),$(shell scripts/image $(target) $(if $(RELEASE),--release) --where))' $(if $(TARGET),--target '$(TARGET)') $(if $(YES),--yes '$(YES)')
+
+release: ## publish a release of what `make image RELEASE=1` made, with development keys (VERSION=1.2.0; CHANNEL=edge|beta|stable; VARIANT, ARCH)
+	@made=$$(scripts/release build '$(VERSION)' $(target)) && scripts/release publish --channel '$(or $(CHANNEL),edge)' "$$made"
 
 extension: ## build the extension NAME=cuda|torch of the nvidia variant, signed
 	@scripts/extension '$(NAME)'

@@ -49,6 +49,7 @@ COMMANDS = {
     "sandbox": Entry("sandbox:sandbox", "What agents may do, in words, and by another manifest."),
     "identity": Entry("identity:identity", "Certificates of agents: until when, and why not."),
     "seal": Entry("seal:seal", "The sealed state: whether it opened, the floor, recovery."),
+    "release": Entry("release:release", "Verify a release and where it is published."),
     "network": Entry("network:network", "Links, addresses, routes and name servers."),
     "devices": Entry("devices:devices", "Devices that the kernel announced."),
     "analyze": Entry("analyze:analyze", "Where the time of the boot went; a picture of it."),

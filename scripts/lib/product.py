@@ -28,9 +28,13 @@ LIBRARY = "usr/lib/ainos"
 DEVELOPMENT = REPOSITORY / "scripts" / "development.txt"
 NVIDIA = REPOSITORY / "scripts" / "nvidia.txt"
 PUBLISHER = KEYS / "publisher.pub.pem"
-# Only what the machine runs: neither training code nor what is compiled. Nor is this host's own
-# library, which git ignores: the one of the tree's architecture is.
-NOT_PACKAGED = ("ainit/sched/train/", "ainit/sched/emulator/", "ainit/linux/native.c")
+# Only what the machine runs: neither training code nor what is compiled, nor what needs a library
+# that the image lacks. Nor is this host's own library, which git ignores: the one of the tree's
+# architecture is.
+NOT_PACKAGED = (
+    *("ainit/sched/train/", "ainit/sched/emulator/", "ainit/linux/native.c"),
+    "ainit/cli/released.py",
+)
 NATIVE = f"{PACKAGE}/ainit/linux/{native.NAME}"
 MOUNT_POINTS = ("dev", "proc", "sys", "run", "tmp", "var/lib/ainos", "etc")
 # Where PID 1 mounts an agent's bundle: what a traceback says its files are.

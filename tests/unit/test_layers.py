@@ -39,8 +39,8 @@ RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row}
 OWNERS: dict[str, tuple[str, ...]] = {
     "click": ("ainit.cli",),
     "cryptography": (
-        "ainit.attest", "ainit.identity.authority", "ainit.keylime.identity",
-        "ainit.remote.identity",
+        "ainit.attest", "ainit.cli.released", "ainit.identity.authority",
+        "ainit.keylime.identity", "ainit.remote.identity",
         "ainit.remote.operator", "ainit.seal.session", "ainit.store",
     ),
     "gymnasium": ("ainit.sched.train.env",),
@@ -54,8 +54,11 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "pyroute2": ("ainit.net",),
     "pyudev": ("ainit.devices",),
     "rich": ("ainit.cli",),
+    "securesystemslib": ("ainit.cli.released",),
     "torch": ("ainit.sched.train.ppo",),
     "tpm2_pytss": ("ainit.attest.quote",),
+    "tuf": ("ainit.cli.released",),
+    "urllib3": ("ainit.cli.released",),
     "yaml": ("ainit.cli.partition_file",),
 }  # fmt: skip
 
@@ -72,7 +75,8 @@ PURE = (
     "ainit.sched.features", "ainit.sched.fallback", "ainit.sched.occupancy",
     "ainit.sched.queue", "ainit.sched.room", "ainit.sched.numa", "ainit.sched.requests",
     "ainit.sched.round_records", "ainit.sched.asking", "ainit.sched.promise",
-    "ainit.identity.rules", "ainit.seal.approval", "ainit.seal.decide", "ainit.seal.policies",
+    "ainit.identity.rules", "ainit.ota.release",
+    "ainit.seal.approval", "ainit.seal.decide", "ainit.seal.policies",
 )  # fmt: skip
 IMPURE = {
     "asyncio", "ctypes", "io", "os", "pathlib", "random", "secrets", "select", "selectors",
@@ -140,6 +144,8 @@ def allowed(source: str, target: str) -> bool:
         return True
     if here is None:
         return False
+    if (here, there) == ("cli", "ota"):
+        return within(target, ("ainit.ota.release",))
     if here == "cli" and RANK[there] == RANK["attest"]:
         return within(target, ("ainit.attest",)) and not within(target, ("ainit.attest.quote",))
     if (here, there) == ("cli", "keylime"):
