@@ -121,12 +121,12 @@ def patterns(channel: str) -> list[str]:
 def _file(name: str, record: Mapping[str, Any]) -> File:
     if not _NAME.fullmatch(name) or name == DESCRIPTION:
         raise ValueError(f"{name!r} is no name of a file")
-    found = File(record["sha256"], record["size"])
-    if not isinstance(found.sha256, str) or not _DIGEST.fullmatch(found.sha256):
+    digest, size = record["sha256"], record["size"]
+    if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
         raise ValueError(f"{name}: sha256 is not 64 hexadecimal digits")
-    if type(found.size) is not int or found.size < 0:
+    if type(size) is not int or size < 0:
         raise ValueError(f"{name}: size is not a number of bytes")
-    return found
+    return File(digest, size)
 
 
 def _check(release: Release) -> None:

@@ -7,6 +7,7 @@ import shutil
 import signal
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -204,7 +205,7 @@ def test_a_reader_never_sees_a_mixture(publisher: Publisher, tmp_path: Path) -> 
         state = tmp_path / f"state-{step}"
         assert look(trial, state).release.version == "1.0"
         work = trial.repository()
-        ended = die_at(step, lambda work=work: release_repository.publish(work, [built], "stable"))
+        ended = die_at(step, partial(release_repository.publish, work, [built], "stable"))
         versions.append(look(trial, state).release.version)
         assert look(trial, tmp_path / f"fresh-{step}").release.version == versions[-1]
         # The next publication mends what this one left, and leaves nothing over.
@@ -229,7 +230,7 @@ def test_a_first_publication_that_was_cut_short_is_done_again(
         shutil.copytree(publisher.place / "keys", trial.place / "keys")
         shutil.copytree(untouched, trial.directory)
         work = trial.repository()
-        ended = die_at(step, lambda work=work: release_repository.publish(work, [built], "stable"))
+        ended = die_at(step, partial(release_repository.publish, work, [built], "stable"))
         release_repository.publish(trial.repository(), [built], "stable")
         assert look(trial, tmp_path / f"state-{step}").release.version == "1.0"
         if ended:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -164,8 +165,7 @@ def test_a_rotation_that_was_cut_short_is_old_or_new(
         state = tmp_path / f"state-{step}"
         assert version(trial, state) == "1.0"
         repository, change = trial.repository(ring), Change(role, old.id, new)
-        work = lambda r=repository, c=change: release_root.rotate(r, c)  # noqa: E731
-        ended = die_at(step, work)
+        ended = die_at(step, partial(release_root.rotate, repository, change))
         assert version(trial, state) == "1.0"
         assert version(trial, tmp_path / f"fresh-{step}") == "1.0"
         if ended:
