@@ -25,8 +25,6 @@ from ainit.cli.released import Reader, Seen
 from ainit.errors import AinosError, RefusedError
 from tests.support.release import IMAGE, PCRS, Publisher, alter
 
-POINTER = f"stable/{IMAGE}/release.json"
-
 
 class Handler(http.server.SimpleHTTPRequestHandler):
     """Serves a directory; a path that ends in what ``endless`` names never ends."""
@@ -252,11 +250,15 @@ def test_metadata_that_no_key_of_its_role_signed_is_refused(service: Service, ro
         service.look()
 
 
-@pytest.mark.parametrize("path", [POINTER, f"stable/{IMAGE}/9.0/release.json"])
-def test_a_channel_signs_for_no_other(service: Service, path: str) -> None:
-    """Whoever has the keys of beta, snapshot and timestamp makes a release that is not his."""
+@pytest.mark.parametrize("name", ["release.json", "9.0/release.json"])
+@pytest.mark.parametrize(("thief", "victim"), [("beta", "stable"), ("stable", "beta")])
+def test_a_channel_signs_for_no_other(service: Service, thief: str, victim: str, name: str) -> None:
+    """Whoever has a channel's key, and the snapshot's and the timestamp's, makes a release in
+    another; whichever of the two is asked first.
+    """
     publisher = service.publisher
-    forged = publisher.build("9.0")
+    publisher.publish("1.0", channel="beta")
+    forged, path = publisher.build("9.0"), f"{victim}/{IMAGE}/{name}"
     place = publisher.directory / "targets" / path
     described = TargetFile.from_file(path, str(forged / "release.json"), ["sha256"])
     described.unrecognized_fields["custom"] = release_files.read(forged).facts()
@@ -268,12 +270,12 @@ def test_a_channel_signs_for_no_other(service: Service, path: str) -> None:
     def add(signed: Any) -> None:
         signed.targets[path] = described
 
-    version = publisher.repository().targets("beta").version
-    service.alter("beta", "beta", add)
-    service.lead_to("beta", version + 1)
-    assert service.look().release.version == "1.0"
-    with pytest.raises(RefusedError, match=f"there is no stable/{IMAGE}/9.0/release.json"):
-        service.look(version="9.0")
+    version = publisher.repository().targets(thief).version
+    service.alter(thief, thief, add)
+    service.lead_to(thief, version + 1)
+    assert service.look(channel=victim).release.version == "1.0"
+    with pytest.raises(RefusedError, match=f"there is no {victim}/{IMAGE}/9.0/release.json"):
+        service.look(channel=victim, version="9.0")
 
 
 def next_root(service: Service, keys: str, version: int, change: Callable[[Any], None]) -> None:
