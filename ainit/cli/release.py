@@ -34,8 +34,20 @@ def release() -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="The root that you trust, from elsewhere.",
 )
-@click.option("--channel", type=click.Choice(CHANNELS), default=CHANNELS[0], show_default=True)
-@click.option("--image", default="base-x86_64", show_default=True, metavar="VARIANT-ARCH")
+@click.option(
+    "--channel",
+    type=click.Choice(CHANNELS),
+    default=CHANNELS[0],
+    show_default=True,
+    help="Whose newest release.",
+)
+@click.option(
+    "--image",
+    default="base-x86_64",
+    show_default=True,
+    metavar="VARIANT-ARCH",
+    help="What the release is for.",
+)
 @click.option("--version", "number", default="", metavar="V", help="Not the newest but this one.")
 @click.option(
     "--builder",
@@ -66,7 +78,7 @@ def verify(
     key = builder.read_bytes() if builder else None
     with (
         tempfile.TemporaryDirectory(prefix="ainos-release-") as forgotten,
-        released.Reader(where, trusted, state or Path(forgotten)) as reader,
+        released.Reader(where, trusted, state or Path(forgotten), settings.timeout) as reader,
     ):
         seen = reader.verify(channel, image, number, key)
     if settings.json:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -71,16 +72,17 @@ class Reader:
     """A client of one repository, a directory or an ``http`` address.
 
     ``root`` is the root that is trusted, from elsewhere; ``state`` a directory that remembers what
-    was seen, without which older metadata passes for news. A reader looks once.
+    was seen, without which older metadata passes for news; ``timeout`` how many seconds a server
+    may be silent. A reader looks once.
     """
 
-    def __init__(self, where: str, root: bytes, state: Path) -> None:
+    def __init__(self, where: str, root: bytes, state: Path, timeout: float = 30.0) -> None:
         remote = where.startswith(("http://", "https://"))
         base = where.rstrip("/") if remote else Path(where).absolute().as_uri()
         self._where = where
         state.mkdir(parents=True, exist_ok=True)
         self._work = tempfile.TemporaryDirectory(prefix="ainos-release-")
-        fetcher = Urllib3Fetcher() if remote else Directory()
+        fetcher = Urllib3Fetcher(math.ceil(timeout)) if remote else Directory()
         try:
             self._updater = Updater(
                 str(state),

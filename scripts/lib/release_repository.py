@@ -93,6 +93,7 @@ class Repository(TufRepository):
     def write(self, role: str, metadata: Metadata[Any]) -> None:
         """Write what is signed, whole and flushed."""
         data = metadata.to_bytes()
+        _make(self.metadata)
         with published(self.path(role, metadata.signed.version)) as file:
             file.write_bytes(data)
         self._written[role] = data

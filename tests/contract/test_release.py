@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.server
 import json
 import shutil
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -383,6 +384,17 @@ def test_whoever_does_not_answer_is_not_called_a_liar(service: Service) -> None:
     ):
         reader.verify("stable", IMAGE)
     assert not isinstance(caught.value, RefusedError)
+
+
+def test_a_server_that_is_silent_is_not_waited_for(service: Service) -> None:
+    place = service.publisher.place / "x"
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with (
+            Reader(address, service.root, place, timeout=0.1) as reader,
+            pytest.raises(AinosError, match="timed out"),
+        ):
+            reader.verify("stable", IMAGE)
 
 
 def test_the_command_says_what_was_verified(

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lib import release_repository
@@ -217,6 +218,43 @@ def test_a_reader_never_sees_a_mixture(publisher: Publisher, tmp_path: Path) -> 
         step += 1
     # 11 targets, then the channel, the snapshot, the timestamp: two moments each, and the end.
     assert versions == ["1.0"] * (2 * 14 - 1) + ["1.1"] * 2
+
+
+def test_all_that_a_timestamp_leads_to_is_on_the_disk_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut may lose what was not flushed, in any order: files, and names in directories."""
+    publisher = Publisher(tmp_path)
+    built = publisher.build("1.0")
+    flush, rename, mkdir = os.fsync, Path.rename, Path.mkdir
+    flushed: set[int] = set()
+    unflushed: dict[int, Path] = {}
+
+    def flushing(descriptor: int) -> None:
+        flush(descriptor)
+        flushed.add(os.fstat(descriptor).st_ino)
+        unflushed.pop(os.fstat(descriptor).st_ino, None)
+
+    def renaming(path: Path, target: Path) -> Path:
+        assert path.stat().st_ino in flushed, f"{target} was not flushed"
+        if target.name == "timestamp.json":
+            assert unflushed == {}
+        unflushed[target.parent.stat().st_ino] = target.parent
+        return rename(path, target)
+
+    def making(path: Path, *arguments: Any, **options: Any) -> None:
+        fresh = not path.exists()
+        mkdir(path, *arguments, **options)
+        if fresh and path.is_relative_to(publisher.directory) and path != publisher.directory:
+            unflushed[path.parent.stat().st_ino] = path.parent
+
+    monkeypatch.setattr(os, "fsync", flushing)
+    monkeypatch.setattr(Path, "rename", renaming)
+    monkeypatch.setattr(Path, "mkdir", making)
+    publisher.begin()
+    release_repository.publish(publisher.repository(), [built], "stable")
+    assert unflushed == {}
+    assert len(flushed) > 14
 
 
 def test_a_first_publication_that_was_cut_short_is_done_again(
