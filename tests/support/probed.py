@@ -140,7 +140,13 @@ class World:
             os.close(descriptor)
         shutil.rmtree(self.directory)
 
-    def _told(self, scratch: str) -> dict[str, object]:
+    @property
+    def terminal(self) -> int:
+        """The end of a terminal that a program would have."""
+        return self._terminal[1]
+
+    def told(self, scratch: str) -> dict[str, object]:
+        """What a probe is told in PROBED; it may write in ``scratch``."""
         return {
             "abstract": self.directory.name,
             "bystander": self._bystander.pid,
@@ -183,23 +189,24 @@ class World:
         *,
         user: int = USER,
         capabilities: Sequence[str] | None = (),
+        script: str = "",
     ) -> str:
-        """THROUGH, BLOCKED or KILLED, or what else became of a probe."""
+        """THROUGH, BLOCKED or KILLED, or what else became of a probe, or of another script."""
         scratch = str(self.directory / "scratch") if sandbox is BARE else "/tmp"
-        script = str(self.directory / "bundle/probes.py")
+        script = script or str(self.directory / "bundle/probes.py")
         status, said = self.start(
             ["/usr/bin/python3", "-I", "-S", script, name],
             sandbox,
             user=user,
             capabilities=capabilities,
-            environment={"PROBED": json.dumps(self._told(scratch))},
+            environment={"PROBED": json.dumps(self.told(scratch))},
         )
         return _WORDS.get(status, f"status {status}: {said}")
 
     def start(
         self,
         argv: Sequence[str],
-        sandbox: Sandbox,
+        sandbox: Sandbox | None,
         *,
         user: int = USER,
         capabilities: Sequence[str] | None = (),
@@ -215,7 +222,7 @@ class World:
             argv,
             environment or {},
             output=writer,
-            descriptors=descriptors or [self._terminal[1]],
+            descriptors=descriptors or [self.terminal],
             user=user,
             capabilities=capabilities,
             cgroup=group,
