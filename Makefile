@@ -1,22 +1,22 @@
 # What people run. Every target calls one script of scripts/; `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-image image flash release extension shell bench-boot bench-image bench-gpu bench-sched bench-supervisor bench-trust soak-supervisor soak-trust train lint
+.PHONY: help run test test-image image flash release extension shell bench-boot bench-image bench-gpu bench-sandbox bench-sched bench-supervisor bench-trust soak-supervisor soak-trust train lint
 .PHONY: fuzz relock buildroot buildroot-check buildroot-licences buildroot-cve clean
 
 # Make hands what is set on its command line on in the environment: scripts/test reads BUILDROOT there.
 
 # What an image is for: VARIANT=base|server|nvidia, ARCH=x86_64|aarch64.
-# EXTENSIONS="cuda torch" go with the variant nvidia.
-target = $(if $(VARIANT),--variant '$(VARIANT)') $(if $(ARCH),--arch '$(ARCH)') $(EXTENSIONS:%=--extension=%)
+# EXTENSIONS="cuda torch" go with the variant nvidia. AGENTS=DIR adds agents of your own.
+target = $(if $(VARIANT),--variant '$(VARIANT)') $(if $(ARCH),--arch '$(ARCH)') $(EXTENSIONS:%=--extension=%) $(if $(AGENTS),--agents '$(AGENTS)')
 board = --board '$(or $(BOARD),qemu)' $(if $(SETTINGS),--settings '$(SETTINGS)') $(if $(RELEASE),--release)
 
 help: ## this list
 	@echo 'usage: make TARGET [NAME=VALUE]'
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 23
 
-run: ## build, boot in QEMU, attest, report (VARIANT, ARCH; TAMPER=WHAT: with a fault; GPU=PCI_ADDRESS: with that GPU; KEEP=1: leave it running)
-	@scripts/run $(target) $(if $(TAMPER),--tamper '$(TAMPER)') $(if $(GPU),--gpu '$(GPU)') $(if $(KEEP),--keep)
+run: ## build, boot in QEMU, attest, report (VARIANT, ARCH; AGENTS=DIR: with your agents; STICK=FILE: with that USB disk; TAMPER=WHAT: with a fault; GPU=PCI_ADDRESS: with that GPU; KEEP=1: leave it running)
+	@scripts/run $(target) $(if $(TAMPER),--tamper '$(TAMPER)') $(if $(GPU),--gpu '$(GPU)') $(if $(STICK),--stick '$(STICK)') $(if $(KEEP),--keep)
 
 test: ## install what the tests need and run them all: lint, types, unit, contract, pidns, qemu (BUILDROOT=PATH: its configuration, too)
 	@scripts/test
@@ -24,7 +24,7 @@ test: ## install what the tests need and run them all: lint, types, unit, contra
 test-image: ## build the image of a VARIANT and ARCH and run the qemu tests on it
 	@scripts/test --image '$(VARIANT)' '$(ARCH)'
 
-image: ## build build/image/ only (VARIANT=server|nvidia, ARCH=aarch64; RELEASE=1: without a shell; EXTENSIONS="cuda torch")
+image: ## build build/image/ only (VARIANT=server|nvidia, ARCH=aarch64; RELEASE=1: without a shell; EXTENSIONS="cuda torch"; AGENTS=DIR: with your agents)
 	@scripts/image $(target) $(if $(RELEASE),--release)
 
 flash: ## write the image to the disk TARGET=/dev/sdX, or list the disks (VARIANT, ARCH, RELEASE, EXTENSIONS, or IMAGE=DIR; YES=MODEL: do not ask)
@@ -47,6 +47,9 @@ bench-image: ## measure the images and write build/bench/bench-image.json (ONLY=
 
 bench-gpu: ## kill the GPU service at every step of every change, on fake and emulated GPUs (JOBS=2, THIN=10)
 	@scripts/bench-gpu $(if $(JOBS),--jobs '$(JOBS)') $(if $(THIN),--thin '$(THIN)')
+
+bench-sandbox: ## measure the sandbox beside bubblewrap, systemd's options and gVisor (ROUNDS=15, ONLY=probes,denials,mechanisms,calls,fuzz,starts,ready,inference)
+	@scripts/bench-sandbox $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(ONLY),--only '$(ONLY)')
 
 bench-supervisor: ## measure ainit beside systemd, s6, runit, finit and supervisord (ROUNDS=9, ONLY=ainit,systemd)
 	@scripts/bench-supervisor $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(ONLY),--only '$(ONLY)'); \

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from lib import report as reports
 from lib.host import BUILD, HostError, published
 from lib.machine import Machine
 from lib.progress import step
+from lib.qemu import Hardware
 from lib.scenario import judge
 from lib.tamper import TAMPERS
 
@@ -166,11 +168,13 @@ def _header(machine: Machine) -> Data:
     }
 
 
-def run(image: Path, *, tamper: str, gpu: str, keep: bool) -> int:
-    """Boot one scenario and report; returns the exit status."""
+def run(image: Path, *, tamper: str, gpu: str, keep: bool, sticks: Sequence[Path] = ()) -> int:
+    """Boot one scenario and report; returns the exit status. ``sticks`` are images of USB disks."""
     console = Console(highlight=False)
     shutil.rmtree(RUN / "evidence", ignore_errors=True)
-    with Machine(image, RUN, fault=TAMPERS[tamper] if tamper else None, gpu=gpu) as machine:
+    hardware = Hardware(sticks=tuple(sticks))
+    fault = TAMPERS[tamper] if tamper else None
+    with Machine(image, RUN, hardware, fault=fault, gpu=gpu) as machine:
         report = observe(machine, tamper, RUN / "evidence")
         if not tamper and report["gpu"].get("emulated"):
             with step("GPUs partitioned anew"):

@@ -57,6 +57,8 @@ def lay(tree: Path, target: Target, python: Path | None = None) -> None:
         inside = source.relative_to(OVERLAY)
         if str(inside) not in left_out:
             _copy(source, tree / inside)
+    if target.agents:
+        lay_agents(tree, target.agents)
     for source in sources("ainit"):
         inside = source.relative_to(REPOSITORY)
         if not str(inside).startswith(NOT_PACKAGED):
@@ -119,6 +121,18 @@ def compile_plan(tree: Path) -> None:
     command = [sys.executable, "-m", "ainit.child.compile", "--units", str(folder / "units")]
     command += ["--agents", str(folder / "agents"), "--machine", str(folder / "machine.toml")]
     run([*command, "--out", str(folder / "plan.json")], cwd=REPOSITORY)
+
+
+def lay_agents(tree: Path, folder: Path) -> None:
+    """Lay agents from outside the checkout beside the overlay's. Raises HostError."""
+    found = sorted(path.parent for path in folder.glob("*/manifest.toml"))
+    if not found:
+        raise HostError(f"{folder} holds no agent: NAME/manifest.toml is looked for")
+    for agent in found:
+        place = tree / LIBRARY / "agents" / agent.name
+        if place.exists():
+            raise HostError(f"{agent}: the image has an agent of this name")
+        shutil.copytree(agent, place, ignore=shutil.ignore_patterns("__pycache__"))
 
 
 def pack_agents(tree: Path, python: Path | None = None) -> None:

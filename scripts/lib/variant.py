@@ -84,6 +84,8 @@ class Target:
     release: bool = False
     # What it brings beside the slot, by the names of `lib.extensions`.
     extensions: tuple[str, ...] = ()
+    # A directory with agents besides those of the overlay.
+    agents: Path | None = None
 
     @classmethod
     def of(
@@ -93,13 +95,15 @@ class Target:
         *,
         release: bool = False,
         extensions: Sequence[str] = (),
+        agents: Path | None = None,
     ) -> Target:
         """Return the target with these names; an empty one is the default. Raises HostError."""
         kind = variant or BASE.name
         if kind not in VARIANTS:
             raise HostError(f"there is no variant {kind!r}; there are: {', '.join(VARIANTS)}")
         chosen = architecture.of(name or X86_64.name)
-        found = cls(VARIANTS[kind], chosen, release, tuple(sorted(set(extensions))))
+        places = tuple(sorted(set(extensions)))
+        found = cls(VARIANTS[kind], chosen, release, places, agents and agents.absolute())
         if found.architecture not in found.variant.architectures:
             raise HostError(f"there is no {kind} image for {found.architecture.name}")
         if found.extensions and found.variant is not NVIDIA:
@@ -110,7 +114,13 @@ class Target:
     def of_options(cls, options: argparse.Namespace) -> Target:
         """Return the target that `add_options` read. Raises HostError."""
         release = getattr(options, "release", False)
-        return cls.of(options.variant, options.arch, release=release, extensions=options.extension)
+        return cls.of(
+            options.variant,
+            options.arch,
+            release=release,
+            extensions=options.extension,
+            agents=options.agents,
+        )
 
     @property
     def suffix(self) -> str:
@@ -118,6 +128,7 @@ class Target:
         parts = [self.variant.name] if self.variant is not BASE else []
         parts += [self.architecture.name] if self.architecture is not X86_64 else []
         parts += self.extensions
+        parts += ["agents"] if self.agents else []
         parts += ["release"] if self.release else []
         return "".join(f"-{part}" for part in parts)
 
@@ -141,6 +152,7 @@ class Target:
         """The options that make another script choose the same target."""
         found = ["--variant", self.variant.name, "--arch", self.architecture.name]
         found += [f"--extension={name}" for name in self.extensions]
+        found += [f"--agents={self.agents}"] if self.agents else []
         return [*found, "--release"] if self.release else found
 
 
@@ -162,5 +174,6 @@ def add_options(parser: argparse.ArgumentParser, *, release: bool = True) -> Non
     names = ", ".join(architecture.ARCHITECTURES)
     parser.add_argument("--arch", default="", metavar="A", help=names)
     parser.add_argument("--extension", action="append", default=[], metavar="NAME")
+    parser.add_argument("--agents", type=Path, metavar="DIR", help="with your own agents")
     if release:
         parser.add_argument("--release", action="store_true", help="no shell, no development units")

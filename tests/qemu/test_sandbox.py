@@ -16,7 +16,7 @@ from lib.machine import Machine
 
 from ainit.constants import CONFIG
 from tests.qemu import story
-from tests.support import probed, probes
+from tests.support import probed, probes, wait
 
 SHIPPED = ("filetype", "speech")
 ALL = "probed all"
@@ -56,6 +56,7 @@ def probing(image: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[M
         "tests/support/__init__.py": folder / "empty",
         "tests/support/probed.py": Path(probed.__file__),
         "tests/support/probes.py": Path(probes.__file__),
+        "tests/support/wait.py": Path(wait.__file__),
     }
 
     def edit(disk: Path) -> None:

@@ -32,6 +32,7 @@ from ainit.sandbox.compose import Sandbox, compose
 from ainit.sandbox.facts import Facts
 from ainit.sandbox.operation import MASKS, MEMORY, SEALED, VIEW, Operation
 from tests.support import probes
+from tests.support.wait import wait_for
 
 USER = 61184
 THROUGH, BLOCKED, KILLED = "THROUGH", "BLOCKED", "KILLED"
@@ -135,10 +136,17 @@ class World:
         _LIBC.shmctl(self._segment, _IPC_RMID, None)
         self._bystander.kill()
         self._bystander.communicate()
-        os.rmdir(self._group, dir_fd=self._groups)
+        self._end_group()
         for descriptor in (*self._terminal, self._groups):
             os.close(descriptor)
         shutil.rmtree(self.directory)
+
+    def _end_group(self) -> None:
+        """A sandbox may have left helpers behind (gVisor's end after it)."""
+        group = f"/proc/self/fd/{self._groups}/{self._group}"
+        Path(group, "cgroup.kill").write_text("1")
+        wait_for(lambda: not Path(group, "cgroup.procs").read_text(), "its processes to end")
+        os.rmdir(group)
 
     @property
     def terminal(self) -> int:

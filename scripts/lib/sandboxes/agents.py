@@ -1,10 +1,10 @@
-"""The shipped agents with their models, started as PID 1 starts them, in the sandbox or without it.
+"""Agents with their models, started as PID 1 starts them, in the sandbox or without it.
 
 Their Python packages are this host's, which an agent may read besides what its manifest lists. The
 time until READY begins where PID 1 begins to make the sandbox.
 
-    with Shipped("filetype") as shipped, shipped.start(sandboxed=True) as agent:
-        agent.ready_s, agent.call(REQUESTS["filetype"][0])
+    with shipped("filetype") as stand, stand.start(sandboxed=True) as agent:
+        agent.ready_s, agent.call(*REQUESTS["filetype"][0])
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import sysconfig
 import tempfile
 import time
 import wave
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -44,6 +45,7 @@ MODELS = {
 }
 DEADLINE_S = 60.0
 UNTRUE = "latency_ms"  # of an answer: how long it took is another one each time
+Request = tuple[str, Mapping[str, object]]  # method and parameters
 _START = """
 import runpy, sys
 sys.path += {paths!r}
@@ -56,15 +58,19 @@ def _sound() -> bytes:
         return bytes(file.readframes(file.getnframes()))
 
 
-def _requests() -> dict[str, list[tuple[str, str, bytes]]]:
+def _requests() -> dict[str, list[Request]]:
     texts = ["Makefile", "pyproject.toml", "README.md", "scripts/lint", "ainit/linux/native.c"]
     contents = [(REPOSITORY / name).read_bytes() for name in (*texts, "tests/data/speech.wav")]
     contents += [Path(PYTHON).read_bytes()[: 1 << 20], b"", b"1234567", bytes(20_000)]
     sound = _sound()
     sounds = [sound, b"", bytes(64_000), sound[: len(sound) // 4 * 2], sound * 6]
+
+    def asked(method: str, name: str, values: Sequence[bytes]) -> list[Request]:
+        return [(method, {name: base64.b64encode(each).decode()}) for each in values]
+
     return {
-        "filetype": [("org.ainos.agent.FileType.Identify", "content", each) for each in contents],
-        "speech": [("org.ainos.agent.Speech.Detect", "audio", each) for each in sounds],
+        "filetype": asked("org.ainos.agent.FileType.Identify", "content", contents),
+        "speech": asked("org.ainos.agent.Speech.Detect", "audio", sounds),
     }
 
 
@@ -92,27 +98,28 @@ class Agent:
         os.kill(self._pid, signal.SIGKILL)
         os.waitpid(self._pid, 0)
 
-    def call(self, request: tuple[str, str, bytes]) -> dict[str, object]:
+    def call(self, method: str, parameters: Mapping[str, object]) -> dict[str, object]:
         """The reply. Raises AinosError."""
-        method, name, content = request
-        return self._client.call(method, {name: base64.b64encode(content).decode()})
+        return self._client.call(method, dict(parameters))
 
 
-class Shipped:
-    """One agent of the image, laid out for being started many times."""
+class Stand:
+    """One agent, laid out for being started many times: its directory and its model. ``data`` names
+    what of the image's packages becomes part of it.
+    """
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, source: Path, variable: str, model: Path, data: str = "") -> None:
+        name = self._name = source.name
         self._folder = Path(tempfile.mkdtemp(prefix="ainos-agent-"))
         self._folder.chmod(0o755)
         (self._folder / "root").mkdir()
         self._bundle = self._folder / "bundle"
         ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(AGENTS / name, self._bundle, ignore=ignored)
-        models.agent_data(name, self._bundle)
+        shutil.copytree(source, self._bundle, ignore=ignored)
+        models.agent_data(data, self._bundle)
         compileall.compile_dir(self._bundle, quiet=2)
-        self._variable, model = MODELS[name]
-        self._model = os.open(packages.extract(model, self._folder), os.O_RDONLY | os.O_CLOEXEC)
+        self._variable = variable
+        self._model = os.open(model, os.O_RDONLY | os.O_CLOEXEC)
         manifest = self._bundle / "manifest.toml"
         unit, findings = config.agent(manifest.read_text(), str(manifest), name, "")
         if findings:
@@ -198,12 +205,23 @@ class Shipped:
         return child
 
 
+@contextmanager
+def shipped(name: str) -> Iterator[Stand]:
+    """An agent of the image, with its model."""
+    variable, model = MODELS[name]
+    with tempfile.TemporaryDirectory() as folder:
+        file = packages.extract(model, Path(folder))
+        with Stand(AGENTS / name, variable, file, name) as stand:
+            yield stand
+
+
 def _wait_ready(told: socket.socket, pid: int, log: Path) -> None:
     ended = os.pidfd_open(pid)
     try:
         while True:
-            found, _, _ = select.select([told, ended], [], [], DEADLINE_S)
-            if told not in found:
+            news = told.fileno()
+            found, _, _ = select.select([news, ended], [], [], DEADLINE_S)
+            if news not in found:
                 said = log.read_text(errors="replace")[-1000:]
                 raise HostError(f"it never became ready: {said}")
             if b"READY=1" in told.recv(4096).splitlines():
@@ -216,13 +234,13 @@ def disagreements(name: str) -> list[str]:
     """Requests that an agent answers otherwise in its sandbox than without it."""
     wrong = []
     with (
-        Shipped(name) as shipped,
-        shipped.start(sandboxed=False) as free,
-        shipped.start(sandboxed=True) as locked,
+        shipped(name) as stand,
+        stand.start(sandboxed=False) as free,
+        stand.start(sandboxed=True) as locked,
     ):
         for number, request in enumerate(REQUESTS[name]):
             expected, found = (
-                {key: value for key, value in agent.call(request).items() if key != UNTRUE}
+                {key: value for key, value in agent.call(*request).items() if key != UNTRUE}
                 for agent in (free, locked)
             )
             if found != expected:
