@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,19 +18,16 @@ from ainit.policy.publishers import from_records
 from ainit.store.admission import Store
 from ainit.store.keys import load_keys
 from tests.support.store import FakeCover
-from tests.support.walkthrough import PAGE, Walk, pieces
-
-OFFLINE, ONLINE = "On your computer", "On a machine"
-BOOT = "sh boot"
+from tests.support.walkthrough import BOOT, OFFLINE, ONLINE, PAGE, Walk, pieces
 
 
 @pytest.fixture(scope="module")
-def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
+def walk(tmp_path_factory: pytest.TempPathFactory) -> Walk:
     """Somebody who did all that the page says to do before there is a machine."""
     walk = Walk(tmp_path_factory.mktemp("home"))
     for piece in pieces(PAGE, OFFLINE):
         walk.take(piece)
-    yield walk
+    return walk
 
 
 def test_its_agent_answers_in_its_sandbox(walk: Walk) -> None:

@@ -1,11 +1,11 @@
 """Reads files and commands out of a page of the documentation, and does what it says.
 
-A file is a code block below a line that is nothing but its path; commands are a block ``sh``, and
-one with a further word is the caller's to do; what a block ``json`` holds is what the last command
-before it must print. Lines that define a shell function hold until the next heading.
+A file is a code block below a line that is nothing but its path; commands are a block ``sh``, of
+which one with a further word (`BOOT`) is the caller's to do; what a block ``json`` holds is what the last command
+before it must print. A line that defines a shell function holds from then on.
 
     walk = Walk(home)
-    for piece in pieces(PAGE, "On your computer"): walk.take(piece)
+    for piece in pieces(PAGE, OFFLINE): walk.take(piece)
 """
 
 from __future__ import annotations
@@ -21,7 +21,11 @@ from tests.support.service import REPOSITORY
 
 PAGE = REPOSITORY / "docs/your-own-agent.md"
 DEADLINE_S = 300.0
-_PIECE = re.compile(r"^(?:`(?P<path>~/\S+)`\n)?```(?P<kind>.*)\n(?P<text>(?:.*\n)*?)```$", re.M)
+OFFLINE, ONLINE = "On your computer", "On a machine"
+BOOT = "sh boot"
+_PIECE = re.compile(
+    r"^(?:`(?P<path>~/\S+)`\n)?```(?P<kind>.*)\n(?P<text>(?:.*\n)*?)```$", re.MULTILINE
+)
 _FUNCTION = re.compile(r"^\w+\(\) \{.*\}$")
 
 

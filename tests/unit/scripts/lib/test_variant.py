@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import pytest
 from lib.architecture import AARCH64, X86_64
@@ -20,6 +21,7 @@ from lib.variant import BASE, NVIDIA, SERVER, VARIANTS, Target, add_options, arc
         (Target(BASE, AARCH64), "image-aarch64", "root-aarch64"),
         (Target(BASE, AARCH64, release=True), "image-aarch64-release", "root-aarch64-release"),
         (Target(SERVER, release=True), "image-server-release", "root-server-release"),
+        (Target(agents=Path("/a")), "image-agents", "root-agents"),
     ],
 )
 def test_every_target_has_its_own_directories(target: Target, image: str, root: str) -> None:
@@ -27,7 +29,8 @@ def test_every_target_has_its_own_directories(target: Target, image: str, root: 
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["--variant=nvidia", "--release", "--extension=torch"], ["--arch=aarch64"]]
+    "words",
+    [[], ["--variant=nvidia", "--release", "--extension=torch"], ["--arch=aarch64", "--agents=a"]],
 )
 def test_options_choose_a_target_and_name_it_to_another_script(words: list[str]) -> None:
     parser = argparse.ArgumentParser()
