@@ -14,7 +14,7 @@ from lib.host import HostError, run
 from lib.sandboxes import agents
 
 from ainit.policy import config
-from ainit.policy.publishers import from_records
+from ainit.policy.publishers import Publisher, from_records
 from ainit.store.admission import Store
 from ainit.store.keys import load_keys
 from tests.support.store import FakeCover
@@ -58,7 +58,8 @@ def test_a_machine_with_its_configuration_takes_its_model(walk: Walk, tmp_path: 
     assert not findings
     publishers = from_records(settings["publishers"])
     verdicts = {}
-    for trusted in ([], publishers.values()):
+    nobody: list[Publisher] = []
+    for trusted in (nobody, [*publishers.values()]):
         root = tmp_path / str(len(trusted))
         shutil.copytree(walk.place("~/models/price"), root / "incoming/price")
         cover = FakeCover()

@@ -1,8 +1,8 @@
 """Reads files and commands out of a page of the documentation, and does what it says.
 
-A file is a code block below a line that is nothing but its path; commands are a block ``sh``, of
-which one with a further word (`BOOT`) is the caller's to do; what a block ``json`` holds is what the last command
-before it must print. A line that defines a shell function holds from then on.
+A file is a code block below a line that is nothing but its path. A block ``sh`` is commands; one
+with a further word (`BOOT`) is the caller's to do. A block ``json`` is what the last command before
+it must print. A line that defines a shell function holds from then on.
 
     walk = Walk(home)
     for piece in pieces(PAGE, OFFLINE): walk.take(piece)

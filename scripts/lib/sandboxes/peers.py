@@ -36,7 +36,7 @@ def bubblewrap(user: int, readable: Sequence[str], seccomp: int | None = None) -
         command += ["--ro-bind", path, path]
     for path, target in LINKS.items():
         command += ["--symlink", target, path]
-    command += ["--remount-ro", "/"]
+    command += ["--remount-ro", "/", "--remount-ro", "/dev"]
     if seccomp is not None:
         command += ["--seccomp", str(seccomp)]
     return [*command, "--"]
@@ -97,7 +97,7 @@ NoExecPaths=/ /tmp
 ExecPaths={PYTHON} {os.path.realpath(PYTHON)} /usr/lib /usr/lib64
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
-SystemCallFilter=~@privileged @resources
+SystemCallFilter=~@privileged @resources @keyring @aio
 """
 
 
