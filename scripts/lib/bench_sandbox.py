@@ -12,12 +12,13 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import random
-import statistics
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from ainit.errors import AinosError
+from ainit.errors import AinosError, RefusedError
+from ainit.linux.child import Child
+from ainit.pid1.confinement import Confinement
 from ainit.policy import config
 from ainit.policy.sandbox import Profile
 from ainit.sandbox import features
@@ -26,19 +27,21 @@ from lib import bench
 from lib.bench import Goal
 from lib.host import HostError, published
 from lib.progress import step
-from lib.sandboxes import agents, ground, inside, programs, table
+from lib.sandboxes import agents, costs, ground, inside, programs, table
+from lib.supervisors import tree
 from tests.contract.test_sandbox import HOLDS, REFUSED_WITHOUT
 from tests.fuzz import corpus, mutate, targets
 from tests.support import seccomp
-from tests.support.probed import THROUGH, World, without
+from tests.support.probed import THROUGH, USER, World, without
 
 RESULT = bench.FOLDER / "bench-sandbox.json"
 PROBES_RESULT = bench.FOLDER / "sandbox-probes.md"
 LEARNED = "lib.sandboxes.learned"
+PEERS = ("bubblewrap", "systemd", "runsc")  # Debian's packages
 LEAST_PROBES = 60
 CALLS = 1_000_000
 MANIFESTS = 100_000
-INFERENCES = 20  # a round
+AGENT = '[agent]\nexec = ["/usr/bin/python3"]\n'
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ def at_least(one: Goal, bound: float) -> Goal:
 
 def probes(_: Options) -> list[Goal]:
     """Every probe in every sandbox."""
+    print(", ".join(f"{name} {tree.version(name)}" for name in PEERS))
     with step("probes"):
         found = ground.ask("probes")
     return judged_probes(found)
@@ -127,8 +131,11 @@ def mechanisms(_: Options) -> list[Goal]:
             held += blocked and passes
             if not (blocked and passes):
                 print(f"{mechanism} holds nothing that is seen: {name}")
-    lacking = list(lacks(features.read()))
-    refused = sum(len(features.missing(Profile({}), each)) == 1 for each in lacking)
+    whole = features.read()
+    lacking = lacks(whole)
+    refused = sum(map(is_refused, lacking))
+    if is_refused(whole):
+        raise HostError("this kernel lacks what a sandbox needs")
     alone = {"refused by the kernel": len(REFUSED_WITHOUT)}
     return [
         bench.goal("sandbox.mechanisms_idle", [len(HOLDS) - held], f"of {len(HOLDS)}", 0, alone),
@@ -136,6 +143,18 @@ def mechanisms(_: Options) -> list[Goal]:
             "sandbox.started_with_less", [len(lacking) - refused], f"of {len(lacking)} kernels", 0
         ),
     ]
+
+
+def is_refused(kernel: Features) -> bool:
+    """Whether PID 1 refuses to start an agent on such a kernel."""
+    unit, _ = config.agent(AGENT, "a.toml", "a", "")
+    child = Child(unit.exec, {}, output=2, user=USER)
+    with tempfile.TemporaryDirectory() as root:
+        try:
+            Confinement(lambda: kernel, root).lock(unit, child, None, bundle="")
+        except RefusedError:
+            return child.sandbox is None
+    return False
 
 
 def lacks(whole: Features) -> list[Features]:
@@ -181,73 +200,6 @@ def parser_fuzz(_: Options) -> list[Goal]:
     return [bench.goal("sandbox.parser_fuzz", [failed], f"of {MANIFESTS:,}", 0, peers)]
 
 
-def starts(options: Options) -> list[Goal]:
-    """The sandbox alone, beside bubblewrap's: starts of /usr/bin/true, less the plain start."""
-    with step("starts"):
-        found = ground.ask("starts", str(options.rounds))
-    return [judged_starts(found)]
-
-
-def judged_starts(found: Mapping[str, Sequence[float]]) -> Goal:
-    """The goal of the starts; a round in which bubblewrap cost nothing says nothing."""
-    rounds = zip(found["plain"], found[inside.OURS], found[inside.BWRAP], strict=True)
-    ratios = [
-        round((ours - plain) / (other - plain), 3) for plain, ours, other in rounds if other > plain
-    ]
-    peers = {
-        f"{name}, ms": round(statistics.median(each) * 1000, 3) for name, each in found.items()
-    }
-    return bench.goal("sandbox.start_vs_bwrap", ratios, "ratio", 0.7, peers)
-
-
-def ready(options: Options) -> list[Goal]:
-    """From the beginning of the start to READY, inside over outside."""
-    ratios, peers = [], {}
-    for name in agents.MODELS:
-        taken: dict[bool, list[float]] = {False: [], True: []}
-        with step(f"{name}, ready") as now, agents.shipped(name) as stand:
-            for number in range(options.rounds + 1):
-                for sandboxed in (number % 2 == 0, number % 2 == 1):
-                    with stand.start(sandboxed=sandboxed) as agent:
-                        taken[sandboxed].append(agent.ready_s)
-                now.update(number, options.rounds)
-        free, locked = (each[1:] for each in taken.values())  # the first warms up
-        pairs = [round(one / other, 3) for one, other in zip(locked, free, strict=True)]
-        ratios += pairs
-        peers[f"{name}, ratio"] = statistics.median(pairs)
-        peers[f"{name} outside, s"] = round(statistics.median(free), 3)
-        peers[f"{name} inside, s"] = round(statistics.median(locked), 3)
-    return [bench.goal("sandbox.ready_vs_plain", ratios, "ratio", 1.5, peers)]
-
-
-def inference(options: Options) -> list[Goal]:
-    """One request, as the agent itself times it, inside over outside; the floor is a second agent
-    outside over the first.
-    """
-    chance = random.Random(0)
-    over, floor, peers = [], [], {}
-    for name in agents.MODELS:
-        with step(f"{name}, inference") as now, ExitStack() as stack:
-            stand = stack.enter_context(agents.shipped(name))
-            running = [
-                stack.enter_context(stand.start(sandboxed=each)) for each in (False, False, True)
-            ]
-            for number in range(options.rounds + 1):
-                taken: list[list[float]] = [[] for _ in running]
-                for _ in range(INFERENCES):
-                    for place in chance.sample(range(len(running)), len(running)):
-                        answer = running[place].call(*agents.REQUESTS[name][0])
-                        taken[place].append(float(str(answer["latency_ms"])))
-                outside, other, locked = map(statistics.median, taken)
-                if number:  # the first warms up
-                    over.append(round(100 * (locked / outside - 1), 3))
-                    floor.append(100 * (other / outside - 1))
-                peers[f"{name} outside, ms"] = outside
-                now.update(number, options.rounds)
-    peers["floor, %"] = round(statistics.median(floor), 3)
-    return [bench.goal("sandbox.inference_overhead_pct", over, "%", 2, peers)]
-
-
 def learned(_: Options) -> list[Goal]:
     """What a module that learns profiles says of them."""
     found: list[Goal] = importlib.import_module(LEARNED).goals()
@@ -260,9 +212,11 @@ PARTS = {
     "mechanisms": Part(("sandbox.mechanisms_idle", "sandbox.started_with_less"), mechanisms),
     "calls": Part(("sandbox.seccomp_calls",), calls),
     "fuzz": Part(("sandbox.parser_fuzz",), parser_fuzz),
-    "starts": Part(("sandbox.start_vs_bwrap",), starts),
-    "ready": Part(("sandbox.ready_vs_plain",), ready),
-    "inference": Part(("sandbox.inference_overhead_pct",), inference),
+    "starts": Part(("sandbox.start_vs_bwrap",), lambda chosen: costs.starts(chosen.rounds)),
+    "ready": Part(("sandbox.ready_vs_plain",), lambda chosen: costs.ready(chosen.rounds)),
+    "inference": Part(
+        ("sandbox.inference_overhead_pct",), lambda chosen: costs.inference(chosen.rounds)
+    ),
 }
 if importlib.util.find_spec(LEARNED):
     PARTS["learned"] = Part(("sandbox.learned_vs_hand", "sandbox.learned_denials"), learned)

@@ -10,7 +10,7 @@ import pytest
 from lib import bench, bench_sandbox
 from lib.bench_sandbox import LEARNED, PARTS, Options, Part
 from lib.host import HostError
-from lib.sandboxes import inside, peers, programs, table
+from lib.sandboxes import costs, inside, peers, programs, table
 
 from ainit.policy import sandbox_config
 from ainit.sandbox.features import Features
@@ -67,7 +67,7 @@ def test_a_sandbox_that_did_not_run_has_no_value() -> None:
 
 def test_the_plain_start_is_taken_off_both_sides() -> None:
     seconds = {"plain": [0.001, 0.003], inside.OURS: [0.003, 0.005], inside.BWRAP: [0.005, 0.007]}
-    goal = bench_sandbox.judged_starts(seconds)
+    goal = costs.judged_starts(seconds)
     assert (goal.samples, goal.value, goal.met) == ([0.5, 0.5], 0.5, True)
     assert goal.peers == {"plain, ms": 2, "ainit, ms": 4, "bubblewrap, ms": 6}
 
@@ -95,6 +95,13 @@ def test_a_kernel_lacks_one_thing_at_a_time() -> None:
     kinds = frozenset({"mnt", "pid", "ipc", "uts", "cgroup", "net", "user", "time"})
     lacking = bench_sandbox.lacks(Features(6, True, kinds, True, frozenset()))
     assert len(lacking) == 3 + len(kinds) - 1  # nobody needs a time of its own
+
+
+def test_an_agent_is_refused_on_each_of_these_kernels() -> None:
+    whole = Features(6, True, frozenset({"mnt", "pid", "ipc", "uts", "cgroup", "net", "user"}),
+                     True, frozenset())  # fmt: skip
+    assert not bench_sandbox.is_refused(whole)
+    assert all(map(bench_sandbox.is_refused, bench_sandbox.lacks(whole)))
 
 
 def test_bubblewrap_is_given_what_an_agent_has() -> None:
