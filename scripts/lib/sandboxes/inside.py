@@ -59,14 +59,15 @@ Run = Callable[[str, str], str]  # a script and its argument: what became of it
 
 def _nodes() -> None:
     os.makedirs("/dev/net", exist_ok=True)
-    for name, (mode, major, minor) in NODES.items():
+    for name, (mode, *number) in NODES.items():
         if not os.path.exists(f"/dev/{name}"):
-            os.mknod(f"/dev/{name}", mode, os.makedev(major, minor))
+            os.mknod(f"/dev/{name}", mode, os.makedev(*number))
             os.chmod(f"/dev/{name}", mode & 0o777)
     with open("/proc/partitions", encoding="ascii") as file:
-        first = file.readlines()[2].split()
-    if not os.path.exists(f"/dev/{first[3]}"):
-        os.mknod(f"/dev/{first[3]}", stat.S_IFBLK | 0o660, os.makedev(*map(int, first[:2])))
+        disks = [line.split() for line in file.readlines()[2:]]
+    for major, minor, _, name in disks:  # all: a loop device of somebody else's may go again
+        if not os.path.exists(f"/dev/{name}"):
+            os.mknod(f"/dev/{name}", stat.S_IFBLK | 0o660, os.makedev(int(major), int(minor)))
 
 
 def _outcome(status: int, said: str) -> str:
