@@ -88,4 +88,4 @@ def test_an_image_takes_the_directory_of_agents(walk: Walk, tmp_path: Path) -> N
 
 def test_the_machine_is_booted_with_what_was_made() -> None:
     [boot] = [piece for piece in pieces(PAGE, ONLINE) if piece.kind == BOOT]
-    assert boot.text == "make run AGENTS=~/agents STICK=~/stick.img KEEP=1\n"
+    assert boot.text == 'make run AGENTS="$HOME/agents" STICK="$HOME/stick.img" KEEP=1\n'
