@@ -81,3 +81,5 @@ WATCHDOG_SECONDS = 60
 STUCK_SECONDS = 30  # of processor time that one turn of PID 1's loop may take
 FAULTS_IN_A_ROW = 20  # of PID 1, each less than a minute after the one before: then reboot
 LISTEN_FD = 3
+HANDED_DESCRIPTORS = 253  # in one message: SCM_MAX_FD of the kernel
+HANDED_BYTES = 32 * 1024  # of the record with them; a socket holds several such messages

@@ -16,12 +16,15 @@ if TYPE_CHECKING:
 
     class Sandbox(Protocol):
         """What a process is locked into: flags of clone3(2) for its namespaces, what is done while
-        it is still root, and what is done last, as the user that it becomes. They may use the
-        descriptors from the first free one on, which is three and those that are handed over.
+        it is still root, and what is done last, as the user that it becomes. ``descriptors`` are
+        what these steps need besides: they follow those that the process inherits, and are closed
+        by execve. The steps may use the numbers from the first free one on.
         """
 
         @property
         def namespaces(self) -> int: ...
+        @property
+        def descriptors(self) -> Sequence[int]: ...
         @property
         def first(self) -> Sequence[Operation]: ...
         @property

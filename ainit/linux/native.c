@@ -55,7 +55,7 @@ EXPORT const long ainit_calls[] = {
     SYS_setpriority, SYS_prlimit64, SYS_rt_sigprocmask, SYS_unshare, SYS_mount, SYS_umount2,
     SYS_pivot_root, SYS_mkdirat, SYS_mknodat, SYS_symlinkat, SYS_mount_setattr, SYS_sethostname,
     SYS_socket, SYS_ioctl, SYS_seccomp, SYS_landlock_create_ruleset, SYS_landlock_add_rule,
-    SYS_landlock_restrict_self,
+    SYS_landlock_restrict_self, SYS_setsockopt, SYS_bind, SYS_listen, SYS_sendmsg,
 };
 
 /* The faults, and signal masks in the kernel's form. A fault that is blocked ends the process. */

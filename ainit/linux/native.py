@@ -54,8 +54,9 @@ _spent = Int.from_address(address_of(_library, "ainit_spent"))
 (OPENAT, WRITE, CLOSE, DUP3, CLOSE_RANGE, SETSID, UMASK, CHDIR, EXECVE, PRCTL, CAPSET, SETGROUPS,
  SETRESGID, SETRESUID, SETPRIORITY, PRLIMIT, SIGPROCMASK, UNSHARE, MOUNT, UMOUNT, PIVOT_ROOT,
  MKDIRAT, MKNODAT, SYMLINKAT, MOUNT_SETATTR, SETHOSTNAME, SOCKET, IOCTL, SECCOMP,
- LANDLOCK_CREATE_RULESET, LANDLOCK_ADD_RULE, LANDLOCK_RESTRICT_SELF) = (
-    numbers(_library, "ainit_calls", 32)
+ LANDLOCK_CREATE_RULESET, LANDLOCK_ADD_RULE, LANDLOCK_RESTRICT_SELF, SETSOCKOPT, BIND, LISTEN,
+ SENDMSG) = (
+    numbers(_library, "ainit_calls", 36)
 )  # fmt: skip
 PID_TEXT = -1  # no system call: write the child's pid in decimal to the address, at most 20 digits
 

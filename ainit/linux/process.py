@@ -48,6 +48,8 @@ def spawn(child: Child) -> int:
     in a sandbox, which takes milliseconds to make.
     """
     wanted = [child.output, *child.descriptors]
+    if child.sandbox:
+        wanted += child.sandbox.descriptors
     if child.user or child.sandbox or len(wanted) > len(_places):
         return _spawn(child, wanted, 0)
     try:
@@ -77,7 +79,7 @@ def _spawn(child: Child, wanted: list[int], above: int) -> int:
     if above:
         unshare = (above, _EVERY_DESCRIPTOR, _CLOSE_RANGE_UNSHARE)
         job.add(native.CLOSE_RANGE, *unshare, what="close_range")
-    _hand_over(job, wanted)
+    _hand_over(job, wanted, len(child.descriptors))
     job.add(native.SETSID, what="setsid")
     if child.oom_score is not None:
         path = job.text("/proc/self/oom_score_adj")
@@ -123,9 +125,10 @@ def _add(job: native.Job, operations: Iterable[Operation]) -> None:
         operation.add(job)
 
 
-def _hand_over(job: native.Job, wanted: list[int]) -> None:
-    """Descriptors to their places. The table is the child's own, so that what lies where one is
-    put is no loss, unless it is to be handed over itself: that is lifted out of the way first.
+def _hand_over(job: native.Job, wanted: list[int], inherited: int) -> None:
+    """Descriptors to their places; those behind the ``inherited`` ones are closed by execve. The
+    table is the child's own, so that what lies where one is put is no loss, unless it is to be
+    handed over itself: that is lifted out of the way first.
     """
     wanted = [*wanted]
     end = 2 + len(wanted)
@@ -136,8 +139,9 @@ def _hand_over(job: native.Job, wanted: list[int]) -> None:
             job.add(native.DUP3, descriptor, wanted[index], os.O_CLOEXEC, what="dup3")
     job.add(native.DUP3, wanted[0], 1, what="dup3")
     job.add(native.DUP3, wanted[0], 2, what="dup3")  # from here on, an error is in its log
-    for target, descriptor in enumerate(wanted[1:], start=3):
-        job.add(native.DUP3, descriptor, target, what="dup3")
+    for index, descriptor in enumerate(wanted[1:]):
+        flags = 0 if index < inherited else os.O_CLOEXEC
+        job.add(native.DUP3, descriptor, 3 + index, flags, what="dup3")
     job.add(native.CLOSE_RANGE, end, _EVERY_DESCRIPTOR, what="close_range")
     job.add(native.CLOSE, 0, what="close", flags=MAY_FAIL)  # so that the next one gets this place
     job.add(native.OPENAT, _AT_FDCWD, job.text("/dev/null"), os.O_RDONLY, what="/dev/null")

@@ -41,16 +41,23 @@ _CORE_BYTES = 1  # as 0, and besides no program that core_pattern names is start
 
 
 class Sandbox:
-    """``namespaces`` are flags of clone3(2); ``first`` is done as root, ``last`` as the user."""
+    """``namespaces`` are flags of clone3(2); ``first`` is done as root, ``last`` as the user.
+    ``descriptors`` are PID 1's, for the steps alone: see ``Facts.free``.
+    """
 
-    __slots__ = ("first", "last", "namespaces")
+    __slots__ = ("descriptors", "first", "last", "namespaces")
 
     def __init__(
-        self, namespaces: int, first: Sequence[Operation], last: Sequence[Operation]
+        self,
+        namespaces: int,
+        first: Sequence[Operation],
+        last: Sequence[Operation],
+        descriptors: Sequence[int] = (),
     ) -> None:
         self.namespaces = namespaces
         self.first = first
         self.last = last
+        self.descriptors = descriptors
 
     def describe(self) -> list[str]:
         """Its steps in words, in order."""

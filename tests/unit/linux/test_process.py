@@ -134,7 +134,7 @@ class Apart:
     """A pid namespace, and nothing else."""
 
     namespaces = namespaces.NEW_PID
-    first = last = ()
+    first = last = descriptors = ()
 
 
 @pytest.mark.parametrize(
