@@ -40,6 +40,7 @@ MODEL_DIRECTORIES = RUNTIME + "/models"  # of models that are several files
 SANDBOX_ROOT = RUNTIME + "/root"  # where a sandbox, in its own view, makes what becomes its root
 DISK = RUNTIME + "/disk"  # where a disk that was plugged in is mounted while models come from it
 NOTIFY = RUNTIME + "/notify"
+EGRESS = RUNTIME + "/egress"  # where agents' sockets are handed over
 ENFORCEMENT = "/sys/fs/bpf/ainos"
 SEAL = RUNTIME + "/seal.json"  # how the sealed state was opened, or why not
 MEASUREMENTS = RUNTIME + "/measurements.cel"

@@ -69,6 +69,11 @@ class Service:
         self._watched[descriptor] = callback
         self._poll.register(descriptor, select.EPOLLIN)
 
+    def unwatch(self, descriptor: int) -> None:
+        """Look at ``descriptor`` no more. It is still open."""
+        del self._watched[descriptor]
+        self._poll.unregister(descriptor)
+
     def serve(
         self, listener: socket.socket | None = None, *, tick: Callable[[], float] | None = None
     ) -> None:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 import stat
 
-from ..constants import CONTROL, IDENTITIES, LISTEN_FD, SANDBOX_ROOT
+from ..constants import CONTROL, EGRESS, IDENTITIES, LISTEN_FD, SANDBOX_ROOT
 from ..errors import RefusedError
 from ..policy import sandbox, seccomp
-from ..sandbox import features
+from ..sandbox import endpoints, features, handover
 from ..sandbox.compose import compose
 from ..sandbox.facts import Device, Facts
 
@@ -31,7 +31,8 @@ _NODE = ("path", "major", "minor", "mode")  # DeviceNode of org.ainos.Gpu
 
 class Confinement:
     """``read`` asks the kernel what it has, once; ``root`` is where a sandbox makes its root;
-    ``control`` is the socket of those that may call others.
+    ``control`` is the socket of those that may call others, ``egress`` that of the service that
+    connects agents to the hosts they list.
     """
 
     def __init__(
@@ -39,7 +40,9 @@ class Confinement:
         read: Callable[[], features.Features] = features.read,
         root: str = SANDBOX_ROOT,
         control: str = CONTROL,
+        egress: str = EGRESS,
     ) -> None:
+        self._egress = egress
         self._read = read
         self._root = root
         self._control = control
@@ -51,6 +54,7 @@ class Confinement:
         unit: Unit,
         child: Child,
         gpu: Record | None,
+        opened: list[int],
         *,
         bundle: str,
         extensions: Sequence[str] = (),
@@ -58,8 +62,10 @@ class Confinement:
         files: int = 0,
     ) -> None:
         """Put a child of an agent into its sandbox. The directories are as in `Facts`; ``files`` is
-        how many of its descriptors, the last ones, are models of one file. Nothing for a unit that
-        has no profile. Raises RefusedError, OSError while it has no certificate and is to have one.
+        how many of its descriptors, the last ones, are models of one file. What the child is to
+        have besides is added to ``opened``, to be closed once it was started. Nothing for a unit
+        that has no profile. Raises RefusedError, OSError while it has no certificate and is to
+        have one.
         """
         profile = sandbox.of(unit)
         if profile is None:
@@ -71,7 +77,10 @@ class Confinement:
         sockets = [*filter(None, [child.environment.get("NOTIFY_SOCKET")])]
         if profile.agents:
             sockets.append(self._control)
+        channels: dict[str, int] = {}
         try:
+            if profile.endpoints:
+                channels[endpoints.EGRESS] = self._connect(self._egress, opened)
             facts = Facts(
                 unit.name,
                 child.user,
@@ -86,12 +95,22 @@ class Confinement:
                 sockets=sockets,
                 devices=_devices(gpu) if profile.has_gpu and gpu is not None else (),
                 identity=identity,
+                channels=channels,
             )
             child.sandbox = self._make(profile, facts)
         except (OSError, ValueError) as error:
             raise RefusedError(f"cannot be sandboxed: {error}") from error
         child.capabilities = profile.capabilities
         child.limits = {name: limit for name, limit in child.limits.items() if name != "core"}
+
+    def _connect(self, path: str, opened: list[int]) -> int:
+        try:
+            opened.append(channel := handover.connect(path))
+        except OSError as error:
+            raise RefusedError(
+                f"cannot be sandboxed: the service egress cannot be reached: {error}"
+            ) from error
+        return channel
 
     def _make(self, profile: Profile, facts: Facts) -> Sandbox:
         if self._features is None:

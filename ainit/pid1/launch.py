@@ -101,6 +101,7 @@ class Launcher:
             unit,
             child,
             gpu,
+            opened,
             bundle=directory,
             extensions=measured,
             directories=[*given, *credentials],
@@ -130,7 +131,7 @@ class Launcher:
             child = self._child(unit, "", self._environment(unit, None), output)
             child.argv, child.cgroup, child.pid_cell = argv, group, 0
             bundle = f"{BUNDLES}/{unit.name}" if unit.bundle else ""
-            self._confinement.lock(unit, child, gpu, bundle=bundle)
+            self._confinement.lock(unit, child, gpu, opened, bundle=bundle)
             return process.spawn(child)
         except RefusedError as error:
             raise OSError(str(error)) from error

@@ -56,9 +56,9 @@ class Profile:
 
     ``read``, ``write`` and ``execute`` are files, or directories with all that is in them; what may
     be written or executed may be read. ``execute_written`` lets ``write`` and ``execute`` overlap.
-    ``certificate`` says that it is given one.
-    ``endpoints`` are hosts (numeric addresses or names) and TCP or UDP ports, ``agents`` the names
-    of agents that it may call. ``capabilities`` are those of ``[agent]``, none by default.
+    ``certificate`` says that it is given one. ``endpoints`` are hosts (numeric addresses or names)
+    and TCP ports, ``agents`` the names of agents that it may call. ``capabilities`` are those of
+    ``[agent]``, none by default.
     ``has_gpu``: its devices are those of the GPU instance that it is given, else none.
 
     A record's default is absent from it, and no record at all is the tightest profile.

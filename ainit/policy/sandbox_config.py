@@ -18,10 +18,18 @@ from ipaddress import IPv6Address, ip_address
 
 from .. import constants
 from ..errors import Finding
-from . import addresses, listen, sandbox, values
+from . import addresses, destinations, listen, sandbox, values
 from .plan import Unit
 from .toml import Table
 
+_REFUSED = {
+    destinations.LOOPBACK: ': its loopback is its own, and nobody else is there ("agent:")',
+    destinations.LINK_LOCAL: ": link-local addresses give out a cloud machine's secrets",
+    destinations.METADATA: ": that address gives out a cloud machine's secrets",
+    destinations.MANY: ", which is not one machine",
+    destinations.DISGUISED: ": write an IPv4 address as such",
+}
+PEERS_MAX = 64
 _NUMBER = re.compile(r"(0x[0-9a-f]*|[0-9]+)\Z", re.IGNORECASE)
 
 
@@ -44,6 +52,8 @@ def network(value: object) -> object:
         raise ValueError('is "none", "loopback" or a list such as ["192.0.2.7:443", "agent:NAME"]')
     if not value:
         raise ValueError('is an empty list: that is "none"')
+    if len(value) > PEERS_MAX:
+        raise ValueError(f"has {len(value)} entries, and {PEERS_MAX} is the most")
     return values.names_list(_peer)(value)
 
 
@@ -69,14 +79,8 @@ def _address(host: str, text: str) -> str:
         raise ValueError(f"has {text}, whose host is no address") from None
     if isinstance(found, IPv6Address) and (found.ipv4_mapped or found.scope_id):
         raise ValueError(f"has {text}: write an IPv4 address as such, and no interface")
-    if found.is_loopback:
-        raise ValueError(
-            f'has {text}: its loopback is its own, and nobody else is there ("agent:")'
-        )
-    if found.is_link_local:
-        raise ValueError(f"has {text}: link-local addresses give out a cloud machine's secrets")
-    if found.is_unspecified or found.is_multicast or int(found) == 0xFFFFFFFF:
-        raise ValueError(f"has {text}, which is not one machine")
+    if kind := destinations.kind(str(found)):
+        raise ValueError(f"has {text}{_REFUSED[kind]}")
     return str(found)
 
 
@@ -86,9 +90,7 @@ def _domain(host: str, text: str) -> str:
     except ValueError:
         raise ValueError(f"has {text}, whose host is neither an address nor a name") from None
     if found == "localhost" or found.endswith(".localhost"):
-        raise ValueError(
-            f'has {text}: its loopback is its own, and nobody else is there ("agent:")'
-        )
+        raise ValueError(f"has {text}{_REFUSED[destinations.LOOPBACK]}")
     return found
 
 

@@ -16,8 +16,8 @@ from struct import pack
 from ..linux import identity, namespaces, native, seccomp, speculation
 from ..policy import sandbox
 from ..policy.kernel_names import LIMITS
-from . import files, view
-from .operation import CORE, NO_NEW_PRIVILEGES, SECCOMP, SPECULATION, VIEW, Operation
+from . import endpoints, files, view
+from .operation import CORE, NET, NO_NEW_PRIVILEGES, SECCOMP, SPECULATION, VIEW, Operation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
 _PR_SET_DUMPABLE = 4
 _PR_SET_NO_NEW_PRIVS = 38
-_SIOCSIFFLAGS = 0x8914
-_IFF_UP = 1
-_AF_INET, _SOCK_DGRAM, _SOCK_CLOEXEC = 2, 2, 0o2000000
 _GUESSES = {
     speculation.INDIRECT_BRANCH: "branches are not predicted from what others did",
     speculation.STORE_BYPASS: "loads do not overtake stores",
@@ -93,7 +90,7 @@ def compose(profile: Profile, facts: Facts, features: Features, program: bytes) 
             ),
         ),
     ]  # fmt: skip
-    return Sandbox(namespaces.NEW_PID, first, last)
+    return Sandbox(namespaces.NEW_PID, first, last, [*facts.channels.values()])
 
 
 def _apart(profile: Profile, facts: Facts) -> list[Operation]:
@@ -103,21 +100,16 @@ def _apart(profile: Profile, facts: Facts) -> list[Operation]:
         return Operation(mechanism, words, ((native.UNSHARE, flag), *more))
 
     name = facts.name.encode()[:64]
-    up: tuple[Call, ...] = ()
-    if profile.network == sandbox.LOOPBACK:
-        request = pack("=16sh22x", b"lo", _IFF_UP)
-        up = (
-            (native.SOCKET, _AF_INET, _SOCK_DGRAM | _SOCK_CLOEXEC, 0),
-            (native.IOCTL, None, _SIOCSIFFLAGS, request),
-            (native.CLOSE, facts.free),
-        )
+    hosts = endpoints.listed(profile.endpoints)
+    up = () if profile.network == sandbox.NONE else endpoints.up(hosts, facts)
     return [
         own(VIEW, namespaces.NEW_MOUNT, "mounts of its own"),
         own("ipc", namespaces.NEW_IPC, "shared memory and message queues of its own"),
         own("uts", namespaces.NEW_UTS, "a host name of its own",
             (native.SETHOSTNAME, name, len(name))),
         own("cgroup", namespaces.NEW_CGROUP, "its control group is the uppermost"),
-        own("net", namespaces.NEW_NET, "a network of its own, with nobody else in it", *up),
+        own(NET, namespaces.NEW_NET, "a network of its own, with nobody else in it", *up),
+        *(endpoints.operations(hosts, facts) if hosts else ()),
     ]  # fmt: skip
 
 

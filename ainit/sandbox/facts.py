@@ -14,7 +14,7 @@ from ..policy.sandbox import CERTIFICATE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 class Device:
@@ -31,15 +31,17 @@ class Device:
 class Facts:
     """``user`` and ``group`` are what it will run as. ``bundle`` is the directory that its code is
     mounted in, ``extensions`` where those that it names are, ``directories`` what else it is given
-    to read. ``files`` are its descriptors of single files, ``free`` the first descriptor that is
-    not its own. ``program`` is what it executes, ``sockets`` the paths of those it may connect to,
-    such as NOTIFY_SOCKET's, ``devices`` its nodes, ``identity`` the directory of its certificate.
-    ``root`` is an empty directory.
+    to read. ``files`` are its descriptors of single files. ``channels`` are PID 1's sockets to the
+    services that something is handed over to, by their names: see ``handover``. In the child they
+    follow the agent's own descriptors, the last of which is the one before the given ``free``; the
+    ``free`` of the facts is the first one after all of these. ``program`` is what it executes,
+    ``sockets`` the paths of those it may connect to, such as NOTIFY_SOCKET's, ``devices`` its
+    nodes, ``identity`` the directory of its certificate. ``root`` is an empty directory.
     """
 
     __slots__ = (
-        "bundle", "devices", "directories", "extensions", "files", "free", "group", "identity",
-        "name", "program", "root", "sockets", "user",
+        "bundle", "channels", "devices", "directories", "extensions", "files", "free", "group",
+        "identity", "name", "program", "root", "sockets", "user",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - each is one thing that a sandbox has to know
@@ -58,11 +60,13 @@ class Facts:
         sockets: Sequence[str] = (),
         devices: Sequence[Device] = (),
         identity: str = "",
+        channels: Mapping[str, int] | None = None,
     ) -> None:
         self.name = name
         self.user = user
         self.group = user if group is None else group
-        self.free = free
+        self.channels = channels or {}
+        self.free = free + len(self.channels)
         self.root = root
         self.bundle = bundle
         self.extensions = extensions
@@ -72,6 +76,10 @@ class Facts:
         self.sockets = sockets
         self.devices = devices
         self.identity = identity
+
+    def channel(self, service: str) -> int:
+        """The number, in the child, of the channel to a service."""
+        return self.free - len(self.channels) + [*self.channels].index(service)
 
     def is_directory(self, path: str) -> bool:
         """Whether it is one. Raises OSError when it is not there."""

@@ -84,6 +84,4 @@ def missing(profile: Profile, features: Features) -> list[str]:
     ]
     if not features.memory and sandbox.JIT not in profile.system_calls:
         found.append("this kernel cannot keep files in memory from being executed (memfd_noexec)")
-    if profile.network == sandbox.LISTED:
-        found.append("connections to listed hosts and agents cannot be told from others yet")
     return found

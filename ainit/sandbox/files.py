@@ -97,8 +97,8 @@ def rules(profile: Profile, facts: Facts) -> dict[str, int]:
 def ruleset(profile: Profile, facts: Facts, abi: int) -> Operation:
     """Make and fill it; it is the first free descriptor, and what it speaks of the second."""
     files, ports, scopes = landlock.handled(abi)
-    if profile.network == sandbox.LOOPBACK:
-        ports = 0  # nobody else is there
+    if profile.network != sandbox.NONE:
+        ports = 0  # nobody is there but whom its sockets lead to
     attributes = landlock.ruleset(files, ports, scopes)
     calls: list[Call] = [
         (native.LANDLOCK_CREATE_RULESET, attributes, len(attributes), 0),

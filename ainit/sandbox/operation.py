@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # The mechanisms, by which tests take steps out.
 NAMESPACES = ("pid", "ipc", "uts", "cgroup", "net", "user")
+NET = "net"
 VIEW = "mount"
 MASKS = "masks"
 SEALED = "read-only"

@@ -23,6 +23,7 @@ from ..linux.namespaces import (
     READ_ONLY,
 )
 from ..policy import sandbox
+from . import endpoints
 from .facts import Device
 from .operation import MASKS, MEMORY, SEALED, VIEW, Operation
 
@@ -91,6 +92,7 @@ def operations(profile: Profile, facts: Facts) -> list[Operation]:
         *([] if sandbox.JIT in profile.system_calls else [_memory(facts)]),
         _nodes(facts),
         *_bound(facts, binds),
+        *endpoints.names(endpoints.listed(profile.endpoints), facts),
         Operation(MASKS, "parts of /proc are covered", tuple(_masks())),
         Operation(SEALED, "all is read-only but what it may write", _sealed(profile)),
         Operation(

@@ -60,7 +60,7 @@ def _value(value: object) -> str:
 
 
 class Machine:
-    """Write units, ``boot``, look and act, ``destroy``."""
+    """Write units, ``boot``, look and act, ``destroy``. ``network`` is the one that it is in."""
 
     def __init__(self) -> None:
         # A short path, for a socket's has 107 characters at most; one that agents may pass through.
@@ -71,6 +71,7 @@ class Machine:
         self.configure("[machine]\nhostname = 'test'\n", image=True)
         self._admitted: list[Record] = []
         self.guest = "guest.py"
+        self.network = "/proc/self/ns/net"
         self._unshare: subprocess.Popen[bytes] | None = None
         self.init_host_pid = 0
 
@@ -167,7 +168,7 @@ class Machine:
         (self.directory / "plan.json").write_text(text, encoding="ascii")
         with open(self.directory / "console", "wb") as console:
             self._unshare = subprocess.Popen(
-                [*NAMESPACES, sys.executable, "-I", "-S", HERE / self.guest, self.directory],
+                [*self._python(), "-I", "-S", HERE / self.guest, self.directory],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
@@ -175,6 +176,9 @@ class Machine:
         wait_for(self._answers, "the control socket")
         self.init_host_pid = next((one.host_pid for one in self.processes() if one.pid == 1), 0)
         assert self.init_host_pid, "it went down at once"
+
+    def _python(self) -> list[str]:
+        return ["nsenter", f"--net={self.network}", *NAMESPACES, sys.executable]
 
     def _answers(self) -> bool:
         assert self._unshare is not None

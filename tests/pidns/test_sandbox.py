@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from pathlib import Path
 
-import pytest
-
 from tests.pidns.machine import Machine, toml
+from tests.support.cable import SERVER, Cable
 from tests.support.wait import wait_for
+
+OVERLAY = Path(__file__).resolve().parents[2] / "rootfs-overlay"
 
 HERE = """
 import os, signal, socket, sys
@@ -72,20 +74,96 @@ def test_it_says_ready_and_reads_its_model(machine: Machine) -> None:
     machine.wait_log("listener", "the measured content")
 
 
-@pytest.mark.parametrize("entry", ["192.0.2.7:443", "notes.example.org:443"])
-def test_what_cannot_be_put_in_force_is_refused(machine: Machine, entry: str) -> None:
+def test_what_cannot_be_put_in_force_is_refused(machine: Machine) -> None:
     machine.tpm()
-    machine.agent("caller", WAITS, sandbox={"network": [entry]})
+    machine.agent("caller", WAITS, sandbox={"network": ["192.0.2.7:443", "agent:other"]})
     machine.agent("gone", WAITS, sandbox={"read": ["/srv/nothing-is-here"]})
     machine.agent("other", WAITS)
+    machine.agent("friend", WAITS, sandbox={"network": ["agent:other"]})
     machine.boot()
+    machine.wait_state("friend", "ready")  # who lists no host needs no service
     machine.wait_state("other", "ready")
-    for name, words in (("caller", "listed hosts"), ("gone", "/srv/nothing-is-here")):
+    for name, words in (
+        ("caller", "the service egress cannot be reached"),
+        ("gone", "/srv/nothing-is-here"),
+    ):
         found = machine.wait_state(name, "refused", "backoff", "failed")
         assert str(found["reason"]).startswith("cannot be sandboxed: ")
         assert words in str(found["reason"])
         assert found["pid"] is None
     assert not any("up" in line for line in machine.log("caller"))
+
+
+ASKS = f"""
+import signal, socket
+def ask(number, frame):
+    try:
+        with socket.create_connection(("{SERVER}", 4443), 60) as channel:
+            channel.shutdown(socket.SHUT_WR)
+            print("heard", channel.recv(5).decode(), flush=True)
+    except OSError as error:
+        print("not heard", type(error).__name__, flush=True)
+signal.signal(signal.SIGUSR1, ask)
+ask(0, None)
+while True:
+    signal.pause()
+"""
+
+
+def test_an_agent_reaches_whom_it_lists(machine: Machine) -> None:
+    """Before the service runs, when that was ended or restarted, when PID 1 began anew; and no more
+    once dropped, until it starts anew.
+    """
+    machine.tpm()
+    unit = (OVERLAY / "usr/lib/ainos/units/egress.toml").read_text(encoding="utf-8")
+    shipped = "unix-seqpacket:/run/ainit/egress"
+    assert shipped in unit
+    unit = unit.replace(shipped, f"unix-seqpacket:{machine.directory}/run/egress")
+    unit = unit.partition("[resources]")[0]  # there may be no controllers here
+    (machine.directory / "units/egress.toml").write_text(unit, encoding="utf-8")
+    machine.agent("caller", ASKS, sandbox={"network": [f"{SERVER}:4443"]})
+    with Cable() as cable:
+        cable.listen(SERVER, 4443)
+        machine.network = cable.machine
+        machine.boot()
+
+        def heard(times: int, words: str = "heard hello") -> None:
+            wait_for(
+                lambda: machine.log("caller").count(words) == times,
+                f"{words}, {times} times: {machine.log('caller')} {machine.log('egress')}",
+            )
+
+        def ask() -> None:
+            groups = Path(f"/proc/{machine.init_host_pid}/root{machine.directory}/cgroup")
+            (group,) = groups.glob("*/**/caller/cgroup.procs")
+            os.kill(int(group.read_text()), signal.SIGUSR1)  # it is in a namespace below
+
+        heard(1)
+        machine.wait_log("egress", f"caller to {SERVER}:4443 at {SERVER}: ")
+        before = machine.pid("egress")
+        machine.kill(before)
+        wait_for(lambda: machine.describe("egress")["pid"] not in (None, before), "another life")
+        machine.wait_state("egress", "ready")
+        ask()
+        heard(2)
+        machine.call("Reexec")
+        machine.wait_state("egress", "ready")
+        ask()
+        heard(3)
+        before = machine.pid("egress")
+        machine.call("Restart", name="egress")
+        wait_for(lambda: machine.describe("egress")["pid"] not in (None, before), "another life")
+        machine.wait_state("egress", "ready")
+        ask()
+        heard(4)
+        assert machine.call("org.ainos.Egress.Drop", agent="caller")["endpoints"] == 1
+        ask()
+        heard(1, "not heard ConnectionRefusedError")
+        machine.call("Restart", name="caller")
+        heard(5)
+        agents = machine.call("org.ainos.Egress.List")["agents"]
+        assert isinstance(agents, list)
+        assert [each["endpoints"] for each in agents] == [[f"{SERVER}:4443"]]
 
 
 def test_the_first_process_of_a_namespace_is_stopped_as_any_other(machine: Machine) -> None:

@@ -173,7 +173,8 @@ def test_everything_else_is_up(story: Story) -> None:
         for name, unit in units(story.report).items()
         if unit["state"] not in ("ready", "exited")
     }
-    unconfigured = dict.fromkeys(("identity", "metrics", "remote", "seal"), "inactive")
+    names = ("egress", "identity", "metrics", "remote", "seal")
+    unconfigured = dict.fromkeys(names, "inactive")
     assert down == {"filetype": "refused", "confirm": "waiting", **unconfigured}
     assert story.report["machine"]["health"] == "degraded"
     assert len(story.report["inferences"]["speech"]["segments"]) == 2

@@ -175,6 +175,7 @@ class World:
         *,
         user: int = USER,
         files: Sequence[int] = (),
+        channels: Mapping[str, int] | None = None,
     ) -> Sandbox:
         """What an agent with this profile is locked into."""
         profile = Profile(record or {})
@@ -186,6 +187,7 @@ class World:
             bundle=str(self.directory / "bundle"),
             files=files,
             program="/usr/bin/python3",
+            channels=channels,
         )
         program = seccomp.program(profile.calls, os.uname().machine)
         return compose(profile, facts, self.features, program)

@@ -47,7 +47,7 @@ def steps(made: Child) -> str:
 @pytest.mark.parametrize("kind", [plan.SERVICE, plan.JOB])
 def test_others_have_none(confinement: Confinement, kind: str) -> None:
     made = child()
-    confinement.lock(Unit("log", kind), made, None, bundle="")
+    confinement.lock(Unit("log", kind), made, None, [], bundle="")
     assert made.sandbox is None
     assert made.capabilities is None
     assert READ == []
@@ -61,7 +61,14 @@ def test_an_agent_is_given_what_was_measured_for_it(
     made = child(NOTIFY_SOCKET=str(notify))
     made.descriptors = [7, 8]
     confinement.lock(
-        agent(), made, None, bundle="/run/b", extensions=["/run/e"], directories=["/run/m"], files=1
+        agent(),
+        made,
+        None,
+        [],
+        bundle="/run/b",
+        extensions=["/run/e"],
+        directories=["/run/m"],
+        files=1,
     )
     for path in ("/run/b", "/run/e", "/run/m", str(notify)):
         assert f"{path} is there" in steps(made)
@@ -79,7 +86,7 @@ def test_who_may_call_others_has_the_control_socket(
     control.touch()
     confinement = Confinement(kernel, str(tmp_path / "root"), str(control))
     made = child()
-    confinement.lock(agent(sandbox=sandbox), made, None, bundle="")
+    confinement.lock(agent(sandbox=sandbox), made, None, [], bundle="")
     assert (f"{control} is there" in steps(made)) is has_it
 
 
@@ -89,26 +96,26 @@ def test_who_has_a_certificate_starts_when_it_is_there(
     monkeypatch.setattr("ainit.pid1.confinement.IDENTITIES", str(tmp_path))
     made, unit = child(), agent(sandbox={"certificate": True})
     with pytest.raises(OSError, match="it has no certificate; `ainitctl identity` says why"):
-        confinement.lock(unit, made, None, bundle="")
+        confinement.lock(unit, made, None, [], bundle="")
     assert made.sandbox is None
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes/agent.pem").touch()
-    confinement.lock(unit, made, None, bundle="")
+    confinement.lock(unit, made, None, [], bundle="")
     assert "/run/identity is there" in steps(made)
-    confinement.lock(agent(), made, None, bundle="")
+    confinement.lock(agent(), made, None, [], bundle="")
     assert "/run/identity" not in steps(made)
 
 
 def test_its_core_limit_is_the_sandbox_s(confinement: Confinement) -> None:
     made = child()
     made.limits = {"core": 0, "nofile": 99}
-    confinement.lock(agent(), made, None, bundle="")
+    confinement.lock(agent(), made, None, [], bundle="")
     assert made.limits == {"nofile": 99}
 
 
 def test_the_kernel_is_asked_once(confinement: Confinement) -> None:
     for _ in range(3):
-        confinement.lock(agent(), child(), None, bundle="")
+        confinement.lock(agent(), child(), None, [], bundle="")
     assert READ == ["once"]
 
 
@@ -116,7 +123,7 @@ def test_the_kernel_is_asked_once(confinement: Confinement) -> None:
     ("landlock", "fields", "words"),
     [
         (3, {}, "Landlock of ABI 6 is needed, this kernel has 3"),
-        (6, {"sandbox": {"network": ["192.0.2.7:443"]}}, "listed hosts"),
+        (6, {"sandbox": {"network": ["192.0.2.7:443"]}}, "the service egress cannot be reached"),
         (6, {"sandbox": {"write": ["/srv/nothing-is-here"]}}, "/srv/nothing-is-here"),
         (6, {"sandbox": {"system_calls": ["everything"]}}, "no class of system calls everything"),
     ],
@@ -126,9 +133,10 @@ def test_what_cannot_be_put_in_force_is_a_refusal(
     tmp_path: Path, landlock: int, fields: dict[str, object], words: str
 ) -> None:
     made = child()
-    confinement = Confinement(lambda: kernel(landlock), str(tmp_path / "root"))
+    root, egress = str(tmp_path / "root"), str(tmp_path / "egress")
+    confinement = Confinement(lambda: kernel(landlock), root, egress=egress)
     with pytest.raises(RefusedError, match=r"^cannot be sandboxed: ") as refused:
-        confinement.lock(agent(**fields), made, None, bundle="")
+        confinement.lock(agent(**fields), made, None, [], bundle="")
     assert words in str(refused.value)
     assert made.sandbox is None
 
@@ -141,9 +149,9 @@ def test_the_nodes_are_those_of_the_instance_that_it_was_given(confinement: Conf
     nodes = [node("nvidia0"), node("nvidia-caps/nvidia-cap13", 235, 0o444)]
     gpu: dict[str, object] = {"uuid": "MIG-0", "devices": nodes}
     given, none, other = child(), child(), child()
-    confinement.lock(agent(gpu_profile="1g.10gb"), given, gpu, bundle="")
-    confinement.lock(agent(gpu_profile="1g.10gb"), none, None, bundle="")
-    confinement.lock(agent(), other, gpu, bundle="")
+    confinement.lock(agent(gpu_profile="1g.10gb"), given, gpu, [], bundle="")
+    confinement.lock(agent(gpu_profile="1g.10gb"), none, None, [], bundle="")
+    confinement.lock(agent(), other, gpu, [], bundle="")
     assert "urandom, /dev/nvidia0, /dev/nvidia-caps/nvidia-cap13\n" in steps(given)
     assert "urandom\n" in steps(none)
     assert "urandom\n" in steps(other)
@@ -165,4 +173,4 @@ def test_the_nodes_are_those_of_the_instance_that_it_was_given(confinement: Conf
 )
 def test_what_is_no_node_of_a_gpu_is_a_refusal(confinement: Confinement, given: object) -> None:
     with pytest.raises(RefusedError, match="cannot be sandboxed: "):
-        confinement.lock(agent(gpu_profile="1g.10gb"), child(), {"devices": given}, bundle="")
+        confinement.lock(agent(gpu_profile="1g.10gb"), child(), {"devices": given}, [], bundle="")

@@ -46,6 +46,8 @@ def test_others_may_not_act(member: str) -> None:
         ("org.ainos.Gpu", "Cordon", False),
         ("org.ainos.Gpu", "Uncordon", False),
         ("org.ainos.Control", "Revoke", False),
+        ("org.ainos.Egress", "List", True),
+        ("org.ainos.Egress", "Drop", False),
         ("org.ainos.Attest", "Activate", False),
         ("org.example", "Status", False),
         ("", "Status", False),

@@ -105,6 +105,21 @@ def test_what_is_right(lines: str) -> None:
             ),
         ),
         (
+            'network = ["168.63.129.16:80"]',
+            "network has 168.63.129.16:80: that address gives out a cloud machine's secrets",
+        ),
+        (
+            'network = ["[64:ff9b::7f00:1]:80"]',
+            (
+                "network has [64:ff9b::7f00:1]:80: its loopback is its own, "
+                'and nobody else is there ("agent:")'
+            ),
+        ),
+        (
+            f"network = {[f'a{number}.org:1' for number in range(65)]}",
+            "network has 65 entries, and 64 is the most",
+        ),
+        (
             'network = ["[fe80::1]:80"]',
             ("network has [fe80::1]:80: link-local addresses give out a cloud machine's secrets"),
         ),
