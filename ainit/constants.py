@@ -16,6 +16,8 @@ CONFIG = STATE + "/config"
 MACHINE = CONFIG + "/machine.toml"
 MODELS = STATE + "/models"
 
+QUARANTINE = STATE + "/quarantine"  # the evidence of each
+QUARANTINE_HELD = QUARANTINE + "/held"  # a file for each agent that is in quarantine now
 TIMERS = STATE + "/timers"
 KEYLIME = STATE + "/keylime"
 REMOTE = STATE + "/remote"

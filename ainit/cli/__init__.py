@@ -37,6 +37,8 @@ COMMANDS = {
     "start": Entry("unit:start", "Start a unit (short for `unit start`)."),
     "stop": Entry("unit:stop", "Stop a unit (short for `unit stop`)."),
     "restart": Entry("unit:restart", "Restart a unit (short for `unit restart`)."),
+    "quarantine": Entry("quarantine:quarantine", "Freeze an agent or job, and keep the evidence."),
+    "release": Entry("quarantine:release", "Let a unit go on that is in quarantine."),
     "logs": Entry("logs:logs", "What units have written, and what they write now."),
     "measurements": Entry("measurements:measurements", "The log of measurements, and the PCRs."),
     "attest": Entry("attest:attest", "Fetch evidence of what runs, and verify it."),

@@ -1,4 +1,6 @@
-"""``ainitctl crash``: how earlier boots ended, and what PID 1 outlived in this one."""
+"""``ainitctl crash``: how earlier boots ended, what PID 1 outlived in this one, and what was
+kept of units in quarantine.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ AINIT_FAULT = "ainit-fault"
 
 @click.group(cls=Group)
 def crash() -> None:
-    """Boots that did not end in order: panics, hangs, power cuts.
+    """Boots that did not end in order: panics, hangs, power cuts; and units in quarantine.
 
     Faults of PID 1 that it outlived in the present boot are shown as `this-boot`.
     """
@@ -39,17 +41,22 @@ def list_(settings: Settings) -> None:
 
 @crash.command("show")
 @click.argument("crash_id", metavar="ID")
+@click.argument("file", required=False)
 @click.pass_obj
-def show(settings: Settings, crash_id: str) -> None:
+def show(settings: Settings, crash_id: str, file: str | None) -> None:
     """Show one crash: cause, the end of the kernel's log, and the last lines of the log files.
 
+    Of a quarantine, the last lines of the unit and what else was kept; with FILE, that.
     Needs root.
     """
+    if file is not None:
+        _show_file(settings, crash_id, file)
+        return
     if crash_id == THIS_BOOT:
         present = _present(settings)
         if not present:
             raise click.ClickException("PID 1 has had no fault in this boot")
-        answer: reply.Record = {"crash": present[0], "console": "", "log": ""}
+        answer: reply.Record = {"crash": present[0], "console": "", "log": "", "files": []}
     else:
         try:
             answer = settings.call("org.ainos.Crash.Show", {"id": crash_id})
@@ -71,7 +78,8 @@ def show(settings: Settings, crash_id: str) -> None:
             ("kernel", record.get("kernel")),
             ("cause", record.get("cause")),
             ("ainit faults", record.get("faults")),
-            ("incomplete", "part of the kernel's log is lost" if record.get("incomplete") else ""),
+            ("incomplete", "part of it is missing" if record.get("incomplete") else ""),
+            ("files", ", ".join(reply.words(answer, "files"))),
         ]
     )
     for title, key in (("kernel log", "console"), ("log files", "log")):
@@ -79,6 +87,21 @@ def show(settings: Settings, crash_id: str) -> None:
             click.echo(f"\n{title}:")
             for line in text.splitlines():
                 click.echo(render.visible(line))
+
+
+def _show_file(settings: Settings, piece: str, file: str) -> None:
+    try:
+        answer = settings.call("org.ainos.Crash.File", {"id": piece, "file": file})
+    except VarlinkError as error:
+        if error.name != "org.ainos.Crash.NoSuchCrash":
+            raise
+        hint = f"`ainitctl crash show {piece}` lists its files"
+        raise click.ClickException(f"there is no {file} of {piece}; {hint}") from error
+    if settings.json:
+        render.as_json(answer)
+        return
+    for line in reply.text(answer, "text").splitlines():
+        click.echo(render.visible(line))
 
 
 def _present(settings: Settings) -> list[reply.Record]:

@@ -24,7 +24,7 @@ _STYLES = {
     "healthy": "green", "ready": "green", "admitted": "green", "up": "green", "on": "green",
     "starting": "yellow", "waiting": "yellow", "allocating": "yellow", "stopping": "yellow",
     "backoff": "yellow", "degraded": "yellow",
-    "failed": "red", "refused": "red", "absent": "red", "off": "red",
+    "failed": "red", "refused": "red", "quarantined": "red", "absent": "red", "off": "red",
     "inactive": "dim", "exited": "dim", "down": "dim",
 }  # fmt: skip
 _VISIBLE = {code: f"\\x{code:02x}" for code in (*range(9), *range(10, 32), *range(127, 160))}

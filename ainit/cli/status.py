@@ -7,6 +7,7 @@ import click
 from . import render, reply
 from .base import Command, Settings
 
+_WRONG = ("failed", "refused", "backoff", "quarantined")
 HEADERS = ("UNIT", "KIND", "STATE", "PID", "RESTARTS", "MEMORY", "FOR", "DETAIL")
 
 
@@ -46,7 +47,7 @@ def status(settings: Settings, failed: bool) -> None:
     )
     units = reply.records(answer, "units")
     if failed:
-        units = [unit for unit in units if unit.get("state") in ("failed", "refused", "backoff")]
+        units = [unit for unit in units if unit.get("state") in _WRONG]
     click.echo()
     render.table(HEADERS, [row(unit, uptime) for unit in units])
 

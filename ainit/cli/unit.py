@@ -6,7 +6,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from ..errors import AinosError
-from . import render, reply
+from . import quarantine, render, reply
 from .base import Group, Settings
 from .status import partition
 
@@ -70,6 +70,7 @@ def show(settings: Settings, name: str) -> None:
             ("state", found.get("state")),
             ("wanted", found.get("desired")),
             ("reason", found.get("reason")),
+            *quarantine.facts(reply.record(found, "quarantine")),
             ("essential", "yes" if found.get("essential") else "no"),
             ("pid", found.get("pid")),
             ("restarts", found.get("restarts")),

@@ -19,6 +19,7 @@ from ..wire.protocol import INVALID_PARAMETER, Message
 from . import marker
 from .archive import CONSOLE, LOG, Archive
 from .collect import Collector, Paths
+from .held import Held
 from .record import Crash
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
@@ -32,8 +33,9 @@ NO_SUCH_CRASH = "org.ainos.Crash.NoSuchCrash"
 class Crashes:
     """What the service knows."""
 
-    def __init__(self, paths: Paths) -> None:
+    def __init__(self, paths: Paths, held: Held) -> None:
         self._paths = paths
+        self._held = held
         self._archive = Archive(paths.archive)
         self._found = Collector(paths).collect(_boot_id(), time.time())
         for crash in self._found.kept:
@@ -57,7 +59,7 @@ class Crashes:
         """The answer to ``List``."""
         crashes = [crash for crash, _ in self._found.loose.values()]
         try:
-            crashes += self._archive.list()
+            crashes += [*self._archive.list(), *self._held.pieces()]
         except OSError as error:
             self._found.problem = error.strerror or str(error)
         crashes.sort(key=lambda crash: (crash.time, crash.id), reverse=True)
@@ -66,23 +68,42 @@ class Crashes:
 
     def show(self, parameters: Message) -> dict[str, object]:
         """The answer to ``Show``."""
-        name = parameters.get("id")
-        if not isinstance(name, str):
-            raise VarlinkError(INVALID_PARAMETER, {"parameter": "id"})
+        name = _text(parameters, "id")
         crash, contents = self._find(name)
         texts = {key: data.decode("utf-8", "replace") for key, data in contents.items()}
-        return {"crash": crash.to_record(), "console": texts[CONSOLE], "log": texts[LOG]}
+        return {
+            "crash": crash.to_record(),
+            "console": texts[CONSOLE],
+            "log": texts[LOG],
+            "files": self._held.files(name),
+        }
+
+    def file(self, parameters: Message) -> dict[str, object]:
+        """The answer to ``File``."""
+        name, file = (_text(parameters, key) for key in ("id", "file"))
+        if file not in self._held.files(name):
+            raise VarlinkError(NO_SUCH_CRASH, {"id": name})
+        return {"text": self._held.read(name, file, SHOWN_BYTES).decode("utf-8", "replace")}
 
     def _find(self, name: str) -> tuple[Crash, dict[str, bytes]]:
         if name in self._found.loose:
             crash, contents = self._found.loose[name]
             return crash, {key: contents.get(key, b"")[-SHOWN_BYTES:] for key in (CONSOLE, LOG)}
-        for crash in self._archive.list():
-            if crash.id == name:
-                return crash, {
-                    key: self._archive.read(name, key, SHOWN_BYTES) for key in (CONSOLE, LOG)
-                }
+        for kept, crashes in (
+            (self._archive, self._archive.list()),
+            (self._held, self._held.pieces()),
+        ):
+            for crash in crashes:
+                if crash.id == name:
+                    return crash, {key: kept.read(name, key, SHOWN_BYTES) for key in (CONSOLE, LOG)}
         raise VarlinkError(NO_SUCH_CRASH, {"id": name})
+
+
+def _text(parameters: Message, key: str) -> str:
+    value = parameters.get(key)
+    if not isinstance(value, str):
+        raise VarlinkError(INVALID_PARAMETER, {"parameter": key})
+    return value
 
 
 def _boot_id() -> str:
@@ -101,7 +122,8 @@ def main() -> None:
             logs=f"{constants.STATE}/log",
             pstore=PSTORE,
             bootstatus=BOOTSTATUS,
-        )
+        ),
+        Held(constants.QUARANTINE),
     )
 
     def stop() -> None:
@@ -109,7 +131,7 @@ def main() -> None:
         crashes.end()
         sys.exit(0)
 
-    methods = {"List": crashes.list, "Show": crashes.show}
+    methods = {"List": crashes.list, "Show": crashes.show, "File": crashes.file}
     service = Service(interface_text("org.ainos.Crash"), methods)
     service.watch(woken, stop)
     notify(f"STATUS={crashes.state()}")

@@ -21,7 +21,7 @@ FILES, FILE_BYTES = 64, 64 << 10
 KEPT_BYTES = 128 << 10
 
 _NAME = re.compile(r"(?P<unit>.+?)(?:\.\d+)?\.jsonl", re.DOTALL)
-_VISIBLE = {code: f"\\x{code:02x}" for code in (*range(9), *range(10, 32), *range(127, 160))}
+VISIBLE = {code: f"\\x{code:02x}" for code in (*range(9), *range(10, 32), *range(127, 160))}
 
 
 def last_lines(directory: str, boot_id: str) -> bytes:
@@ -39,7 +39,7 @@ def last_lines(directory: str, boot_id: str) -> bytes:
     lines: list[bytes] = []
     room = KEPT_BYTES
     for time, unit, text in reversed(found):
-        line = f"[{time:12.6f}] {unit}: {text.translate(_VISIBLE)}\n".encode("utf-8", "replace")
+        line = f"[{time:12.6f}] {unit}: {text.translate(VISIBLE)}\n".encode("utf-8", "replace")
         room -= len(line)
         if room < 0:
             break

@@ -89,7 +89,7 @@ class Tree:
         if not is_new and unit.name not in self._sound:
             self.remove(unit.name)
             is_new = _make(directory)
-        self._sound.add(unit.name)
+        self._sound |= {unit.name} if is_new else set()
         group = os.open(directory, _GROUP_FLAGS)
         try:
             self._limit(group, unit, is_new)

@@ -26,6 +26,7 @@ STATES = (
     state.EXITED,
     state.FAILED,
     state.REFUSED,
+    state.QUARANTINED,
 )
 HEALTHS = ("starting", "healthy", "degraded", "refused")
 

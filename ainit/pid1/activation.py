@@ -127,7 +127,8 @@ class Activation:
         return 0.0 if state is None else state.wanted_at
 
     def _start(self, name: str, why: str) -> None:
-        if not self._init.shutdown.how and name in self._supervisor.units:
+        state = self._supervisor.states.get(name)
+        if state is not None and not self._init.shutdown.how and not state.quarantine:
             self._supervisor.want(name, life.START, why)
 
     def _hold(self, name: str, reason: str) -> None:

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 class Effects:
     """``spawn`` raises RefusedError or OSError. ``allocate`` calls back with what became of it.
     ``changed`` is told of each new state, ``watch`` whose cgroup is to be watched for emptiness;
-    it returns False when that is empty already.
+    it returns False when that is empty already. ``isolate`` carries out what quarantine takes:
+    FREEZE, THAW and EVIDENCE.
     """
 
     def __init__(  # noqa: PLR0913 - PID 1 gives them all, a test those that it looks at
@@ -30,6 +31,7 @@ class Effects:
         watch: Callable[[str, bool], bool] = lambda name, wanted: True,
         exhausted: Callable[[Unit, str], None] = lambda unit, reason: None,
         is_probe: Callable[[int], bool] = lambda pid: False,
+        isolate: Callable[[str, str], None] = lambda name, action: None,
     ) -> None:
         self.spawn = spawn
         self.signal = signal
@@ -42,3 +44,4 @@ class Effects:
         self.watch = watch
         self.exhausted = exhausted
         self.is_probe = is_probe
+        self.isolate = isolate

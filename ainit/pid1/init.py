@@ -34,7 +34,8 @@ from .methods import Methods
 from .model_directories import ModelDirectories
 from .notify import Notifications
 from .population import Population
-from .relay import Relay
+from .quarantine import Quarantines
+from .relay import Relay, providers, why_unanswered
 from .shutdown import POWER_OFF, REBOOT, Shutdown
 from .supervisor import Supervisor
 
@@ -87,14 +88,19 @@ class Init:
             enforcement,
             machine=plan_.machine,
         )
-        self.relay = Relay(self.loop, constants.SOCKETS, self._why_unanswered)
-        self.providers = _providers(plan_)
+        self.relay = Relay(
+            self.loop,
+            constants.SOCKETS,
+            lambda unit: why_unanswered(self.supervisor.states[unit]),
+        )
+        self.providers = providers(plan_.units)
         self.gpus = Gpus(self.relay, self.providers, self.say)
         whole = self.job_units.beside(plan_)
         self.supervisor: Supervisor = Supervisor(whole, self._effects(), self.cgroups, journal)
         self.gpus.supervisor = self.supervisor
         self.gate = Gate(self.logs.say, self.supervisor.units.values())
         self.population = Population(self.loop, self.cgroups, self.supervisor.emptied)
+        self.quarantines = Quarantines(self)
         self.health = Health(self)
         self.shutdown = Shutdown(self.loop, journal, self.supervisor)
         self.notifications = Notifications(self.loop, journal, self.supervisor, constants.NOTIFY)
@@ -105,7 +111,8 @@ class Init:
         self.methods = Methods(self, plan_)
         self.changes = Changes(self, plan_)
         self.jobs_asked = JobMethods(self)
-        table = {**self.methods.table(), **self.changes.table(), **self.jobs_asked.table()}
+        parts = (self.methods, self.changes, self.jobs_asked, self.quarantines)
+        table = {name: method for part in parts for name, method in part.table().items()}
         self.control = Control(
             self.loop, self.relay, constants.CONTROL, table, self.providers, journal, self.gate
         )
@@ -132,6 +139,7 @@ class Init:
                 raise OSError(f"{name}, which is no unit any more, cannot be killed")
         journal.compact(self.supervisor.records())
         journal.units.clear()
+        self.quarantines.resume()
         if not journal.values.get("begun"):
             self.supervisor.start_all(rescue=self.facts.refused)
             journal.put("begun", True)
@@ -157,10 +165,11 @@ class Init:
         self.supervisor.replace(units)
         self._leaving = set(self.supervisor.units) - {unit.name for unit in units}
         self.providers.clear()
-        self.providers.update(_providers(plan_))
+        self.providers.update(providers(plan_.units))
         self.gate.configure(self.supervisor.units.values())
         self.logs.configure(plan_.units)
         self.activation.configure(list(self.supervisor.units.values()))
+        self.quarantines.hold()
         for name in change.refresh:
             unit, state = self.supervisor.units[name], self.supervisor.states[name]
             if state.is_alive:
@@ -190,16 +199,17 @@ class Init:
             watch=self._watch_emptiness,
             exhausted=lambda *what: self.health.exhausted(*what),  # noqa: PLW0108 - made later
             is_probe=lambda pid: self.health.probes.owns(pid),  # noqa: PLW0108
+            isolate=lambda name, action: self.quarantines.isolate(name, action),  # noqa: PLW0108
         )
 
     def _changed(self, unit: Unit, state: State, before: str) -> None:
         """A unit has come into another state: what hangs on that begins or ends."""
         self.health.changed(unit, state, before)
-        if state.state in life.DOWN_STATES:
+        if state.is_down:
             self.launcher.confine_no_more(unit)
             if unit.credentials:
                 self.credentials.remove(unit.name)
-        if state.state == life.INACTIVE:
+        if state.is_stopped:
             self.notifications.forget(unit.name)
             if unit.name in self._leaving:
                 self._left.append(unit.name)
@@ -255,12 +265,6 @@ class Init:
         self.enforcement.hold()  # before there is an agent that could remove the names
         kmsg.log(f"boot set closed: {len(self.measurements.records)} measurements")
 
-    def _why_unanswered(self, unit: str) -> str:
-        """Why a unit will not answer: it is down for good. One on its way up finds its calls."""
-        state = self.supervisor.states[unit]
-        reason = f": {state.reason}" if state.reason else ""
-        return f"{unit} is {state.state}{reason}" if state.state in life.DOWN_STATES else ""
-
     def _on_signals(self, numbers: bytes) -> None:
         self._bury()
         if _signal.SIGINT in numbers:
@@ -293,8 +297,3 @@ def _settle() -> None:
     """What is there by now stays: the collector need not look at it again."""
     gc.collect()
     gc.freeze()
-
-
-def _providers(plan_: Plan) -> dict[str, str]:
-    """Interface → the unit that provides it."""
-    return {interface: unit.name for unit in plan_.units for interface in unit.provides}

@@ -16,6 +16,7 @@ from . import loop, shutdown
 from .control import INTERFACE, Client, Control
 from .facts import REQUESTED
 from .log_methods import LogMethods
+from .relay import why_unanswered
 from .resources import Accounts
 
 TYPE_CHECKING = False
@@ -150,6 +151,7 @@ class Methods:
             "after": list(self._supervisor.order.before.get(name, ())),
             "trigger": state.trigger or None,
             "watchdog_s": state.watchdog or None,
+            "quarantine": self._init.quarantines.of(name),
             "log_dropped": self._init.logs.dropped(name),
             "denied_opens": self._init.enforcement.denied(name) or None,
             "provides": list(unit.provides),
@@ -179,6 +181,9 @@ class Methods:
         if self._supervisor.order.rescue and not self._supervisor.units[name].rescue:
             why = "the machine is refused: " + "; ".join(self._init.facts.problems)
             raise VarlinkError(f"{INTERFACE}.Refused", {"reason": why})
+        state = self._supervisor.states[name]
+        if state.quarantine and kind != life.STOP:
+            raise VarlinkError(f"{INTERFACE}.Refused", {"reason": why_unanswered(state)})
         self._supervisor.want(name, kind, reason)
         return {}
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .effects import Effects
     from .journal import Journal
 
+_ENOUGH = (*life.GOOD, life.QUARANTINED)  # the last is somebody's will, and no failure of the boot
 MEASURE_DEADLINE_SECONDS = 900.0  # early units settle by their own deadlines well before
 
 
@@ -64,7 +65,7 @@ class Order:
             and unit.stage != plan.HEALTHY
             and unit.autostart
             and not unit.is_triggered
-            and self._states[unit.name].state not in life.GOOD
+            and self._states[unit.name].state not in _ENOUGH
         }
 
     def to_record(self) -> Record:
@@ -131,7 +132,7 @@ class Order:
             others = [
                 other
                 for other in graph.stopped_with(self._units, name, self._relations.needed)
-                if self._is_wanted(other)
+                if self._is_wanted(other) and not self._states[other].quarantine
             ]
             if others:
                 again = kind == life.RESTART
@@ -153,7 +154,7 @@ class Order:
             self._check.update(dict.fromkeys(self._relations.last))
             if before == life.INACTIVE and self.winding.get(name):
                 self._unwind(name)  # not before its start is in the journal
-        if state.state in life.GOOD:
+        if state.state in _ENOUGH:
             self._wanting.discard(name)
 
     def look_again(self, names: Iterable[str]) -> None:
@@ -202,11 +203,7 @@ class Order:
     @property
     def stopped(self) -> bool:
         """Whether the last unit that is to go down is down."""
-        return all(
-            self._states[name].state == life.INACTIVE
-            for name in self.winding
-            if name in self._states
-        )
+        return all(self._states[name].is_stopped for name in self.winding if name in self._states)
 
     @property
     def settled(self) -> bool:
@@ -221,24 +218,24 @@ class Order:
         self._journal.put("order", self.to_record())
 
     def _wind(self, name: str, state: State, posted: list[tuple[str, Event]]) -> None:
-        if state.state == life.INACTIVE:
+        if state.is_stopped:
             if self.stopping:
                 return
-            if not self.winding[name]:
+            if state.quarantine or not self.winding[name]:
                 self._unwind(name)
             elif not any(other in self.winding for other in self.before.get(name, ())):
                 posted.append((name, Event(life.START, reason="restarted on request")))
             return
         held = any(
-            self._states[other].state != life.INACTIVE
+            not self._states[other].is_stopped
             for other in self.behind.get(name, ())
             if other in self.winding
         )
         last = self._relations.last
         if name in last and not held:
             others = [each for each in self.winding if each not in last and each in self._states]
-            held = any(self._states[each].state != life.INACTIVE for each in others)
-        settled = not state.is_alive
+            held = any(not self._states[each].is_stopped for each in others)
+        settled = not state.is_alive or state.state == life.QUARANTINED
         if not held and (settled or (state.desired != life.DOWN and state.state != life.STOPPING)):
             posted.append((name, Event(life.STOP)))
 
@@ -287,7 +284,7 @@ class Order:
             if unit.stage == plan.HEALTHY and not self.healthy_at:
                 return "waits for the machine to be healthy"
         for name in self._relations.rivals.get(unit.name, ()):
-            if self._states[name].state not in life.DOWN_STATES:
+            if not self._states[name].is_down:
                 return f"waits for {name} to stop"
         names, last = self.before.get(unit.name, ()), self.blocked.get(unit.name, "")
         if last and (words := waits_for(unit, last, self._states[last])):

@@ -1,4 +1,5 @@
-"""Tells when the last process of a group is gone: for units whose main process left others behind.
+"""Tells when the last process of a group is gone, for units whose main process left others behind;
+or when all of them stand still.
 
 A watch costs something only while it stands, so that 1,000 units that just run cost nothing. Not
 kept over a re-exec: whoever resumes calls ``watch`` again. The kernel says nothing of a group that
@@ -23,18 +24,27 @@ if TYPE_CHECKING:
 
 
 class Population:
-    """Watches groups through one descriptor. ``emptied`` is told the unit, once for each watch."""
+    """Watches groups through one descriptor. ``over`` is told the unit, once for each watch, when
+    ``lasts`` does not hold of it any more; that is, if nothing else is said, when it is empty.
+    """
 
-    def __init__(self, events: Loop, tree: Tree, emptied: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        events: Loop,
+        tree: Tree,
+        over: Callable[[str], None],
+        lasts: Callable[[str], bool] | None = None,
+    ) -> None:
         self._tree = tree
-        self._emptied = emptied
+        self._over = over
+        self._lasts = lasts or tree.populated
         self._inotify = Inotify()
         self._watches: dict[str, int] = {}
         self._names: dict[int, str] = {}
         events.add(self._inotify.fileno(), loop.READ, lambda _: self._on_events())
 
     def watch(self, name: str) -> bool:
-        """Begin with a unit; again is the same. False when its group is empty or not there.
+        """Begin with a unit; again is the same. False when it is over, or its group not there.
 
         Raises OSError when the kernel has no watch left.
         """
@@ -45,7 +55,7 @@ class Population:
                 return False
             self._watches[name] = wd
             self._names[wd] = name
-        if self._tree.populated(name):  # asked after the watch stands: nothing slips through
+        if self._lasts(name):  # asked after the watch stands: nothing slips through
             return True
         self.unwatch(name)
         return False
@@ -68,6 +78,6 @@ class Population:
                 if mask & IN_IGNORED:  # the group was removed
                     del self._names[wd], self._watches[name]
         for name in sorted(names):
-            if not self._tree.populated(name):
+            if not self._lasts(name):
                 self.unwatch(name)
-                self._emptied(name)
+                self._over(name)

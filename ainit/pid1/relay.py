@@ -15,18 +15,22 @@ from . import loop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+    from ..policy.plan import Unit
+    from ..policy.state import State
 
 DEADLINE_SECONDS = 60.0
 _READ_BYTES = 65536
 
 
 class Upstream:
-    """One call under way."""
+    """One call under way to ``unit``."""
 
-    __slots__ = ("deadline", "inbox", "on_reply", "outbox", "socket")
+    __slots__ = ("deadline", "inbox", "on_reply", "outbox", "socket", "unit")
 
-    def __init__(self, channel: socket, request: bytes, deadline: float) -> None:
+    def __init__(self, unit: str, channel: socket, request: bytes, deadline: float) -> None:
+        self.unit = unit
         self.socket = channel
         self.outbox = bytearray(request)
         self.inbox = Inbox()
@@ -64,9 +68,14 @@ class Relay:
         self._calls[upstream.socket.fileno()] = upstream
         return lambda: self._close(upstream)
 
+    def refuse(self, unit: str, problem: str) -> None:
+        """The calls under way to a unit will not be answered."""
+        for upstream in [one for one in self._calls.values() if one.unit == unit]:
+            self._fail(upstream, problem)
+
     def _connect(self, unit: str, request: bytes) -> Upstream:
         channel = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK)
-        upstream = Upstream(channel, request, loop.now() + DEADLINE_SECONDS)
+        upstream = Upstream(unit, channel, request, loop.now() + DEADLINE_SECONDS)
         try:
             channel.connect(f"{self._sockets}/{unit}")
             wanted = loop.READ | loop.WRITE
@@ -143,6 +152,19 @@ def problem_of(message: Message) -> str:
         for key, value in (parameters if isinstance(parameters, dict) else {}).items()
     )
     return f"{str(name).rpartition('.')[2]}{': ' if detail else ''}{detail}"
+
+
+def providers(units: Iterable[Unit]) -> dict[str, str]:
+    """Interface → the unit that provides it."""
+    return {interface: unit.name for unit in units for interface in unit.provides}
+
+
+def why_unanswered(state: State) -> str:
+    """Why a unit will not answer: it is held or down. One on its way up finds its calls."""
+    if state.quarantine:
+        return f"{state.name} is in quarantine: {state.quarantine}"
+    reason = f": {state.reason}" if state.reason else ""
+    return f"{state.name} is {state.state}{reason}" if state.is_down else ""
 
 
 def request(method: str, parameters: Message) -> bytes:

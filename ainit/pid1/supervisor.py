@@ -155,8 +155,7 @@ class Supervisor:
         self.run()
         if self._later:
             return now
-        deadline, measuring = self._deadlines.next, self.order.measure_deadline
-        return min(deadline, measuring) if deadline and measuring else deadline or measuring
+        return min(filter(None, (self._deadlines.next, self.order.measure_deadline)), default=0.0)
 
     @property
     def busy(self) -> bool:
@@ -244,8 +243,7 @@ class Supervisor:
 
     def _entered(self, unit: Unit, state: State, before: str) -> None:
         if state.state not in (life.WAITING, life.ALLOCATING):
-            reason = f": {state.reason}" if state.reason else ""
-            self._effects.say(unit.name, f"{state.state}{reason}")
+            self._effects.say(unit.name, ": ".join(filter(None, (state.state, state.reason))))
         self.order.entered(unit, state, before)
         self._watch_emptiness(unit, state)
         self._effects.changed(unit, state, before)
@@ -281,6 +279,8 @@ class Supervisor:
             self._effects.release(unit)
         elif action == life.EXHAUST:
             self._effects.exhausted(unit, state.reason)
+        else:
+            self._effects.isolate(unit.name, action)
 
     def _spawn(self, unit: Unit, state: State) -> None:
         self._spawned = True

@@ -34,11 +34,16 @@ OPERATING = frozenset(
         "org.ainos.Control.Run", "org.ainos.Control.Jobs", "org.ainos.Control.CancelJob",
         "org.ainos.Gpu.Apply", "org.ainos.Gpu.Cordon", "org.ainos.Gpu.Uncordon",
         "org.ainos.Gpu.Reset",
-        "org.ainos.Control.GetPlan", "org.ainos.Crash.Show", "org.ainos.Log.Boots",
-        "org.ainos.Identity.Verdict",
-        "org.ainos.Log.Read", "org.ainos.Store.Job", "org.ainos.Store.Verify",
+        "org.ainos.Control.GetPlan", "org.ainos.Crash.Show", "org.ainos.Crash.File",
+        "org.ainos.Identity.Verdict", "org.ainos.Log.Boots", "org.ainos.Log.Read",
+        "org.ainos.Store.Job", "org.ainos.Store.Verify",
     }
 )  # fmt: skip
+_SIGNED = {  # a method, and its parameter that says who asked
+    "org.ainos.Control.Run": "owner",
+    "org.ainos.Control.Quarantine": "by",
+    "org.ainos.Control.Release": "by",
+}
 KEPT_UP = ("network", "remote")  # without these an admin could not come any more
 _ANYBODY = 65534
 
@@ -72,15 +77,16 @@ def is_allowed_role(role: str, interface: str, member: str, unit: object = None)
 
 
 def owned(message: Mapping[str, object], operator: str) -> Mapping[str, object]:
-    """A call of an operator's as it is passed on: a job that he has run is charged to him.
+    """A call of an operator's as it is passed on: a job that he has run is charged to him, and a
+    quarantine that he begins or ends says so.
 
     >>> owned({"method": "org.ainos.Control.Run", "parameters": {"owner": "root"}}, "kim")
     {'method': 'org.ainos.Control.Run', 'parameters': {'owner': 'kim'}}
     """
-    parameters = message.get("parameters", {})
-    if message.get("method") != "org.ainos.Control.Run" or not isinstance(parameters, dict):
+    parameters, key = message.get("parameters", {}), _SIGNED.get(str(message.get("method")))
+    if key is None or not isinstance(parameters, dict):
         return message
-    return {**message, "parameters": {**parameters, "owner": operator}}
+    return {**message, "parameters": {**parameters, key: operator}}
 
 
 def changes(interface: str, member: str) -> bool:

@@ -51,8 +51,9 @@ def exited(unit: Unit, state: State, event: Event, now: float) -> list[str]:
             state.pid, state.started = event.main, event.started  # a further step of its forking
             return []
     state.ended = event.reason
+    frozen = state.state == life.QUARANTINED
     state.was = state.state
-    if event.left:
+    if event.left or frozen:
         reason = "its main process ended, the others of its cgroup follow"
         enter(state, life.DRAINING, now, reason, now + KILL_AGAIN_SECONDS)
         return [life.KILL]
@@ -77,6 +78,8 @@ def _ended(unit: Unit, state: State, now: float) -> list[str]:
     reason = state.killed or state.ended
     state.killed = state.ended = ""
     previous, state.was = state.was, ""
+    if state.quarantine:
+        return _still_held(unit, state, reason, now)
     if previous == life.STOPPING:
         if state.again or state.desired == life.UP:
             state.again = False
@@ -92,6 +95,16 @@ def _ended(unit: Unit, state: State, now: float) -> list[str]:
         enter(state, life.EXITED, now)
         return release(state)
     return fail(unit, state, reason, now)
+
+
+def _still_held(unit: Unit, state: State, reason: str, now: float) -> list[str]:
+    """It ended in quarantine, and stays there until it is let go."""
+    state.again = False
+    if unit.restart == plan.NEVER:
+        state.desired = life.DOWN
+    enter(state, life.QUARANTINED, now, f"{state.quarantine}; {reason}")
+    state.was = life.WAITING if state.desired == life.UP else life.INACTIVE
+    return [*release(state), life.EVIDENCE]
 
 
 def fail(unit: Unit, state: State, reason: str, now: float) -> list[str]:

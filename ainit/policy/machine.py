@@ -17,7 +17,7 @@ CLOCK_BOOTTIME.
 
 from __future__ import annotations
 
-from . import allocation, plan
+from . import allocation, plan, quarantine
 from . import state as life
 from .ending import KILL_AGAIN_SECONDS, become_ready, emptied, enter, exited, fail, release
 
@@ -42,7 +42,9 @@ def step(unit: Unit, state: State, event: Event, now: float) -> list[str]:
 
 def _start(unit: Unit, state: State, event: Event, now: float) -> list[str]:
     state.desired = life.UP
-    if state.state == life.STOPPING or (
+    if state.quarantine:
+        quarantine.ends_in(state, life.WAITING)
+    elif state.state == life.STOPPING or (
         state.state == life.DRAINING and state.was == life.STOPPING
     ):
         state.again = True
@@ -59,6 +61,9 @@ def _stop(unit: Unit, state: State, event: Event, now: float) -> list[str]:
     state.again = False
     if state.is_alive and unit.type != plan.TARGET:
         return _terminate(unit, state, event.reason or "stopped on request", now)
+    if state.quarantine:
+        quarantine.ends_in(state, life.INACTIVE)
+        return []
     return allocation.rest(state, life.INACTIVE, event, now)
 
 
@@ -83,6 +88,8 @@ def _revoked(unit: Unit, state: State, event: Event, now: float) -> list[str]:
 
 
 def _restart(unit: Unit, state: State, event: Event, now: float) -> list[str]:
+    if state.quarantine:
+        return []
     state.desired = life.UP
     state.failures = 0
     state.wanted_at = now
@@ -99,6 +106,9 @@ def _terminate(unit: Unit, state: State, reason: str, now: float) -> list[str]:
     if state.state == life.DRAINING:
         state.was = life.STOPPING
         return []
+    if state.state == life.QUARANTINED:  # it would not hear of a signal that it can handle
+        enter(state, life.STOPPING, now, reason, now + KILL_AGAIN_SECONDS)
+        return [life.KILL]
     enter(state, life.STOPPING, now, reason, now + unit.stop_timeout)
     return [life.TERMINATE]
 
@@ -108,7 +118,7 @@ def _reload(unit: Unit, state: State, event: Event, now: float) -> list[str]:
 
 
 def _hold(unit: Unit, state: State, event: Event, now: float) -> list[str]:
-    if state.is_alive:
+    if state.is_alive or state.quarantine:
         return []
     return allocation.rest(state, life.FAILED, event, now)
 
@@ -134,6 +144,8 @@ def _notified_ready(unit: Unit, state: State, event: Event, now: float) -> list[
     said = unit.type == plan.NOTIFY or unit.probe_readiness
     if state.state == life.STARTING and state.pid and said:
         become_ready(state, now)
+    elif state.state == life.QUARANTINED and state.was == life.STARTING and said:
+        state.was = life.READY  # said before it was frozen
     elif state.state == life.READY and state.reloading:
         state.reloading = False
         state.deadline = 0.0
@@ -203,6 +215,8 @@ def _deadline(unit: Unit, state: State, event: Event, now: float) -> list[str]:
     state.deadline = 0.0
     if state.state == life.BACKOFF:
         enter(state, life.WAITING, now, state.reason)
+    elif state.state == life.QUARANTINED:
+        return quarantine.late(state)
     elif state.queued:
         return allocation.turn(unit, state, event, now)
     elif state.state == life.ALLOCATING:
@@ -255,4 +269,7 @@ _STEPS: dict[str, Callable[[Unit, State, Event, float], list[str]]] = {
     life.HOLD: _hold,
     life.FINDINGS: _findings,
     life.TROUBLE: _trouble,
+    life.QUARANTINE: quarantine.begin,
+    life.FROZEN: quarantine.frozen,
+    life.LET_GO: quarantine.end,
 }

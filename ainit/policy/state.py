@@ -26,7 +26,8 @@ BACKOFF = "backoff"
 EXITED = "exited"  # a oneshot that did its work
 FAILED = "failed"  # held: only an explicit start tries again
 REFUSED = "refused"  # held: policy or measurement said no
-SETTLED = (READY, EXITED, FAILED, REFUSED, INACTIVE)
+QUARANTINED = "quarantined"  # frozen with what it has, or down; in either case held until let go
+SETTLED = (READY, EXITED, FAILED, REFUSED, INACTIVE, QUARANTINED)
 RUNNING = (STARTING, READY, STOPPING)
 GOOD = (READY, EXITED)
 DOWN_STATES = (INACTIVE, EXITED, FAILED, REFUSED)
@@ -39,6 +40,8 @@ START = "start"
 STOP = "stop"
 RESTART = "restart"
 RELOAD = "reload"
+QUARANTINE = "quarantine"  # freeze it, for ``reason``
+LET_GO = "let-go"  # out of quarantine
 REVOKED = "revoked"  # its GPU instance is not to be used any more: have it use another
 # Events of PID 1's own making.
 GO = "go"  # dependencies are met
@@ -53,6 +56,7 @@ DENIED = "denied"
 DEADLINE = "deadline"
 EXIT = "exit"  # the main process ended
 EMPTIED = "emptied"  # the last process of the cgroup ended
+FROZEN = "frozen"  # every process of the cgroup stands still
 # Events that the unit causes.
 NOTIFIED_READY = "notified-ready"
 RELOADING = "reloading"
@@ -72,6 +76,9 @@ KILL = "kill"
 RELEASE = "release"
 SIGNAL_RELOAD = "signal-reload"
 EXHAUST = "exhaust"  # the restart limit is used up: reboot or fall back
+FREEZE = "freeze"  # and report when it is so
+THAW = "thaw"
+EVIDENCE = "evidence"  # keep what there is of it to see
 
 
 NOTHING: list[str] = []  # shared, never changed
@@ -115,9 +122,11 @@ class State:
 
     ``started`` is the process's start time in clock ticks (proc(5), field 22), which tells a
     recycled pid from the real one. ``status`` is a waitid code: exit status, or minus the signal.
-    ``was`` is the state that draining goes on from, ``ended`` how the main process ended and
-    ``killed`` why PID 1 made it end. ``watchdog`` is the period in force, ``watchdog_at`` its end.
+    ``was`` is the state that draining or quarantine goes on from, ``ended`` how the main process
+    ended and ``killed`` why PID 1 made it end. ``watchdog`` is the period in force, ``watchdog_at``
+    its end.
     ``findings`` is what the unit says of itself that keeps the machine from being healthy.
+    ``quarantine`` is why it is, or is to be, in quarantine; empty when it is not.
     ``queued``: it waits its turn for a GPU instance; ``moving``: it stops to get another one.
     ``todo`` are the actions of the last step: what a PID 1 that took over does again.
     """
@@ -134,6 +143,7 @@ class State:
         "moving",
         "name",
         "pid",
+        "quarantine",
         "queued",
         "ready_at",
         "reason",
@@ -158,7 +168,7 @@ class State:
         self.state = INACTIVE
         self.desired = DOWN
         self.reason = self.killed = self.ended = self.was = self.text = self.trigger = ""
-        self.findings = ""
+        self.findings = self.quarantine = ""
         self.pid = self.started = self.status = 0
         self.restarts = self.failures = 0
         self.since = self.wanted_at = self.spawned_at = self.ready_at = 0.0
@@ -190,8 +200,19 @@ class State:
 
     @property
     def is_alive(self) -> bool:
-        """Whether processes of it run, as far as PID 1 knows."""
-        return self.state in RUNNING or self.state == DRAINING
+        """Whether there are processes of it, as far as PID 1 knows."""
+        state = self.was if self.state == QUARANTINED else self.state
+        return state in RUNNING or state == DRAINING
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it is as a stop leaves it."""
+        return self.state == INACTIVE or (self.state == QUARANTINED and not self.is_alive)
+
+    @property
+    def is_down(self) -> bool:
+        """Whether it has ended, and is not about to start by itself."""
+        return self.state in DOWN_STATES or self.is_stopped
 
     @property
     def next_deadline(self) -> float:

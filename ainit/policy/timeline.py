@@ -22,7 +22,8 @@ SHOWN_S = 0.05  # the shortest wait without a known cause that is worth a word
 BOOT_SET = "the boot set to be measured"
 HEALTH = "the machine to be healthy"
 BEFORE_KERNEL = ("firmware", "loader")
-AT_REST = ("failed", "refused", "exited")  # a unit that has ended lets go those that start after it
+# A unit that has ended lets go those that start after it.
+AT_REST = ("failed", "refused", "exited", "quarantined")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ HELD_GPU: dict[str, object] = {"gpu": GPU}
 STATES = [
     life.INACTIVE, life.WAITING, life.ALLOCATING, life.STARTING, life.READY, life.STOPPING,
     life.DRAINING, life.BACKOFF, life.EXITED, life.FAILED, life.REFUSED,
+    life.QUARANTINED,
 ]  # fmt: skip
 EVENTS = {
     life.START: Event(life.START),
@@ -45,22 +46,26 @@ EVENTS = {
     life.FINDINGS: Event(life.FINDINGS, reason="GPU 1 is lost"),
     life.TROUBLE: Event(life.TROUBLE, reason="its probe failed"),
     life.HOLD: Event(life.HOLD, reason="triggered too often"),
+    life.QUARANTINE: Event(life.QUARANTINE, reason="odd connections"),
+    life.FROZEN: Event(life.FROZEN),
+    life.LET_GO: Event(life.LET_GO),
 }
 # What a notifying unit with a watchdog and a reload signal does, wanted up and with its deadline
 # reached: state → event → next state, and the actions. What is not listed changes nothing.
 REACTIONS = {
     life.INACTIVE: {
         "start": "waiting", "restart": "waiting", "allocated": "inactive release",
-        "queued": "inactive release", "hold": "failed",
+        "queued": "inactive release", "hold": "failed", "quarantine": "quarantined evidence",
     },
     life.WAITING: {
         "stop": "inactive", "restart": "waiting", "go": "starting spawn",
         "allocated": "waiting release", "queued": "waiting release", "hold": "failed",
+        "quarantine": "quarantined evidence",
     },
     life.ALLOCATING: {
         "stop": "inactive release", "restart": "waiting", "allocated": "starting spawn",
         "not-allocated": "backoff", "queued": "allocating", "deadline": "backoff",
-        "hold": "failed release",
+        "hold": "failed release", "quarantine": "quarantined release evidence",
     },
     life.STARTING: {
         "stop": "stopping terminate", "restart": "stopping terminate",
@@ -68,7 +73,7 @@ REACTIONS = {
         "not-spawned": "backoff",
         "denied": "refused", "deadline": "starting kill", "exit": "backoff",
         "notified-ready": "ready", "extend": "starting", "main-pid": "starting",
-        "findings": "starting",
+        "findings": "starting", "quarantine": "quarantined freeze",
     },
     life.READY: {
         "stop": "stopping terminate", "restart": "stopping terminate",
@@ -76,28 +81,39 @@ REACTIONS = {
         "deadline": "ready kill",
         "exit": "backoff", "reloading": "ready", "notified-stopping": "ready", "main-pid": "ready",
         "ping": "ready", "trouble": "ready kill", "findings": "ready",
+        "quarantine": "quarantined freeze",
     },
     life.STOPPING: {
         "start": "stopping", "stop": "stopping", "restart": "stopping",
         "allocated": "stopping release", "queued": "stopping release",
         "deadline": "stopping kill", "exit": "waiting",
         "extend": "stopping", "main-pid": "stopping", "findings": "stopping",
+        "quarantine": "quarantined freeze",
     },
     life.DRAINING: {
         "stop": "draining", "restart": "draining", "allocated": "draining release",
         "queued": "draining release",
         "deadline": "draining kill", "emptied": "backoff", "findings": "draining",
+        "quarantine": "draining",
     },
     life.BACKOFF: {
         "start": "waiting", "stop": "inactive", "restart": "waiting", "deadline": "waiting",
         "allocated": "backoff release", "queued": "backoff release", "hold": "failed",
+        "quarantine": "quarantined evidence",
     },
     **{
         held: {
             "start": "waiting", "stop": "inactive", "restart": "waiting",
             "allocated": f"{held} release", "queued": f"{held} release", "hold": "failed",
+            "quarantine": "quarantined evidence",
         }
         for held in (life.EXITED, life.FAILED, life.REFUSED)
+    },
+    life.QUARANTINED: {
+        "stop": "stopping kill", "allocated": "quarantined release",
+        "queued": "quarantined release", "deadline": "quarantined evidence",
+        "exit": "draining kill", "findings": "quarantined", "frozen": "quarantined evidence",
+        "let-go": "ready thaw",
     },
 }  # fmt: skip
 
@@ -107,7 +123,7 @@ def state_of(name: str, **fields: object) -> State:
     state.state = name
     state.desired = life.DOWN if name == life.INACTIVE else life.UP
     state.since = NOW
-    if name in life.RUNNING:
+    if name in (*life.RUNNING, life.QUARANTINED):
         state.pid = 42
     for key, value in fields.items():
         setattr(state, key, value)
@@ -119,10 +135,12 @@ def typical(name: str) -> State:
     state = state_of(name, watchdog=5.0)
     if name == life.READY:
         state.watchdog_at = NOW
-    elif name in (life.ALLOCATING, *life.RUNNING, life.DRAINING, life.BACKOFF):
+    elif name in (life.ALLOCATING, *life.RUNNING, life.DRAINING, life.BACKOFF, life.QUARANTINED):
         state.deadline = NOW
     if name == life.DRAINING:
         state.was, state.ended, state.status = life.READY, "exited with status 3", 3
+    elif name == life.QUARANTINED:
+        state.was, state.quarantine = life.READY, "odd connections"
     return state
 
 

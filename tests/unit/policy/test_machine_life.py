@@ -32,6 +32,7 @@ class Life(RuleBasedStateMachine):
         self.spawned = 0
         self.held = False
         self.asked = 0
+        self.frozen = False  # the cgroup, as the kernel sees it
 
     @initialize(
         type=st.sampled_from(plan.TYPES),
@@ -64,7 +65,7 @@ class Life(RuleBasedStateMachine):
             gpu_resizable=True,
         )
 
-    def feed(self, event: Event) -> None:
+    def feed(self, event: Event) -> None:  # noqa: C901 - one branch for each action
         before, failures = self.state.state, self.state.failures
         actions = machine.step(self.unit, self.state, event, self.now)
         for action in actions:
@@ -73,8 +74,19 @@ class Life(RuleBasedStateMachine):
                     assert self.state.state == life.STARTING
                     assert not self.state.pid
                     assert not self.group, "started before the last one was gone"
+                    assert not self.state.quarantine
                 case life.TERMINATE:
                     assert self.state.pid in self.group or not self.state.pid
+                    assert not self.frozen, "asked to stop, which it cannot hear"
+                case life.KILL:
+                    assert event.kind != life.DEADLINE or before != life.QUARANTINED
+                case life.FREEZE:
+                    assert self.group
+                    self.frozen = True
+                case life.THAW:
+                    self.frozen = False
+                case life.EVIDENCE:
+                    assert self.state.quarantine
                 case life.ALLOCATE:
                     self.asked += 1
                 case life.RELEASE:
@@ -87,6 +99,8 @@ class Life(RuleBasedStateMachine):
             assert self.state.desired == life.UP
         if life.SPAWN in actions:
             self.spawn_with()
+        if self.state.state == life.DRAINING and not self.group:
+            self.feed(Event(life.EMPTIED))  # whoever begins to watch it sees that
 
     def born(self) -> int:
         self.next_pid += 1
@@ -107,7 +121,7 @@ class Life(RuleBasedStateMachine):
         kind=st.sampled_from(
             [life.START, life.STOP, life.RESTART, life.RELOAD, life.GO, life.HOLD,
              life.NOTIFIED_READY, life.RELOADING, life.NOTIFIED_STOPPING, life.TROUBLE, life.MOVE,
-             life.TURN]
+             life.TURN, life.QUARANTINE, life.FROZEN, life.LET_GO]
         )
     )  # fmt: skip
     def request(self, kind: str) -> None:
@@ -168,6 +182,7 @@ class Life(RuleBasedStateMachine):
         self.group.remove(self.state.pid)
         event = Event(life.EXIT, pid=self.state.pid, status=status, reason="gone")
         event.left = bool(self.group)
+        self.frozen &= bool(self.group)  # the next process is born into a group made anew
         if len(self.group) == 1:
             (event.main,) = self.group
             event.started = 1
@@ -178,6 +193,7 @@ class Life(RuleBasedStateMachine):
     def last_exit(self) -> None:
         """All but the main process end."""
         self.group &= {self.state.pid}
+        self.frozen &= bool(self.group)
         if not self.group:
             self.feed(Event(life.EMPTIED))
 
@@ -207,12 +223,40 @@ class Life(RuleBasedStateMachine):
             self.exit(-15)
         if self.group:
             self.last_exit()
-        assert self.state.state == life.INACTIVE
+        assert self.state.is_stopped
+        assert bool(self.state.quarantine) == (self.state.state == life.QUARANTINED)
+
+    @rule(wish=st.sampled_from([life.START, life.RESTART, life.HOLD, life.TROUBLE, life.MOVE]))
+    @precondition(lambda self: self.state.state == life.QUARANTINED)
+    def it_goes_on_where_it_stood(self, wish: str) -> None:
+        """Nothing but a stop, and no time, changes what is frozen."""
+        was, pid, group, alive = self.state.was, self.state.pid, set(self.group), bool(self.group)
+        self.feed(Event(wish, reason="so"))
+        self.now += 1000.0
+        self.feed(Event(life.DEADLINE))
+        assert self.state.state == life.QUARANTINED
+        self.feed(Event(life.LET_GO))
+        assert (self.state.pid, self.group) == (pid, group)
+        if alive:
+            assert self.state.state == was
+        elif wish == life.START:
+            assert self.state.state == life.WAITING
+
+    @invariant()
+    def only_quarantine_is_frozen(self) -> None:
+        if self.frozen and self.group:
+            assert self.state.quarantine
+            assert self.state.state in (life.QUARANTINED, life.STOPPING, life.DRAINING)
+        if self.state.state == life.QUARANTINED:
+            assert self.state.quarantine
+            assert self.frozen or not self.group
+        if self.state.quarantine:
+            assert self.state.state in (life.QUARANTINED, life.STOPPING, life.DRAINING)
 
     @invariant()
     def a_pid_means_running(self) -> None:
         assert not self.state.pid or self.state.pid in self.group
-        assert not self.state.pid or self.state.state in life.RUNNING
+        assert not self.state.pid or self.state.is_alive
         mainless = self.state.state in life.RUNNING and not self.state.pid
         assert not mainless or self.unit.type in (plan.FORKING, plan.TARGET)
 
@@ -238,7 +282,7 @@ class Life(RuleBasedStateMachine):
         if self.unit.backoff_limit:
             assert self.state.failures <= self.unit.backoff_limit + 1
             if self.state.failures > self.unit.backoff_limit:
-                assert self.state.state in (life.FAILED, life.INACTIVE)
+                assert self.state.state in (life.FAILED, life.INACTIVE, life.QUARANTINED)
 
     @invariant()
     def a_gpu_is_released_when_down(self) -> None:
@@ -252,7 +296,9 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def down_means_down(self) -> None:
         if self.state.desired == life.DOWN:
-            assert self.state.state in (life.INACTIVE, life.STOPPING, life.DRAINING, life.FAILED)
+            assert self.state.state in (
+                life.INACTIVE, life.STOPPING, life.DRAINING, life.FAILED, life.QUARANTINED
+            )  # fmt: skip
 
     @invariant()
     def its_json_form_is_all_of_it(self) -> None:

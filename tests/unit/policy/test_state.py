@@ -38,12 +38,13 @@ def test_the_words_are_those_that_other_versions_wrote() -> None:
     states = (*life.SETTLED, *life.RUNNING, life.WAITING, life.ALLOCATING, life.DRAINING)
     assert {*states, life.BACKOFF} == {
         "inactive", "waiting", "allocating", "starting", "ready", "stopping", "draining", "backoff",
-        "exited", "failed", "refused",
+        "exited", "failed", "refused", "quarantined",
     }  # fmt: skip
     actions = (life.ALLOCATE, life.SPAWN, life.TERMINATE, life.KILL, life.RELEASE)
-    assert {*actions, life.SIGNAL_RELOAD, life.EXHAUST, life.UP, life.DOWN} == {
+    more = (life.FREEZE, life.THAW, life.EVIDENCE)
+    assert {*actions, *more, life.SIGNAL_RELOAD, life.EXHAUST, life.UP, life.DOWN} == {
         "allocate", "spawn", "terminate", "kill", "release", "signal-reload", "exhaust", "up",
-        "down",
+        "down", "freeze", "thaw", "evidence",
     }  # fmt: skip
 
 
@@ -81,6 +82,20 @@ def test_what_is_alive(name: str, alive: bool) -> None:
     state = State("a")
     state.state = name
     assert state.is_alive is alive
+
+
+@pytest.mark.parametrize("was", [life.STARTING, life.READY, life.STOPPING])
+def test_what_is_frozen_is_alive(was: str) -> None:
+    state = State("a")
+    state.state, state.was = life.QUARANTINED, was
+    assert (state.is_alive, state.is_stopped, state.is_down) == (True, False, False)
+
+
+@pytest.mark.parametrize("was", [life.WAITING, life.INACTIVE, life.EXITED, life.FAILED])
+def test_what_is_kept_down_is_not(was: str) -> None:
+    state = State("a")
+    state.state, state.was = life.QUARANTINED, was
+    assert (state.is_alive, state.is_stopped, state.is_down) == (False, True, True)
 
 
 def test_an_event_carries_what_it_is_given() -> None:
