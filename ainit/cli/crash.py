@@ -78,7 +78,7 @@ def show(settings: Settings, crash_id: str, file: str | None) -> None:
             ("kernel", record.get("kernel")),
             ("cause", record.get("cause")),
             ("ainit faults", record.get("faults")),
-            ("incomplete", "part of it is missing" if record.get("incomplete") else ""),
+            ("incomplete", _incomplete(record)),
             ("files", ", ".join(reply.words(answer, "files"))),
         ]
     )
@@ -87,6 +87,13 @@ def show(settings: Settings, crash_id: str, file: str | None) -> None:
             click.echo(f"\n{title}:")
             for line in text.splitlines():
                 click.echo(render.visible(line))
+
+
+def _incomplete(record: reply.Record) -> str:
+    if not record.get("incomplete"):
+        return ""
+    kept = record.get("kind") == "quarantine"
+    return "part of it was not kept" if kept else "part of the kernel's log is lost"
 
 
 def _show_file(settings: Settings, piece: str, file: str) -> None:

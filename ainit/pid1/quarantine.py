@@ -45,7 +45,7 @@ _MARKER_BYTES = 4096
 
 class Quarantines:
     """``Quarantine`` and ``Release`` of ``org.ainos.Control``, and what hangs on them. A record
-    holds what ``org.ainos.Control`` calls a Quarantine, and ``collected``: nothing is to be kept.
+    holds what ``org.ainos.Control`` calls Held, and ``collected``: nothing is to be kept.
     """
 
     def __init__(self, init: Init) -> None:

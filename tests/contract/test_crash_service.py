@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from ainit.child.client import VarlinkError
+from ainit.crash.held import Held
+from ainit.crash.record import Crash
 from tests.support.service import Service
 from tests.support.wait import wait_for
 
@@ -21,6 +23,7 @@ def start(folder: Path, state: Path | None = None) -> Service:
     before = (
         "import ainit.constants as constants\n"
         f"constants.STATE = {str(state or folder / 'state')!r}\n"
+        f"constants.QUARANTINE = {str(folder / 'state/quarantine')!r}\n"
         "import os\n"
         f"open({str(folder / 'pid')!r}, 'w').write(str(os.getpid()))\n"
     )
@@ -43,6 +46,24 @@ def test_an_unclean_end_is_listed_and_shown(tmp_path: Path) -> None:
     assert (crash["kind"], crash["cause"]) == ("unclean", "ended without shutdown")
     assert shown["crash"] == crash
     assert json.loads(mark(tmp_path).read_text())["boot_id"] != MARK["boot_id"]
+
+
+def test_what_was_kept_of_a_unit_in_quarantine(tmp_path: Path) -> None:
+    piece = Crash("speech-20261130T202603Z", "quarantine", 1.8e9, "8f", "6.12", "speech: odd")
+    Held(str(tmp_path / "state/quarantine")).add(piece, {"log.txt": b"last", "group.txt": b"x"}, ())
+    with start(tmp_path) as service:
+        listed: Any = service.call("org.ainos.Crash.List")
+        shown: Any = service.call("org.ainos.Crash.Show", id=piece.id)
+        text = service.call("org.ainos.Crash.File", id=piece.id, file="group.txt")
+        for file in ("../record.json", "none", ""):
+            with pytest.raises(VarlinkError, match="NoSuchCrash"):
+                service.call("org.ainos.Crash.File", id=piece.id, file=file)
+        for name in ("..", ".", "", "speech"):
+            with pytest.raises(VarlinkError, match="NoSuchCrash"):
+                service.call("org.ainos.Crash.File", id=name, file="log.txt")
+    assert listed["crashes"] == [shown["crash"]] == [piece.to_record()]
+    assert (shown["log"], shown["files"]) == ("last", ["group.txt", "log.txt", "record.json"])
+    assert text == {"text": "x"}
 
 
 def test_its_orderly_stop_takes_the_mark_away(tmp_path: Path) -> None:

@@ -110,6 +110,7 @@ def test_varlinkctl_follows_logs(control: Path) -> None:
         ("Restart", {"name": "worker"}),
         ("Stop", {"name": "worker"}),
         ("Start", {"name": "worker"}),
+        ("Quarantine", {"name": "unsigned", "reason": "odd"}),
         ("Shutdown", {}),
     ],
 )

@@ -143,6 +143,7 @@ method Echo(text: string) -> (text: string)
 method Die() -> ()
 method Allocate(agent: string, profile: string) -> (uuid: string, environment: [string]string)
 method Release(agent: string) -> ()
+method Drop(agent: string) -> ()
 """
 
     def echo(parameters: dict[str, object]) -> dict[str, object]:
@@ -175,7 +176,11 @@ method Release(agent: string) -> ()
             names[:] = [each for each in names if each != agent]
         return {"ready": waiting[:1], "move": []}
 
-    methods = {"Echo": echo, "Die": die, "Allocate": allocate, "Release": release}
+    def drop(parameters: dict[str, object]) -> dict[str, object]:
+        append(journal, f"drop {parameters['agent']}")
+        return {}
+
+    methods = {"Echo": echo, "Die": die, "Allocate": allocate, "Release": release, "Drop": drop}
     Service(description, methods).serve()
 
 

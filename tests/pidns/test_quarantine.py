@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ainit.child.client import VarlinkError
+from ainit.child.client import Client, VarlinkError
 from tests.pidns.machine import Machine, Record
 from tests.support.wait import wait_for
 
@@ -34,6 +35,7 @@ while True:
         os._exit(0)
     os.waitpid(pid, 0)
 """
+EGRESS = "org.ainos.Egress"
 SHARED = Path("/var/tmp")
 WAITS = "import signal; print('up', flush=True); signal.pause()"
 
@@ -228,6 +230,67 @@ def test_its_interfaces_are_refused(machine: Machine) -> None:
     words = "talker is in quarantine: odd connections"
     assert refusal(machine, "org.ainos.agent.Speech.Transcribe", audio="") == words
     assert machine.state("talker") == "quarantined"
+
+
+def test_a_call_under_way_is_not_waited_for(machine: Machine) -> None:
+    machine.tpm()
+    machine.agent("talker", WAITS, provides=["org.ainos.agent.Speech"])
+    machine.boot()
+    machine.wait_log("talker", "up")
+    with Client(machine.control, timeout=30.0) as client:
+        client.request("org.ainos.agent.Speech.Transcribe", {"audio": ""})
+        hold(machine, "talker")
+        with pytest.raises(VarlinkError, match="Unavailable"):
+            client.reply()
+
+
+def test_a_connection_does_not_start_it(machine: Machine) -> None:
+    machine.tpm()
+    machine.agent("lazy", WAITS)
+    path = f"{machine.directory}/lazy.socket"
+    with (machine.directory / "agents/lazy/manifest.toml").open("a") as manifest:
+        manifest.write(f'[activation]\non_demand = true\n[[socket]]\nlisten = "unix:{path}"\n')
+    machine.boot()
+    hold(machine, "lazy")
+    with socket.socket(socket.AF_UNIX) as channel:
+        channel.connect(path)
+        assert machine.state("lazy") == "quarantined"
+        words = "lazy is in quarantine: odd connections"
+        assert refusal(machine, "Start", name="lazy") == words
+        release(machine, "lazy")
+        machine.wait_state("lazy", "ready")  # which the connection has waited for
+
+
+def test_its_connections_are_dropped_by_whoever_carries_them(machine: Machine) -> None:
+    machine.tpm()
+    journal = machine.directory / "dropped"
+    machine.unit("egress", "provide", "org.ainos.Egress", str(journal), provides=[EGRESS])
+    machine.agent("caller", WAITS)
+    machine.boot()
+    machine.wait_state("egress", "ready")
+    machine.wait_log("caller", "up")
+    hold(machine, "caller")
+    wait_for(lambda: journal.exists() and journal.read_text() == "drop caller\n", "the drop")
+    assert not any("not dropped" in line for line in machine.log("caller"))
+
+
+def test_a_job_is_frozen_and_not_held_over_a_reboot(machine: Machine) -> None:
+    machine.tpm()
+    gpu = str(machine.directory / "gpu")
+    machine.unit("gpu", "provide", "org.ainos.Gpu", gpu, provides=["org.ainos.Gpu"])
+    machine.boot()
+    machine.wait_state("gpu", "ready")
+    command = ["/usr/bin/python3", "-I", "-c", WAITS]
+    name = str(machine.call("Run", command=command, profiles=["2g.20gb"])["name"])
+    machine.wait_log(name, "up")
+    evidence(machine, hold(machine, name))
+    assert machine.state(name) == "quarantined"
+    assert not (machine.directory / f"state/quarantine/held/{name}").exists()
+    machine.call("CancelJob", name=name)
+    wait_for(lambda: "-" in Path(gpu).read_text(), "its GPU to be given back")
+    assert machine.state(name) == "quarantined"
+    release(machine, name)
+    assert machine.state(name) == "inactive"
 
 
 def test_nothing_kills_what_is_frozen(machine: Machine) -> None:

@@ -9,10 +9,11 @@ from tests.support.replies import STATUS
 
 from .conftest import Run, Serve
 
-CONTROL, LIST, SHOW = (
+CONTROL, LIST, SHOW, FILE = (
     "org.ainos.Control.Status",
     "org.ainos.Crash.List",
     "org.ainos.Crash.Show",
+    "org.ainos.Crash.File",
 )
 PANIC: dict[str, object] = {
     "id": "20231114T221320Z-8f2a1c3e",
@@ -59,7 +60,8 @@ def test_why_nothing_is_kept(run: Run, serve: Serve) -> None:
 
 
 def test_one_crash_with_its_logs(run: Run, serve: Serve) -> None:
-    answer = {"crash": PANIC, "console": "[ 1.0] a\x1b[2J\n[ 2.0] b\n", "log": "== speech\nlast\n"}
+    logs = {"console": "[ 1.0] a\x1b[2J\n[ 2.0] b\n", "log": "== speech\nlast\n"}
+    answer = {"crash": PANIC, **logs, "files": []}
     server = serve({SHOW: answer})
     result = run("crash", "show", "20231114T221320Z-8f2a1c3e")
     assert server.calls == [(SHOW, {"id": PANIC["id"]})]
@@ -67,6 +69,26 @@ def test_one_crash_with_its_logs(run: Run, serve: Serve) -> None:
     assert "\nkernel log:\n[ 1.0] a\\x1b[2J\n[ 2.0] b\n" in result.out
     assert result.out.endswith("\nlog files:\n== speech\nlast\n")
     assert json.loads(run("crash", "show", "20231114T221320Z-8f2a1c3e", "--json").out) == answer
+
+
+def test_what_was_kept_of_a_unit_in_quarantine(run: Run, serve: Serve) -> None:
+    piece = "speech-20261130T202603Z"
+    crash = {**PANIC, "id": piece, "kind": "quarantine", "cause": "speech: odd (by kim)"}
+    answer = {"crash": crash, "console": "", "log": "last\n", "files": ["group.txt", "log.txt"]}
+    server = serve({SHOW: answer, FILE: {"text": "== cgroup.events\nfrozen 1\x1b[2J\n"}})
+    out = run("crash", "show", piece).out
+    assert "files         group.txt, log.txt" in out
+    assert "part of it was not kept" in out
+    result = run("crash", "show", piece, "group.txt")
+    assert result.out == "== cgroup.events\nfrozen 1\\x1b[2J\n"
+    assert server.calls[-1] == (FILE, {"id": piece, "file": "group.txt"})
+    assert json.loads(run("crash", "show", piece, "group.txt", "--json").out)["text"]
+
+
+def test_a_file_that_was_not_kept(run: Run, serve: Serve) -> None:
+    serve({FILE: VarlinkError("org.ainos.Crash.NoSuchCrash", {"id": "x"})})
+    result = run("crash", "show", "x", "group.txt")
+    assert (result.code, "there is no group.txt of x" in result.err) == (1, True)
 
 
 def test_this_boot_can_be_shown(run: Run, serve: Serve) -> None:

@@ -295,6 +295,27 @@ def test_population_and_kill(real: Tree) -> None:
     real.kill("never-made")
 
 
+def test_a_killed_group_is_made_anew_as_soon_as_it_can_be(real: Tree) -> None:
+    """Whoever is born into it meanwhile is killed, and that is no reason to keep it."""
+    with member(real, "a"):
+        old = os.stat(real.path("a")).st_ino
+        os.close(real.prepare_unit(make_unit("a")))  # of a former PID 1's, and not empty yet
+        assert os.stat(real.path("a")).st_ino == old
+        real.kill("a")
+        wait_for(lambda: not real.populated("a"), "the group to be empty")
+    os.close(real.prepare_unit(make_unit("a")))
+    assert os.stat(real.path("a")).st_ino != old
+
+
+def test_one_that_was_not_empty_is_made_anew_the_next_time(real: Tree) -> None:
+    with member(real, "a"):
+        old = os.stat(real.path("a")).st_ino
+        os.close(real.prepare_unit(make_unit("a")))
+    wait_for(lambda: not real.populated("a"), "the group to be empty")
+    os.close(real.prepare_unit(make_unit("a")))
+    assert os.stat(real.path("a")).st_ino != old
+
+
 def test_a_frozen_group_does_not_run(real: Tree) -> None:
     def is_frozen() -> bool:
         return "frozen 1" in Path(real.events_path("a")).read_text()

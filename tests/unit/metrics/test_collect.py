@@ -70,7 +70,7 @@ def test_every_state_that_there_is_has_a_sample() -> None:
 
 _STATES = (
     "INACTIVE", "WAITING", "ALLOCATING", "STARTING", "READY", "STOPPING", "DRAINING", "BACKOFF",
-    "EXITED", "FAILED", "REFUSED",
+    "EXITED", "FAILED", "REFUSED", "QUARANTINED",
 )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -49,6 +50,25 @@ def test_each_group_is_told_once(world: World) -> None:
         world.until_emptied("a")
         end_b()
         world.until_emptied("a", "b")
+
+
+def test_what_else_may_end(world: World) -> None:
+    def moves(name: str) -> bool:
+        return "frozen 0" in Path(world.tree.events_path(name)).read_text()
+
+    still: list[str] = []
+    moving = Population(world.loop, world.tree, still.append, lasts=moves)
+    with member(world.tree, "a"):
+        assert moving.watch("a")
+        world.tree.freeze("a")
+
+        def told() -> bool:
+            world.loop.turn()
+            return still == ["a"]
+
+        wait_for(told, "it to stand still")
+        assert not moving.watch("a")
+    moving._inotify.close()
 
 
 def test_another_process_keeps_the_group(world: World) -> None:

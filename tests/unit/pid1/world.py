@@ -115,6 +115,7 @@ class World:
             changed=self._changed,
             watch=self._watch,
             exhausted=lambda unit, reason: self.events.append(f"{unit.exhausted} for {unit.name}"),
+            isolate=self._isolate,
         )
         return Supervisor(Plan(self.units, {}), effects, Groups(self), self.journal)
 
@@ -155,6 +156,11 @@ class World:
         self.point()
         self.events.append(f"release {unit.name}")
         self.gpus.discard(unit.name)
+        self.point()
+
+    def _isolate(self, name: str, action: str) -> None:
+        self.point()
+        self.events.append(f"{action} {name}")
         self.point()
 
     def _measure(self) -> None:

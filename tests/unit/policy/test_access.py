@@ -105,6 +105,16 @@ def test_a_role_that_is_none_may_nothing(role: str) -> None:
     assert not access.is_allowed_role(role, "org.ainos.Attest", "Evidence")
 
 
+@pytest.mark.parametrize("member", ["Quarantine", "Release"])
+def test_quarantine_is_for_those_who_may_everything(member: str) -> None:
+    control = "org.ainos.Control"
+    may = [role for role in access.ROLES if access.is_allowed_role(role, control, member)]
+    assert may == [access.ADMIN]
+    assert [uid for uid in (0, 1000) if access.is_allowed(uid, control, member)] == [0]
+    message = {"method": f"{control}.{member}", "parameters": {"name": "a", "by": "root"}}
+    assert access.owned(message, "kim")["parameters"] == {"name": "a", "by": "kim"}
+
+
 @pytest.mark.parametrize("unit", ["network", "remote"])
 def test_only_an_admin_stops_what_an_admin_comes_through(unit: str) -> None:
     control = "org.ainos.Control"
