@@ -23,10 +23,10 @@ import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..policy import assembler as asm
 from ..policy import enforcement
+from ..policy.assembler import R0, R1, R2, R3, R4, R6, R7, R8, R9, R10, Label, Part
 from ..policy.enforcement import ADMITTED, AGENTS, SUPERBLOCKS, TASKS
-from . import assembler as asm
-from .assembler import R0, R1, R2, R3, R4, R6, R7, R8, R9, R10, Label, Part
 from .btf import FUNC, Types
 
 # On the stack.

@@ -1,7 +1,7 @@
 """bpf(2): maps, programs, links, and their names in the BPF file system. See the man page.
 
-Leaves out what the programs are, see ``ainit.enforce``. Every descriptor is close-on-exec, and the
-caller's.
+Leaves out what the programs are, see ``ainit.enforce`` and ``policy.device_filter``. Every
+descriptor is close-on-exec, and the caller's.
 
     agents = get("/sys/fs/bpf/ainos/agents")
     update(agents, key, value)
@@ -26,15 +26,18 @@ _ATTRIBUTES_BYTES = (
 )
 
 # Commands.
-_MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _, _PROG_LOAD, _PIN, _GET = range(8)
+_MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _, _PROG_LOAD, _PIN, _GET, _ATTACH = range(9)
 _BTF_LOAD, _LINK_CREATE = 18, 28
 
+_PROG_TYPE_CGROUP_DEVICE = 15
 _PROG_TYPE_LSM = 29
+_ATTACH_CGROUP_DEVICE = 6
 _ATTACH_LSM_MAC = 27
 _NO_PREALLOC = 1
 _TASK_STORAGE = 29
 _LOG_BYTES = 1 << 18
 _LOG_TAIL = 2000
+_NOBODY = bytes.fromhex("b7000000000000009500000000000000")  # R0 = 0, and return
 
 _syscall = function("syscall", (Long, Int, Pointer, Int), Long)
 
@@ -139,14 +142,18 @@ def load(name: str, code: bytes, hook: int) -> int:
 
     Raises UnavailableError with the last of what the kernel's verifier said when it refuses.
     """
+    return _load(name, code, _PROG_TYPE_LSM, _ATTACH_LSM_MAC, hook)
+
+
+def _load(name: str, code: bytes, kind: int, attach_kind: int, hook: int = 0) -> int:
     instructions, licence, log = _Memory(code), _Memory(b"GPL\0"), _Memory(b"", _LOG_BYTES)
 
     def attributes(level: int) -> bytes:
         return struct.pack(
             "=IIQQIIQII16sIIIIQIIQII",
-            _PROG_TYPE_LSM, len(code) // 8, instructions.address, licence.address,
+            kind, len(code) // 8, instructions.address, licence.address,
             level, _LOG_BYTES if level else 0, log.address if level else 0, 0, 0, _name(name),
-            0, _ATTACH_LSM_MAC, 0, 0, 0, 0, 0, 0, 0, hook,
+            0, attach_kind, 0, 0, 0, 0, 0, 0, 0, hook,
         )  # fmt: skip
 
     try:
@@ -164,3 +171,26 @@ def load(name: str, code: bytes, hook: int) -> int:
 def attach(program: int, name: str) -> int:
     """Put a program in force; it is so while the link, or a name of it, exists. Raises OSError."""
     return _call(_LINK_CREATE, struct.pack("=4I", program, 0, _ATTACH_LSM_MAC, 0), name)
+
+
+def filter_devices(group: int, code: bytes) -> None:
+    """Have a program say which devices whoever is in a control group may open or make, instead of
+    the one that did so far; it goes with the group. ``group`` is a descriptor of its directory.
+
+    Raises OSError, or UnavailableError as ``load`` does.
+    """
+    program = _load("devices", code, _PROG_TYPE_CGROUP_DEVICE, _ATTACH_CGROUP_DEVICE)
+    try:
+        attributes = struct.pack("=4I", group, program, _ATTACH_CGROUP_DEVICE, 0)
+        _call(_ATTACH, attributes, "device filter of the control group")
+    finally:
+        os.close(program)
+
+
+def filters_devices() -> bool:
+    """Whether this kernel has such programs (CONFIG_CGROUP_BPF)."""
+    try:
+        os.close(_load("devices", _NOBODY, _PROG_TYPE_CGROUP_DEVICE, _ATTACH_CGROUP_DEVICE))
+    except (OSError, UnavailableError):
+        return False
+    return True

@@ -11,7 +11,8 @@ import os
 import stat
 
 from ..constants import CONTROL, EGRESS, IDENTITIES, LISTEN_FD, SANDBOX_ROOT
-from ..errors import RefusedError
+from ..errors import RefusedError, UnavailableError
+from ..linux import bpf
 from ..policy import sandbox, seccomp
 from ..sandbox import endpoints, features, handover
 from ..sandbox.compose import compose
@@ -32,7 +33,7 @@ _NODE = ("path", "major", "minor", "mode")  # DeviceNode of org.ainos.Gpu
 class Confinement:
     """``read`` asks the kernel what it has, once; ``root`` is where a sandbox makes its root;
     ``control`` is the socket of those that may call others, ``egress`` that of the service that
-    connects agents to the hosts they list.
+    connects agents to the hosts they list; ``filter_devices`` puts a program on a control group.
     """
 
     def __init__(
@@ -41,9 +42,11 @@ class Confinement:
         root: str = SANDBOX_ROOT,
         control: str = CONTROL,
         egress: str = EGRESS,
+        filter_devices: Callable[[int, bytes], None] = bpf.filter_devices,
     ) -> None:
         self._egress = egress
         self._read = read
+        self._filter_devices = filter_devices
         self._root = root
         self._control = control
         self._features: features.Features | None = None
@@ -61,11 +64,11 @@ class Confinement:
         directories: Sequence[str] = (),
         files: int = 0,
     ) -> None:
-        """Put a child of an agent into its sandbox. The directories are as in `Facts`; ``files`` is
-        how many of its descriptors, the last ones, are models of one file. What the child is to
-        have besides is added to ``opened``, to be closed once it was started. Nothing for a unit
-        that has no profile. Raises RefusedError, OSError while it has no certificate and is to
-        have one.
+        """Put a child of an agent into its sandbox, and its control group under what that says of
+        devices. The directories are as in `Facts`; ``files`` is how many of its descriptors, the
+        last ones, are models of one file. What the child is to have besides is added to ``opened``,
+        to be closed once it was started. Nothing for a unit that has no profile. Raises
+        RefusedError, OSError while it has no certificate and is to have one.
         """
         profile = sandbox.of(unit)
         if profile is None:
@@ -97,8 +100,10 @@ class Confinement:
                 identity=identity,
                 channels=channels,
             )
-            child.sandbox = self._make(profile, facts)
-        except (OSError, ValueError) as error:
+            made = self._make(profile, facts)
+            self._filter_devices(child.cgroup, made.devices)
+            child.sandbox = made
+        except (OSError, UnavailableError, ValueError) as error:
             raise RefusedError(f"cannot be sandboxed: {error}") from error
         child.capabilities = profile.capabilities
         child.limits = {name: limit for name, limit in child.limits.items() if name != "core"}

@@ -167,7 +167,7 @@ def explain(unit: Unit) -> dict[str, list[str]]:
             *(f"{name}: {CLASSES[name]}" for name in has[CALLS]),
         ],
         "devices": [
-            "/dev/null, zero, full, random, urandom",
+            "/dev/null, zero, full, random, urandom; no other, wherever there is a node of it",
             *(f"those of a GPU instance {name}" for name in has[GPU]),
         ],
         "capabilities": has[CAPABILITY] or ["none"],

@@ -14,7 +14,7 @@ import os
 from struct import pack
 
 from ..linux import identity, namespaces, native, seccomp, speculation
-from ..policy import sandbox
+from ..policy import device_filter, sandbox
 from ..policy.kernel_names import LIMITS
 from . import endpoints, files, view
 from .operation import CORE, NET, NO_NEW_PRIVILEGES, SECCOMP, SPECULATION, VIEW, Operation
@@ -39,10 +39,11 @@ _CORE_BYTES = 1  # as 0, and besides no program that core_pattern names is start
 
 class Sandbox:
     """``namespaces`` are flags of clone3(2); ``first`` is done as root, ``last`` as the user.
-    ``descriptors`` are PID 1's, for the steps alone: see ``Facts.free``.
+    ``descriptors`` are PID 1's, for the steps alone: see ``Facts.free``. ``devices`` is the program
+    that is to be on its control group before it is in it.
     """
 
-    __slots__ = ("descriptors", "first", "last", "namespaces")
+    __slots__ = ("descriptors", "devices", "first", "last", "namespaces")
 
     def __init__(
         self,
@@ -50,8 +51,10 @@ class Sandbox:
         first: Sequence[Operation],
         last: Sequence[Operation],
         descriptors: Sequence[int] = (),
+        devices: bytes = b"",
     ) -> None:
         self.namespaces = namespaces
+        self.devices = devices
         self.first = first
         self.last = last
         self.descriptors = descriptors
@@ -59,6 +62,7 @@ class Sandbox:
     def describe(self) -> list[str]:
         """Its steps in words, in order."""
         own = ["its processes are the only ones"] if self.namespaces else []
+        own += ["no devices but its own, by whatever name"] if self.devices else []
         return [*own, *(each.describe() for each in (*self.first, *self.last))]
 
 
@@ -90,7 +94,10 @@ def compose(profile: Profile, facts: Facts, features: Features, program: bytes) 
             ),
         ),
     ]  # fmt: skip
-    return Sandbox(namespaces.NEW_PID, first, last, [*facts.channels.values()])
+    numbers = [(os.major(each.number), os.minor(each.number)) for each in view.devices(facts)]
+    program_of_devices = device_filter.program(numbers)
+    descriptors = [*facts.channels.values()]
+    return Sandbox(namespaces.NEW_PID, first, last, descriptors, program_of_devices)
 
 
 def _apart(profile: Profile, facts: Facts) -> list[Operation]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from ..linux import landlock, namespaces, seccomp, speculation
+from ..linux import bpf, landlock, namespaces, seccomp, speculation
 from ..policy import sandbox
 from .view import MEMFD_SETTING
 
@@ -32,12 +32,12 @@ _NAMESPACES = {
 
 
 class Features:
-    """``landlock`` is the kernel's ABI; ``filters`` whether it filters system calls;
-    ``namespaces`` their kinds; ``memory`` whether files in memory can be kept from being executed;
-    ``speculation`` what may be switched off.
+    """``landlock`` is the kernel's ABI; ``filters`` whether it filters system calls, ``devices``
+    whether devices; ``namespaces`` their kinds; ``memory`` whether files in memory can be kept from
+    being executed; ``speculation`` what may be switched off.
     """
 
-    __slots__ = ("filters", "landlock", "memory", "namespaces", "speculation")
+    __slots__ = ("devices", "filters", "landlock", "memory", "namespaces", "speculation")
 
     def __init__(
         self,
@@ -46,7 +46,10 @@ class Features:
         namespaces: frozenset[str],
         memory: bool,
         speculation: frozenset[int],
+        *,
+        devices: bool,
     ) -> None:
+        self.devices = devices
         self.landlock = landlock
         self.filters = filters
         self.memory = memory
@@ -63,6 +66,7 @@ def read() -> Features:
         namespaces.available(),
         os.path.exists("/proc" + MEMFD_SETTING),
         speculation.controllable(),
+        devices=bpf.filters_devices(),
     )
 
 
@@ -77,6 +81,8 @@ def missing(profile: Profile, features: Features) -> list[str]:
         )
     if not features.filters:
         found.append("this kernel filters no system calls (CONFIG_SECCOMP_FILTER)")
+    if not features.devices:
+        found.append("this kernel filters no devices (CONFIG_BPF_SYSCALL, CONFIG_CGROUP_BPF)")
     found += [
         f"this kernel has no {kind} namespaces ({option})"
         for kind, option in _NAMESPACES.items()

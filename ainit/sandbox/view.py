@@ -139,9 +139,14 @@ def _memory(facts: Facts) -> Operation:
     )
 
 
+def devices(facts: Facts) -> list[Device]:
+    """Those that it has, by whatever name."""
+    memory = [Device(f"/dev/{name}", stat.S_IFCHR | 0o666, 1 << 8 | n) for name, n in _MEMORY_NODES]
+    return [*memory, *facts.devices]
+
+
 def _nodes(facts: Facts) -> Operation:
-    nodes = [Device(f"/dev/{name}", stat.S_IFCHR | 0o666, 1 << 8 | n) for name, n in _MEMORY_NODES]
-    nodes += facts.devices
+    nodes = devices(facts)
     calls: list[Call] = []
     made: set[str] = set()
     for each in nodes:

@@ -13,10 +13,20 @@ import onnxruntime
 import pytest
 
 from ainit.linux import landlock, native
+from ainit.policy import device_filter
 from ainit.sandbox.compose import Sandbox
 from ainit.sandbox.operation import Operation
 from tests.support import descriptors, models
-from tests.support.probed import BARE, BLOCKED, KILLED, THROUGH, USER, World, without
+from tests.support.probed import (
+    BARE,
+    BLOCKED,
+    DEVICES,
+    KILLED,
+    THROUGH,
+    USER,
+    World,
+    without,
+)
 from tests.support.probes import PROBES
 
 # What not even root reaches on every host: a device or a part of the kernel that is not there.
@@ -86,6 +96,45 @@ def test_each_mechanism_holds_a_probe(world: World, sandbox: Sandbox, mechanism:
 def test_no_mechanism_is_forgotten(world: World, sandbox: Sandbox) -> None:
     found = {step.mechanism for step in (*sandbox.first, *sandbox.last)} | {"pid"}
     assert found - OF_THE_PROCESSOR == HOLDS.keys() | REFUSED_WITHOUT
+
+
+OPENS = """
+import os, sys
+for path in sys.argv[1:]:
+    try:
+        os.close(os.open(path, os.O_RDWR))
+        print("opened")
+    except OSError as error:
+        print(error.strerror)
+"""
+
+
+def test_a_device_that_is_not_its_own_is_not_opened_by_whatever_name(world: World) -> None:
+    """Not even where it has a node of it, in a file system that is mounted with devices."""
+    nodes = world.directory / "nodes"
+    nodes.mkdir()
+    numbers = {"zero": os.makedev(1, 5), "terminal": os.makedev(5, 0)}
+    for name, number in numbers.items():
+        os.mknod(nodes / name, 0o20666, number)
+        (nodes / name).chmod(0o666)
+    paths = [str(nodes / name) for name in numbers]
+    command = ["/usr/bin/python3", "-I", "-c", OPENS, *paths]
+    record = {"write": [str(nodes)]}
+    sealed = world.sandbox(record)
+    denied = "Permission denied\n"
+    assert world.start(command, sealed) == (0, 2 * denied)  # devices are not even looked at there
+    open_ = without(sealed, "read-only")
+    assert world.start(command, open_) == (0, "opened\nOperation not permitted\n")
+    status, said = world.start(command, without(open_, DEVICES))
+    # A terminal that it does not have: the device itself has answered.
+    assert (status, said) == (0, "opened\nNo such device or address\n")
+
+
+def test_a_filter_is_replaced_by_the_next(world: World, sandbox: Sandbox) -> None:
+    command = ["/usr/bin/python3", "-I", "-c", OPENS, "/dev/full"]
+    less = Sandbox(0, [], [], devices=device_filter.program([(1, 3), (1, 9)]))
+    assert world.start(command, less) == (0, "Operation not permitted\n")
+    assert world.start(command, sandbox) == (0, "opened\n")
 
 
 def test_capabilities_are_dropped(world: World, sandbox: Sandbox) -> None:

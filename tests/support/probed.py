@@ -24,7 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ainit.linux import libc, namespaces, native, process
+from ainit.linux import bpf, libc, namespaces, native, process
 from ainit.policy import seccomp
 from ainit.policy.sandbox import Profile
 from ainit.sandbox import features
@@ -44,6 +44,9 @@ _BYSTANDER = [
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _IPC_CREAT, _IPC_RMID = 0o1000, 0
 _FSOPEN, _FSCONFIG, _FSMOUNT, _CREATE = 430, 431, 432, 6
+
+DEVICES = "devices"  # no step, but a program on the control group
+_EVERY_DEVICE = bytes.fromhex("b7000000010000009500000000000000")  # R0 = 1, and return
 
 # What cannot be, or would reach the machine itself, without another mechanism.
 _REST_ON = {"pid": {MEMORY}, VIEW: {MASKS, MEMORY, SEALED}}
@@ -72,7 +75,9 @@ def without(sandbox: Sandbox, mechanism: str) -> Sandbox:
         [step for step in steps if step.mechanism not in gone]
         for steps in (sandbox.first, sandbox.last)
     )
-    return Sandbox(0 if mechanism == "pid" else sandbox.namespaces, first, last)
+    devices = b"" if mechanism == DEVICES else sandbox.devices
+    kept = 0 if mechanism == "pid" else sandbox.namespaces
+    return Sandbox(kept, first, last, sandbox.descriptors, devices)
 
 
 class World:
@@ -176,6 +181,7 @@ class World:
         user: int = USER,
         files: Sequence[int] = (),
         channels: Mapping[str, int] | None = None,
+        directories: Sequence[str] = (),
     ) -> Sandbox:
         """What an agent with this profile is locked into."""
         profile = Profile(record or {})
@@ -186,6 +192,7 @@ class World:
             root=str(self.directory / "root"),
             bundle=str(self.directory / "bundle"),
             files=files,
+            directories=directories,
             program="/usr/bin/python3",
             channels=channels,
         )
@@ -228,6 +235,7 @@ class World:
         """
         reader, writer = os.pipe()
         group = os.open(self._group, os.O_RDONLY, dir_fd=self._groups)
+        bpf.filter_devices(group, sandbox.devices or _EVERY_DEVICE)
         child = process.Child(
             argv,
             environment or {},

@@ -6,26 +6,30 @@ from pathlib import Path
 
 import pytest
 
-from ainit.errors import RefusedError
+from ainit.errors import RefusedError, UnavailableError
 from ainit.linux.process import Child
 from ainit.pid1.confinement import Confinement
-from ainit.policy import plan
+from ainit.policy import device_filter, plan
 from ainit.policy.plan import Unit
 from ainit.sandbox.features import Features
 
 ALL = frozenset({"mnt", "pid", "ipc", "uts", "cgroup", "net", "user"})
 READ: list[str] = []
+FILTERED: list[tuple[int, bytes]] = []
 
 
 def kernel(landlock: int = 6) -> Features:
     READ.append("once")
-    return Features(landlock, True, ALL, True, frozenset())
+    return Features(landlock, True, ALL, True, frozenset(), devices=True)
 
 
 @pytest.fixture
 def confinement(tmp_path: Path) -> Confinement:
     READ.clear()
-    return Confinement(kernel, str(tmp_path / "root"))
+    FILTERED.clear()
+    return Confinement(
+        kernel, str(tmp_path / "root"), lambda group, code: FILTERED.append((group, code))
+    )
 
 
 def agent(**fields: object) -> Unit:
@@ -138,6 +142,29 @@ def test_what_cannot_be_put_in_force_is_a_refusal(
     with pytest.raises(RefusedError, match=r"^cannot be sandboxed: ") as refused:
         confinement.lock(agent(**fields), made, None, [], bundle="")
     assert words in str(refused.value)
+    assert made.sandbox is None
+
+
+def test_its_group_is_under_a_filter_of_devices(confinement: Confinement) -> None:
+    made = child()
+    made.cgroup = 7
+    nodes = [node("nvidia0"), node("nvidia-caps/nvidia-cap13", 235, 0o444)]
+    confinement.lock(agent(gpu_profile="1g.10gb"), made, {"devices": nodes}, bundle="")
+    memory = [(1, minor) for minor in (3, 5, 7, 8, 9)]
+    more = [*memory, (195, 0), (235, 0)]
+    assert FILTERED.pop() == (7, device_filter.program(more))
+    confinement.lock(agent(gpu_profile="1g.10gb"), made, None, bundle="")
+    assert FILTERED.pop() == (7, device_filter.program(memory))
+
+
+@pytest.mark.parametrize("error", [OSError(1, "Operation not permitted"), UnavailableError("no")])
+def test_without_that_filter_it_does_not_start(tmp_path: Path, error: Exception) -> None:
+    def refuse(group: int, code: bytes) -> None:
+        raise error
+
+    made = child()
+    with pytest.raises(RefusedError, match=r"^cannot be sandboxed: "):
+        Confinement(kernel, str(tmp_path / "root"), refuse).lock(agent(), made, None, bundle="")
     assert made.sandbox is None
 
 

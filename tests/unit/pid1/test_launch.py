@@ -63,7 +63,9 @@ class Bench:
             self.enforcement,
             machine=machine,
             notify="/nonexistent",
-            confinement=Confinement(root=str(self.directory / "root")),
+            confinement=Confinement(
+                root=str(self.directory / "root"), filter_devices=lambda group, code: None
+            ),
         )
 
     def entry(self, name: str, /, **changes: object) -> dict[str, object]:

@@ -14,7 +14,9 @@ BOTH = frozenset({speculation.STORE_BYPASS, speculation.INDIRECT_BRANCH})
 
 def made(profile: Profile, control: frozenset[int] = frozenset()) -> Sandbox:
     facts = Facts("notes", 61184, free=3, root="/run/ainit/root")
-    return compose(profile, facts, Features(6, True, frozenset(), True, control), b"12345678")
+    return compose(
+        profile, facts, Features(6, True, frozenset(), True, control, devices=True), b"12345678"
+    )
 
 
 def mechanisms(profile: Profile, control: frozenset[int] = frozenset()) -> list[str]:

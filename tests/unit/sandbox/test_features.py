@@ -14,7 +14,7 @@ TIGHTEST = Profile({})
 
 def kernel(**changes: object) -> Features:
     """One that has everything, but for these."""
-    made = Features(6, True, ALL, True, frozenset())
+    made = Features(6, True, ALL, True, frozenset(), devices=True)
     for name, value in changes.items():
         setattr(made, name, value)
     return made
@@ -31,6 +31,7 @@ def test_a_kernel_that_has_all_lacks_nothing() -> None:
         ({"landlock": 0}, "this kernel has none (CONFIG_SECURITY_LANDLOCK, and landlock in lsm=)"),
         ({"landlock": 5}, "Landlock of ABI 6 is needed, this kernel has 5"),
         ({"filters": False}, "CONFIG_SECCOMP_FILTER"),
+        ({"devices": False}, "CONFIG_CGROUP_BPF"),
         ({"memory": False}, "memfd_noexec"),
         ({"namespaces": ALL - {"user"}}, "user.max_user_namespaces"),
         *(
@@ -47,8 +48,8 @@ def test_each_thing_is_missed_by_name(changes: dict[str, object], words: str) ->
 
 
 def test_all_that_is_missing_is_said_at_once() -> None:
-    nothing = kernel(landlock=0, filters=False, namespaces=frozenset(), memory=False)
-    assert len(missing(TIGHTEST, nothing)) == 3 + len(ALL)
+    nothing = kernel(landlock=0, filters=False, devices=False, namespaces=frozenset(), memory=False)
+    assert len(missing(TIGHTEST, nothing)) == 4 + len(ALL)
 
 
 def test_code_that_an_agent_makes_may_lie_in_memory() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ainit.enforce import assembler as asm
-from ainit.enforce.assembler import R0, R1, R2, R6, R10, Label, Part
+from ainit.policy import assembler as asm
+from ainit.policy.assembler import R0, R1, R2, R6, R10, Label, Part
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,10 @@ PURE: a program is a list of instructions and labels; `assemble` makes bytes of 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
-from dataclasses import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 # Registers. A call takes R1 to R5, answers in R0, and keeps R6 to R9; R10 is the end of the stack.
 R0, R1, R2, R3, R4, _R5, R6, R7, R8, R9, R10 = range(11)
@@ -27,24 +29,38 @@ _PSEUDO_KFUNC = 2  # the source of a call: a function of the kernel, by its id i
 _WIDTHS = {1: 0x10, 2: 0x08, 4: 0x00, 8: 0x18}
 
 
-@dataclass(frozen=True, slots=True)
 class Instruction:
     """One instruction; ``to`` names the label that a jump goes to, ``wide`` is one of two slots."""
 
-    code: int
-    target: int = 0
-    source: int = 0
-    offset: int = 0
-    value: int = 0
-    to: str = ""
-    wide: bool = False
+    __slots__ = ("code", "offset", "source", "target", "to", "value", "wide")
+
+    def __init__(
+        self,
+        code: int,
+        target: int = 0,
+        source: int = 0,
+        offset: int = 0,
+        *,
+        value: int = 0,
+        to: str = "",
+        wide: bool = False,
+    ) -> None:
+        self.code = code
+        self.target = target
+        self.source = source
+        self.offset = offset
+        self.value = value
+        self.to = to
+        self.wide = wide
 
 
-@dataclass(frozen=True, slots=True)
 class Label:
     """A place in a program."""
 
-    name: str
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
 
 
 Part = Instruction | Label
@@ -146,12 +162,11 @@ def assemble(parts: Iterable[Part]) -> bytes:
     found: list[tuple[int, Instruction]] = []
     at = 0
     for part in parts:
-        match part:
-            case Label(name):
-                places[name] = at
-            case Instruction():
-                found.append((at, part))
-                at += 2 if part.wide else 1
+        if isinstance(part, Label):
+            places[part.name] = at
+        else:
+            found.append((at, part))
+            at += 2 if part.wide else 1
     code = b""
     for place, each in found:
         offset = places[each.to] - place - 1 if each.to else each.offset
