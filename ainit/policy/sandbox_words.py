@@ -66,6 +66,7 @@ _LIMITS = {
 NEVER = (
     "gain privileges, enter or make namespaces, mount, load code into the kernel",
     "look into other processes, trace them, or use io_uring, BPF, perf, keys or raw sockets",
+    "open another device, whatever node or mount leads to it",
 )
 
 
@@ -167,7 +168,7 @@ def explain(unit: Unit) -> dict[str, list[str]]:
             *(f"{name}: {CLASSES[name]}" for name in has[CALLS]),
         ],
         "devices": [
-            "/dev/null, zero, full, random, urandom; no other, wherever there is a node of it",
+            "/dev/null, zero, full, random, urandom",
             *(f"those of a GPU instance {name}" for name in has[GPU]),
         ],
         "capabilities": has[CAPABILITY] or ["none"],
