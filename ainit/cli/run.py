@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import click
 
-from ..errors import UnavailableError
+from ..child.compile import read
+from ..errors import ConfigError, UnavailableError
+from ..policy import config
 from . import render, reply
 from .base import Command, Settings
 from .logs import duration
@@ -64,6 +67,18 @@ def _pairs(
     return pairs
 
 
+def _sandbox(
+    _context: click.Context, _option: click.Parameter, value: str | None
+) -> Mapping[str, object] | None:
+    """The table of a file. Raises ConfigError with every finding."""
+    if value is None:
+        return None
+    record, findings = config.sandbox(read(Path(value)), value)
+    if findings:
+        raise ConfigError(findings)
+    return record
+
+
 @click.command(cls=Command, context_settings={"ignore_unknown_options": True})
 @click.option(
     "--gpu",
@@ -88,6 +103,13 @@ def _pairs(
 @click.option(
     "--env", "environment", multiple=True, callback=_pairs, metavar="NAME=VALUE", help="A variable."
 )
+@click.option(
+    "--sandbox",
+    type=click.Path(dir_okay=False),
+    callback=_sandbox,
+    metavar="FILE",
+    help="TOML with a table [sandbox], as in an agent's manifest: it may what that lists.",
+)
 @click.option("-d", "--detach", is_flag=True, help="Do not follow it: print its name and return.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.pass_obj
@@ -100,6 +122,7 @@ def run(
     deadline: float | None,
     estimate: float | None,
     memory: int | None,
+    sandbox: Mapping[str, object] | None,
     **more: object,
 ) -> int:
     """Run COMMAND once there is a GPU instance for it, and follow it to its end.
@@ -121,6 +144,8 @@ def run(
         **more,
     }
     given = {key: _plain(value) for key, value in parameters.items() if value not in (None, (), {})}
+    if sandbox is not None:
+        given["sandbox"] = sandbox  # an empty one is the tightest
     answer = settings.call(RUN, given)
     name = reply.text(answer, "name")
     if detach:

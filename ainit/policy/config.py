@@ -11,18 +11,19 @@ Leaves out: what files say about each other (``assembly``), and reading them
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from ..errors import ConfigError, Finding
-from . import activation, plan
+from . import activation, plan, sandbox_config
 from .contradictions import contradictions
-from .keys import TABLES, Keys
+from .keys import SANDBOX, TABLES, Keys
 from .machine_config import machine
 from .plan import Unit
+from .sandbox import wrong
 from .toml import Document, Table, parse
 from .values import NAME
 
-__all__ = ["agent", "machine", "unit"]
+__all__ = ["agent", "machine", "sandbox", "unit"]
 
 _ARRAYS = ("socket", "path", "device")
 
@@ -37,6 +38,26 @@ def agent(text: str, file: str, name: str, bundle: str) -> tuple[Unit, list[Find
     unit, findings = _unit(text, file, name, plan.AGENT)
     unit.bundle = bundle
     return unit, findings
+
+
+def sandbox(text: str, file: str) -> tuple[Mapping[str, object], list[Finding]]:
+    """The record of a table [sandbox] in a file of its own, and everything that is wrong there."""
+    unit = Unit("job", plan.JOB)
+    unit.sandboxed = True
+    try:
+        document = parse(text, file)
+        table = document.table("sandbox")
+    except ConfigError as error:
+        return {}, list(error.findings)
+    findings = _unknown_tables(document, {"sandbox"})
+    if "sandbox" not in document.values:
+        findings.append(Finding(file, 1, "the table [sandbox] is missing"))
+    findings += _fill(table, SANDBOX, unit)
+    if not findings:
+        findings += sandbox_config.contradictions(table, table, unit)
+    if not findings and (problem := wrong(unit.sandbox)):
+        findings.append(table.finding(None, problem))
+    return unit.sandbox, findings
 
 
 def _unit(text: str, file: str, name: str, kind: str) -> tuple[Unit, list[Finding]]:

@@ -2,8 +2,9 @@
 
 A job is a unit without a file, for once. Its program lies on the verified root, or in an extension
 that it names and that is measured. It has a user of its own and no capabilities, the kernel holds
-it to what was measured for it, and what it executes is itself measured, as a unit's file is. Its
-name ends in ``.job``, which the name of no unit file can. PID 1 imports this.
+it to what was measured for it, and what it executes is itself measured, as a unit's file is. It is
+in a sandbox if whoever asks says what it may. Its name ends in ``.job``, which the name of no unit
+file can. PID 1 imports this.
 
 >>> unit, findings = job({"command": ["/usr/bin/true"], "profiles": ["2g.20gb"]}, "1", 64496)
 >>> unit.name, unit.kind, unit.gpu_profile, findings
@@ -15,7 +16,7 @@ from __future__ import annotations
 from ..constants import EXTENSIONS
 from ..digest import sha256
 from ..wire.codec import canonical
-from . import phases, plan
+from . import phases, plan, sandbox
 from .plan import Unit
 
 TYPE_CHECKING = False
@@ -101,6 +102,11 @@ def job(given: Mapping[str, object], name: str, uid: int) -> tuple[Unit, list[st
     unit.models = take.texts("models", 32)
     unit.extensions = take.texts("extensions", 32)
     unit.environment = take.table("environment", _is_variable, _is_text)
+    if (given_sandbox := given.get("sandbox")) is not None:
+        if problem := sandbox.wrong(given_sandbox):
+            take.findings.append(f"sandbox: {problem}")
+        elif isinstance(given_sandbox, dict):
+            unit.sandbox, unit.sandboxed = given_sandbox, True
     unit.gpu_profiles = take.texts("profiles", PROFILES_MAX, least=1)
     unit.gpu_profile = unit.gpu_profiles[0] if unit.gpu_profiles else ""
     unit.gpu_speeds = take.table("speeds", is_profile, _is_share)

@@ -175,6 +175,7 @@ class Unit:
     gpu_numa = "gpu"
     bundle = ""
     sandbox: Mapping[str, object] = {}  # see ``sandbox.Profile``
+    sandboxed = False  # of a job, whether it is in one; an agent always is
 
     def __init__(self, name: str, kind: str) -> None:
         self.name = name

@@ -51,6 +51,9 @@ ROOT_EXECUTE = (
 )
 
 
+_PATHS = ("read", "write", "execute")
+
+
 class Profile:
     """What one agent may do besides what all may. Paths are absolute and without corners.
 
@@ -128,13 +131,45 @@ class Profile:
 
 
 def of(unit: Unit) -> Profile | None:
-    """The profile of an agent; None for a service, and for a job: who asks for one cannot say yet
-    which files and network it needs.
-    """
-    if unit.kind != plan.AGENT:
+    """The profile of an agent, and of a job that is to have one; None for other units."""
+    if unit.kind != plan.AGENT and not unit.sandboxed:
         return None
     capabilities = unit.capabilities or ()
     return Profile(unit.sandbox, capabilities=capabilities, has_gpu=bool(unit.gpu_profile))
+
+
+def wrong(record: object) -> str:
+    """Why this is no record of a job's ``Profile``; empty when it is one. Whoever writes the table
+    has it checked by ``sandbox_config``, which finds what makes no sense besides.
+
+    >>> wrong({"read": ["/srv/images"], "network": "all"})
+    'a job\'s network is "none" or "loopback"'
+    """
+    if not isinstance(record, dict):
+        return "is a table"
+    if unknown := record.keys() - {"execute_written", "network", "system_calls", *_PATHS}:
+        return f"{', '.join(sorted(map(str, unknown)))} means nothing for a job"
+    for key in _PATHS:
+        if not all(_is_path(path) for path in _listed(record.get(key, []))):
+            return f"{key} is a list of absolute paths without corners"
+    if not isinstance(record.get("execute_written", False), bool):
+        return "execute_written is a boolean"
+    if not all(name in CLASSES for name in _listed(record.get("system_calls", []))):
+        return f"system_calls is a list of {', '.join(CLASSES)}"
+    if record.get("network", NONE) not in (NONE, LOOPBACK):
+        return f'a job\'s network is "{NONE}" or "{LOOPBACK}"'
+    return ""
+
+
+def _listed(value: object) -> list[object]:
+    """What is listed; something that no check lets through for what is no list."""
+    return value if isinstance(value, list) else [None]
+
+
+def _is_path(value: object) -> bool:
+    if not isinstance(value, str) or not value.startswith("/") or "\0" in value:
+        return False
+    return not {"", ".", ".."} & set(value.split("/")[1:])
 
 
 def endpoint(text: str) -> tuple[str, int]:

@@ -120,7 +120,8 @@ _NOT_AT_ALL = {
     **dict.fromkeys(
         (
             constants.CONFIG, constants.MODELS, constants.TIMERS, constants.KEYLIME,
-            constants.REMOTE, constants.STATE + "/seal", constants.STATE + "/identity",
+            constants.QUARANTINE, constants.REMOTE, constants.STATE + "/seal",
+            constants.STATE + "/identity",
         ),
         "that is the machine's",
     ),

@@ -98,6 +98,28 @@ def test_jobs_wait_their_turn_and_it_comes(running: Machine) -> None:
     assert over(running, second)["exit_status"] == 7
 
 
+LOOKS = """
+import os
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+print("pid", os.getpid(), "filter", int(status["Seccomp"]), "links", open("/proc/net/dev").read().count(":"))
+for path in ("/var/lib/ainos", "/run/ainit/control", "/root", "/home"):
+    print(path, os.path.exists(path), flush=True)
+"""
+
+
+def test_a_job_is_in_the_sandbox_that_it_was_given(running: Machine) -> None:
+    name = run(running, ["/usr/bin/python3", "-I", "-c", LOOKS], sandbox={})
+    assert over(running, name)["exit_status"] == 0, running.log(name)
+    said = running.log(name)
+    assert "pid 1 filter 2 links 1" in said
+    for path in ("/var/lib/ainos", "/run/ainit/control"):
+        assert f"{path} False" in said
+    words = "sandbox: reads means nothing for a job"
+    assert refusal(running, WAITS, sandbox={"reads": []}) == words
+    gone = run(running, WAITS, sandbox={"read": ["/srv/nothing-is-here"]})
+    assert "/srv/nothing-is-here" in str(over(running, gone)["reason"])
+
+
 def test_a_job_leaves_the_queue(running: Machine) -> None:
     first = run(running, WAITS)
     running.wait_state(first, "ready")

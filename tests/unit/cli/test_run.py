@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
@@ -89,6 +90,47 @@ def test_everything_that_is_asked_for_arrives(run: Run, serve: Serve) -> None:
         "extensions": ["cuda"],
         "environment": {"SEED": "a=b"},
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "record"),
+    [
+        ("[sandbox]\n", {}),
+        ('[sandbox]\nread = ["/srv/images"]\nnetwork = "loopback"\n',
+         {"read": ["/srv/images"], "network": "loopback"}),
+    ],
+)  # fmt: skip
+def test_what_it_may_is_read_from_a_file(
+    run: Run, serve: Serve, tmp_path: Path, text: str, record: dict[str, object]
+) -> None:
+    (tmp_path / "tight.toml").write_text(text)
+    calls = followed(serve, ENDED)
+    run(
+        "run", "--gpu", "2g.20gb", "--sandbox", str(tmp_path / "tight.toml"), "--", "/usr/bin/train"
+    )
+    assert calls[0][1]["sandbox"] == record
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "1: the table [sandbox] is missing"),
+        ("sandbox = 3\n", "1: sandbox is a table"),
+        ("[sandbox]\n[agent]\n", "2: unknown table [agent]"),
+        ("[sandbox]\nreads = []\n", "2: unknown key reads"),
+        ('[sandbox]\nread = ["/usr/lib/x"]\n', "2: read has /usr/lib/x: every agent may read it"),
+        ('[sandbox]\nnetwork = ["agent:x"]\n', 'a job\'s network is "none" or "loopback"'),
+        ('[sandbox]\nread = ["/var/lib/ainos/quarantine"]\n', "that is the machine's"),
+    ],
+)
+def test_what_is_wrong_in_that_file_is_said_by_line(
+    run: Run, tmp_path: Path, text: str, words: str
+) -> None:
+    (tmp_path / "tight.toml").write_text(text)
+    path = str(tmp_path / "tight.toml")
+    result = run("run", "--gpu", "2g.20gb", "--sandbox", path, "--", "/usr/bin/train")
+    assert result.code == 1
+    assert words in result.err
 
 
 def test_one_that_a_signal_ended(run: Run, serve: Serve) -> None:

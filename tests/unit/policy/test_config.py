@@ -208,7 +208,7 @@ OF_AGENTS = {
     "gpu_profile", "gpu_profiles", "gpu_speeds", "gpu_required", "gpu_priority", "gpu_resizable",
     "gpu_numa", "sandbox",
 }  # fmt: skip
-OF_JOBS = {"gpu_estimate", "gpu_deadline", "gpu_owner"}
+OF_JOBS = {"gpu_estimate", "gpu_deadline", "gpu_owner", "sandboxed"}
 
 
 def test_every_key_of_a_unit_arrives() -> None:

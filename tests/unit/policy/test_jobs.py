@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ainit.policy import jobs, plan
+from ainit.policy import jobs, plan, sandbox
 from ainit.policy.plan import Unit
 
 TRAIN: dict[str, object] = {"command": ["/usr/bin/train", "-v"], "profiles": ["2g.20gb", "3g.40gb"]}
@@ -29,6 +29,42 @@ def test_a_job_is_a_unit_that_is_held_to_what_was_measured() -> None:
     assert unit.capabilities is None  # all of root's, and it is not root
     assert (unit.restart, unit.essential, unit.autostart) == (plan.NEVER, False, False)
     assert Unit.from_record(unit.to_record()).to_record() == unit.to_record()
+
+
+def test_it_is_in_a_sandbox_if_it_says_so() -> None:
+    assert sandbox.of(made()) is None
+    tightest = sandbox.of(made(sandbox={}))
+    assert tightest is not None
+    assert (tightest.network, tightest.read, tightest.has_gpu) == ("none", (), True)
+    unit = made(sandbox={"read": ["/srv/images"], "system_calls": ["processes"]})
+    profile = sandbox.of(Unit.from_record(unit.to_record()))
+    assert profile is not None
+    assert (profile.read, profile.system_calls) == (("/srv/images",), ("processes",))
+
+
+@pytest.mark.parametrize(
+    ("record", "words"),
+    [
+        ("tight", "is a table"),
+        ({"reads": []}, "reads means nothing for a job"),
+        ({"read": "/srv"}, "read is a list"),
+        ({"write": ["srv"]}, "write is a list"),
+        ({"execute": ["/srv/../etc"]}, "execute is a list"),
+        ({"read": ["/"]}, "read is a list"),
+        ({"read": [3]}, "read is a list"),
+        ({"read": ["/a\0b"]}, "read is a list"),
+        ({"execute_written": 1}, "execute_written is a boolean"),
+        ({"system_calls": ["everything"]}, "system_calls is a list"),
+        ({"system_calls": [[]]}, "system_calls is a list"),
+        ({"network": "all"}, "a job's network is"),
+        ({"network": ["192.0.2.7:443"]}, "a job's network is"),
+        ({"network": ["agent:speech"]}, "a job's network is"),
+        ({"network": None}, "a job's network is"),
+    ],
+)
+def test_a_sandbox_that_is_none_is_a_finding(record: object, words: str) -> None:
+    (finding,) = wrong(sandbox=record)
+    assert finding.startswith(f"sandbox: {words}")
 
 
 def test_what_it_asks_for_arrives() -> None:
