@@ -181,7 +181,7 @@ def filter_devices(group: int, code: bytes) -> None:
     """
     program = _load("devices", code, _PROG_TYPE_CGROUP_DEVICE, _ATTACH_CGROUP_DEVICE)
     try:
-        attributes = struct.pack("=4I", group, program, _ATTACH_CGROUP_DEVICE, 0)
+        attributes = struct.pack("=i3I", group, program, _ATTACH_CGROUP_DEVICE, 0)
         _call(_ATTACH, attributes, "device filter of the control group")
     finally:
         os.close(program)

@@ -229,11 +229,10 @@ class Unit:
     def from_record(cls, record: Record) -> Unit:
         """The unit of a JSON form. Raises KeyError for a field missing or unknown."""
         unit = cls(str(record["name"]), str(record["kind"]))
-        for key, value in record.items():
-            if key not in ("name", "kind"):
-                if key not in FIELDS:
-                    raise KeyError(key)
-                setattr(unit, key, value)
+        for key in [each for each in record if each not in ("name", "kind")]:
+            if key not in FIELDS:
+                raise KeyError(key)
+            setattr(unit, key, record[key])
         return unit
 
 

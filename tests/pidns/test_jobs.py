@@ -101,7 +101,8 @@ def test_jobs_wait_their_turn_and_it_comes(running: Machine) -> None:
 LOOKS = """
 import os
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))
-print("pid", os.getpid(), "filter", int(status["Seccomp"]), "links", open("/proc/net/dev").read().count(":"))
+links = open("/proc/net/dev").read().count(":")
+print("pid", os.getpid(), "filter", int(status["Seccomp"]), "links", links)
 for path in ("/var/lib/ainos", "/run/ainit/control", "/root", "/home"):
     print(path, os.path.exists(path), flush=True)
 """

@@ -28,7 +28,9 @@ def confinement(tmp_path: Path) -> Confinement:
     READ.clear()
     FILTERED.clear()
     return Confinement(
-        kernel, str(tmp_path / "root"), lambda group, code: FILTERED.append((group, code))
+        kernel,
+        str(tmp_path / "root"),
+        filter_devices=lambda group, code: FILTERED.append((group, code)),
     )
 
 
@@ -88,7 +90,8 @@ def test_who_may_call_others_has_the_control_socket(
 ) -> None:
     control = tmp_path / "control"
     control.touch()
-    confinement = Confinement(kernel, str(tmp_path / "root"), str(control))
+    root, unfiltered = str(tmp_path / "root"), lambda group, code: None
+    confinement = Confinement(kernel, root, str(control), unfiltered)
     made = child()
     confinement.lock(agent(sandbox=sandbox), made, None, [], bundle="")
     assert (f"{control} is there" in steps(made)) is has_it
@@ -164,7 +167,9 @@ def test_without_that_filter_it_does_not_start(tmp_path: Path, error: Exception)
 
     made = child()
     with pytest.raises(RefusedError, match=r"^cannot be sandboxed: "):
-        Confinement(kernel, str(tmp_path / "root"), refuse).lock(agent(), made, None, bundle="")
+        Confinement(kernel, str(tmp_path / "root"), filter_devices=refuse).lock(
+            agent(), made, None, bundle=""
+        )
     assert made.sandbox is None
 
 

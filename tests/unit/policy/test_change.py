@@ -30,8 +30,8 @@ def test_every_field_is_either_live_or_given_to_a_process() -> None:
         "bundle", "capabilities", "credentials", "directory", "environment", "exec", "extensions",
         "gpu_numa", "gpu_profile", "gpu_profiles", "gpu_required", "group",
         "groups", "limits", "measurement", "models", "nice",
-        "oom_score", "optional_extensions", "optional_models", "provides", "sandbox", "sandboxed", "sockets",
-        "type", "umask", "user", "user_name",
+        "oom_score", "optional_extensions", "optional_models", "provides", "sandbox", "sandboxed",
+        "sockets", "type", "umask", "user", "user_name",
     } == FIELDS - LIVE  # fmt: skip
 
 
