@@ -65,7 +65,8 @@ def quarantine(settings: Settings, name: str | None, reason: str | None, list_: 
 def release(settings: Settings, names: tuple[str, ...]) -> None:
     """Let each UNIT go on where it stood, or start if it is to be up.
 
-    What was kept of it stays. Needs root, or the role admin.
+    What was kept of it stays. The way to the hosts that an agent lists is open again when it has
+    been restarted. Needs root, or the role admin.
     """
     for name in names:
         answer = settings.call("org.ainos.Control.Release", {"name": name})

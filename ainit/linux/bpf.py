@@ -37,6 +37,7 @@ _NO_PREALLOC = 1
 _TASK_STORAGE = 29
 _LOG_BYTES = 1 << 18
 _LOG_TAIL = 2000
+_OUR_OWN = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # not the program's fault
 _NOBODY = bytes.fromhex("b7000000000000009500000000000000")  # R0 = 0, and return
 
 _syscall = function("syscall", (Long, Int, Pointer, Int), Long)
@@ -140,7 +141,8 @@ def load_types(types: bytes) -> int:
 def load(name: str, code: bytes, hook: int) -> int:
     """A program for the LSM hook whose function has this id in the kernel's BTF.
 
-    Raises UnavailableError with the last of what the kernel's verifier said when it refuses.
+    Raises UnavailableError with the last of what the kernel's verifier said when it refuses,
+    OSError without descriptors or memory.
     """
     return _load(name, code, _PROG_TYPE_LSM, _ATTACH_LSM_MAC, hook)
 
@@ -159,6 +161,8 @@ def _load(name: str, code: bytes, kind: int, attach_kind: int, hook: int = 0) ->
     try:
         return _call(_PROG_LOAD, attributes(0), name)
     except OSError as error:
+        if error.errno in _OUR_OWN:
+            raise
         try:
             return _call(_PROG_LOAD, attributes(1), name)
         except OSError:

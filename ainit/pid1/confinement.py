@@ -42,11 +42,11 @@ class Confinement:
         root: str = SANDBOX_ROOT,
         control: str = CONTROL,
         egress: str = EGRESS,
-        filter_devices: Callable[[int, bytes], None] = bpf.filter_devices,
+        filter_devices: Callable[[int, bytes], None] | None = None,
     ) -> None:
         self._egress = egress
         self._read = read
-        self._filter_devices = filter_devices
+        self._filter_devices = filter_devices or bpf.filter_devices
         self._root = root
         self._control = control
         self._features: features.Features | None = None
@@ -68,7 +68,7 @@ class Confinement:
         devices. The directories are as in `Facts`; ``files`` is how many of its descriptors, the
         last ones, are models of one file. What the child is to have besides is added to ``opened``,
         to be closed once it was started. Nothing for a unit that has no profile. Raises
-        RefusedError, OSError while it has no certificate and is to have one.
+        RefusedError; OSError while it has no certificate and is to have one, or no filter.
         """
         profile = sandbox.of(unit)
         if profile is None:
@@ -101,10 +101,13 @@ class Confinement:
                 channels=channels,
             )
             made = self._make(profile, facts)
-            self._filter_devices(child.cgroup, made.devices)
-            child.sandbox = made
-        except (OSError, UnavailableError, ValueError) as error:
+        except (OSError, ValueError) as error:
             raise RefusedError(f"cannot be sandboxed: {error}") from error
+        try:
+            self._filter_devices(child.cgroup, made.devices)
+        except UnavailableError as error:
+            raise RefusedError(f"cannot be sandboxed: {error}") from error
+        child.sandbox = made
         child.capabilities = profile.capabilities
         child.limits = {name: limit for name, limit in child.limits.items() if name != "core"}
 

@@ -1,7 +1,8 @@
 """A unit in quarantine: frozen with what it has, or kept down. Steps of ``machine``.
 
 ``was`` says what it goes on as when it is let go: what a frozen one did, what one without processes
-was, or waiting to start. Whatever ends a frozen one leaves it in quarantine, without processes.
+was, and ``ended`` why, or waiting to start. Whatever ends a frozen one leaves it in quarantine,
+without processes.
 Leaves out how it is frozen and what is kept of it: see ``pid1.quarantine``.
 """
 
@@ -31,8 +32,9 @@ def begin(unit: Unit, state: State, event: Event, now: float) -> list[str]:
         enter(state, life.QUARANTINED, now, event.reason, now + FREEZE_SECONDS)
         state.was = before
         return [life.FREEZE]
+    why = state.reason
     left = allocation.rest(state, life.QUARANTINED, event, now)
-    state.was = before if before in life.DOWN_STATES else life.WAITING
+    state.was, state.ended = (before, why) if before in life.DOWN_STATES else (life.WAITING, "")
     return [*left, life.EVIDENCE]
 
 
@@ -56,7 +58,7 @@ def late(state: State) -> list[str]:
 def ends_in(state: State, name: str) -> None:
     """Somebody wants it up or down meanwhile: that is what it goes on as, unless it is frozen."""
     if state.state == life.QUARANTINED and not state.is_alive:
-        state.was = name
+        state.was, state.ended = name, ""
 
 
 def end(unit: Unit, state: State, event: Event, now: float) -> list[str]:
@@ -68,7 +70,8 @@ def end(unit: Unit, state: State, event: Event, now: float) -> list[str]:
         return [life.THAW]  # it is on its way down
     was, state.was = state.was, ""
     seconds = {life.STARTING: unit.start_timeout, life.STOPPING: unit.stop_timeout}.get(was, 0.0)
-    enter(state, was, now, event.reason, now + seconds if seconds else 0.0)
+    why, state.ended = state.ended, ""
+    enter(state, was, now, why, now + seconds if seconds else 0.0)
     if was == life.READY:
         state.ready_at = state.ready_at or now
         state.watchdog_at = now + state.watchdog if state.watchdog else 0.0

@@ -110,7 +110,6 @@ def test_varlinkctl_follows_logs(control: Path) -> None:
         ("Restart", {"name": "worker"}),
         ("Stop", {"name": "worker"}),
         ("Start", {"name": "worker"}),
-        ("Quarantine", {"name": "unsigned", "reason": "odd"}),
         ("Shutdown", {}),
     ],
 )
@@ -120,6 +119,26 @@ def test_every_answer_has_the_shape_of_its_interface(
     with Client(str(control)) as client:
         reply = client.call(f"org.ainos.Control.{method}", parameters)
     assert CONTROL.wrong_reply(method, reply) == []
+
+
+def test_quarantine_and_release_have_the_shape_of_their_interface(control: Path) -> None:
+    with Client(str(control)) as client:
+
+        def said(member: str, **parameters: str) -> dict[str, object]:
+            reply = client.call(f"org.ainos.Control.{member}", {"name": "unsigned", **parameters})
+            assert CONTROL.wrong_reply(member, reply) == []
+            return reply
+
+        def released() -> bool:
+            try:
+                said("Release")
+            except VarlinkError as error:
+                return "still being collected" not in str(error.parameters["reason"])
+            return True
+
+        said("Quarantine", reason="odd")
+        said("Describe")
+        wait_for(released, "its release")
 
 
 def test_a_refused_unit_tells_why(control: Path) -> None:

@@ -25,7 +25,7 @@ from typing import Any, Self
 
 from ainit import constants
 from ainit.errors import TpmError
-from ainit.linux import alarm, kmsg, libc, native, process
+from ainit.linux import alarm, bpf, kmsg, libc, native, process
 from ainit.pid1 import (
     control,
     facts,
@@ -158,6 +158,7 @@ class World:
         put(init, "gc", SimpleNamespace(collect=lambda: 0, freeze=lambda: None))
         put(journal, "_COMPACT_BYTES", 1 << 14)
         put(native, "reexec", self._executes)
+        put(bpf, "filter_devices", lambda group, code: self.seam.passes("bpf"))
         real_spawn, children = process.spawn, []
 
         def spawn(child: Any) -> int:

@@ -55,6 +55,7 @@ PLAUSIBLE: dict[str, tuple[int, ...]] = {
     "ftruncate": _FILE,
     "lseek": (E.EIO,),
     "close": (E.EIO,),
+    "bpf": _NEW,
     "dup": (E.EMFILE, E.ENOMEM),
     "dup2": (E.EBUSY, E.ENOMEM),
     "pipe2": _NEW,

@@ -125,11 +125,12 @@ def test_a_gpu_that_may_not_be_used_any_more_is_not_held() -> None:
 @pytest.mark.parametrize("name", life.DOWN_STATES)
 def test_what_is_down_is_kept_down_and_is_what_it_was_afterwards(name: str) -> None:
     held = Unit(name)
+    held.state.reason = "unsigned"
     assert held.feed(life.QUARANTINE, reason="odd") == [life.EVIDENCE]
     held.feed(life.HOLD, reason="triggered too often")
     assert held.feed(life.GO) == []
     held.feed(life.LET_GO)
-    assert held.state.state == name
+    assert (held.state.state, held.state.reason, held.state.ended) == (name, "unsigned", "")
 
 
 @pytest.mark.parametrize("name", [life.INACTIVE, life.FAILED, life.BACKOFF])
