@@ -1,4 +1,4 @@
-"""``ainitctl quarantine`` and ``release``."""
+"""``ainitctl quarantine``: freeze a unit, list what is held, let it go."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ COMPLETION_SECONDS = 1.0
 def _complete(
     context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Agents and jobs, or with `release` those that are held; silent without a machine."""
+    """Agents and jobs, or with `--release` those that are held; silent without a machine."""
     settings = context.ensure_object(Settings)
     settings.timeout = COMPLETION_SECONDS
     try:
         units = reply.records(settings.call("org.ainos.Control.Status"), "units")
     except AinosError:
         return []
-    held = context.command.name == "release"
+    held = context.params.get("release") is True
     return [
         CompletionItem(name, help=reply.text(unit, "description"))
         for unit in units
@@ -37,18 +37,33 @@ def _complete(
 @click.command(cls=Command)
 @click.argument("name", metavar="UNIT", required=False, shell_complete=_complete)
 @click.option("--reason", metavar="TEXT", help="Why; everybody sees it in `ainitctl status`.")
+@click.option("--release", is_flag=True, help="Let it go on, or start if it is to be up.")
 @click.option("--list", "list_", is_flag=True, help="Show what is in quarantine.")
 @click.pass_obj
-def quarantine(settings: Settings, name: str | None, reason: str | None, list_: bool) -> None:
+def quarantine(
+    settings: Settings, name: str | None, reason: str | None, release: bool, list_: bool
+) -> None:
     """Freeze the agent or job UNIT, cut its network, and keep what there is of it to see.
 
-    It stays in quarantine, over a reboot if it is an agent, until `ainitctl release`; a stop kills
-    it and leaves it there. `ainitctl crash show` has the evidence. Needs root, or the role admin.
+    It stays in quarantine, over a reboot if it is an agent, until it is released; a stop kills it
+    and leaves it there. `ainitctl crash show` has the evidence, which stays when it is released;
+    the way to the hosts that an agent lists is open again when it has been restarted. Needs root,
+    or the role admin.
+
+    \b
+      ainitctl quarantine speech --reason "odd connections"
+      ainitctl quarantine speech --release
+      ainitctl quarantine --list
     """
-    if list_ != (name is None) or list_ == (reason is not None):
-        raise click.UsageError("give UNIT and --reason TEXT, or --list")
+    if [reason is not None, release, list_].count(True) != 1 or list_ != (name is None):
+        raise click.UsageError("give UNIT and --reason TEXT, UNIT and --release, or --list")
     if list_:
         _list(settings)
+        return
+    if release:
+        answer = settings.call("org.ainos.Control.Release", {"name": name})
+        if settings.json:
+            render.as_json_line(answer)
         return
     answer = settings.call("org.ainos.Control.Quarantine", {"name": name, "reason": reason})
     if settings.json:
@@ -57,21 +72,6 @@ def quarantine(settings: Settings, name: str | None, reason: str | None, list_: 
     if answer.get("frozen") is not True:
         click.echo(f"ainitctl: a process of {name} has not stopped yet", err=True)
     click.echo(f"{name} is in quarantine; its evidence: {reply.text(answer, 'evidence')}")
-
-
-@click.command(cls=Command)
-@click.argument("names", metavar="UNIT...", nargs=-1, required=True, shell_complete=_complete)
-@click.pass_obj
-def release(settings: Settings, names: tuple[str, ...]) -> None:
-    """Let each UNIT go on where it stood, or start if it is to be up.
-
-    What was kept of it stays. The way to the hosts that an agent lists is open again when it has
-    been restarted. Needs root, or the role admin.
-    """
-    for name in names:
-        answer = settings.call("org.ainos.Control.Release", {"name": name})
-        if settings.json:
-            render.as_json_line(answer)
 
 
 def facts(held: reply.Record) -> list[tuple[str, object]]:

@@ -235,7 +235,7 @@ class World:
         """
         reader, writer = os.pipe()
         group = os.open(self._group, os.O_RDONLY, dir_fd=self._groups)
-        bpf.filter_devices(group, sandbox.devices or _EVERY_DEVICE)
+        bpf.filter_devices(group, (sandbox.devices if sandbox else b"") or _EVERY_DEVICE)
         child = process.Child(
             argv,
             environment or {},

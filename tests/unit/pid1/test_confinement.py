@@ -91,7 +91,7 @@ def test_who_may_call_others_has_the_control_socket(
     control = tmp_path / "control"
     control.touch()
     root, unfiltered = str(tmp_path / "root"), lambda group, code: None
-    confinement = Confinement(kernel, root, str(control), unfiltered)
+    confinement = Confinement(kernel, root, str(control), filter_devices=unfiltered)
     made = child()
     confinement.lock(agent(sandbox=sandbox), made, None, [], bundle="")
     assert (f"{control} is there" in steps(made)) is has_it
@@ -152,11 +152,11 @@ def test_its_group_is_under_a_filter_of_devices(confinement: Confinement) -> Non
     made = child()
     made.cgroup = 7
     nodes = [node("nvidia0"), node("nvidia-caps/nvidia-cap13", 235, 0o444)]
-    confinement.lock(agent(gpu_profile="1g.10gb"), made, {"devices": nodes}, bundle="")
+    confinement.lock(agent(gpu_profile="1g.10gb"), made, {"devices": nodes}, [], bundle="")
     memory = [(1, minor) for minor in (3, 5, 7, 8, 9)]
     more = [*memory, (195, 0), (235, 0)]
     assert FILTERED.pop() == (7, device_filter.program(more))
-    confinement.lock(agent(gpu_profile="1g.10gb"), made, None, bundle="")
+    confinement.lock(agent(gpu_profile="1g.10gb"), made, None, [], bundle="")
     assert FILTERED.pop() == (7, device_filter.program(memory))
 
 
@@ -173,7 +173,7 @@ def test_without_that_filter_it_does_not_start(
     made = child()
     confinement = Confinement(kernel, str(tmp_path / "root"), filter_devices=refuse)
     with pytest.raises(raised):
-        confinement.lock(agent(), made, None, bundle="")
+        confinement.lock(agent(), made, None, [], bundle="")
     assert made.sandbox is None
 
 

@@ -93,13 +93,13 @@ def test_learned_profiles_are_judged_when_there_is_what_learns_them() -> None:
 
 def test_a_kernel_lacks_one_thing_at_a_time() -> None:
     kinds = frozenset({"mnt", "pid", "ipc", "uts", "cgroup", "net", "user", "time"})
-    lacking = bench_sandbox.lacks(Features(6, True, kinds, True, frozenset()))
-    assert len(lacking) == 3 + len(kinds) - 1  # nobody needs a time of its own
+    lacking = bench_sandbox.lacks(Features(6, True, kinds, True, frozenset(), devices=True))
+    assert len(lacking) == 4 + len(kinds) - 1  # nobody needs a time of its own
 
 
 def test_an_agent_is_refused_on_each_of_these_kernels() -> None:
     whole = Features(6, True, frozenset({"mnt", "pid", "ipc", "uts", "cgroup", "net", "user"}),
-                     True, frozenset())  # fmt: skip
+                     True, frozenset(), devices=True)  # fmt: skip
     assert not bench_sandbox.is_refused(whole)
     assert all(map(bench_sandbox.is_refused, bench_sandbox.lacks(whole)))
 
