@@ -188,6 +188,15 @@ def endpoint(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
+def lies_in(path: str, directory: str) -> bool:
+    """Whether a path is a directory or in it.
+
+    >>> lies_in("/a/b", "/a"), lies_in("/ab", "/a")
+    (True, False)
+    """
+    return path == directory or path.startswith(directory + "/")
+
+
 def _is_agent(text: str) -> bool:
     return text.startswith(AGENT_PREFIX)
 

@@ -20,6 +20,7 @@ from .. import constants
 from ..errors import Finding
 from . import addresses, destinations, listen, sandbox, values
 from .plan import Unit
+from .sandbox import lies_in
 from .toml import Table
 
 _REFUSED = {
@@ -174,15 +175,6 @@ def contradictions(main: Table, table: Table, unit: Unit) -> Iterator[Finding]:
         if name in UNDOING:
             message = f"{name} would undo the agent's sandbox"
             yield main.finding("capabilities", message)
-
-
-def lies_in(path: str, directory: str) -> bool:
-    """Whether a path is a directory or in it.
-
-    >>> lies_in("/a/b", "/a"), lies_in("/ab", "/a")
-    (True, False)
-    """
-    return path == directory or path.startswith(directory + "/")
 
 
 def _lists(profile: sandbox.Profile) -> Iterator[tuple[str, Sequence[str]]]:

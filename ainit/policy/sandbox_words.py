@@ -1,9 +1,7 @@
 """What an agent may do, in words; and what one manifest lets it do that another does not.
 
-A *grant* is one thing that an agent may: a matter (``read``, ``connect``, ``system calls`` …) and
-what of it. What every agent may is no grant. Paths cover what lies below them, and what may be
-written or executed may be read; so one profile is no looser than another when each of its grants is
-covered by one of the other. Leaves out where manifests come from (``ainit.cli.sandbox``).
+Grants and when one covers another are those of ``grants``; here are those besides that follow from
+other tables than ``[sandbox]``. Leaves out where manifests come from (``ainit.cli.sandbox``).
 
 >>> from .plan import AGENT, Unit
 >>> unit = Unit("notes", AGENT)
@@ -18,15 +16,25 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from . import sandbox
+from .grants import (
+    CALL,
+    CALLS,
+    CAPABILITY,
+    CONNECT,
+    EXECUTE,
+    EXECUTE_WRITTEN,
+    READ,
+    WRITE,
+    endpoint,
+    is_covered,
+    of,
+)
 from .plan import Unit
 from .sandbox import Profile
-from .sandbox_config import lies_in
 
 Grant = tuple[str, str]
 
-READ, WRITE, EXECUTE = "read", "write", "execute"
-CONNECT, CALL, ANSWER = "connect", "call", "answer"
-CALLS, CAPABILITY, CREDENTIAL = "system calls", "capability", "credential"
+ANSWER, CREDENTIAL = "answer", "credential"
 MODEL, EXTENSION, GPU = "model", "extension", "gpu"
 CERTIFICATE = "certificate"
 
@@ -34,6 +42,7 @@ _SAYS = {
     READ: "may read {}",
     WRITE: "may write {}",
     EXECUTE: "may execute {}",
+    EXECUTE_WRITTEN: "may execute {}",
     CONNECT: "may connect to {}",
     CALL: "may call the agent {}",
     ANSWER: "answers calls of {}",
@@ -45,6 +54,7 @@ _SAYS = {
     EXTENSION: "may use what is in the extension {}",
     GPU: "may hold a GPU instance {}, and open its device nodes",
 }
+_ORDER = {matter: place for place, matter in enumerate(_SAYS)}
 CLASSES = {
     sandbox.ATTRIBUTES: "change owners and extended attributes of files",
     sandbox.IDENTITY: "change its users, groups and capabilities",
@@ -56,8 +66,6 @@ CLASSES = {
     sandbox.INTERNET: "open TCP and UDP sockets, in a network of its own",
     sandbox.DEVICES: "control the devices that it may open",
 }
-# Matters whose grants are paths, and by grants of which matters they are covered.
-_COVERED_BY = {READ: (READ, WRITE, EXECUTE), WRITE: (WRITE,), EXECUTE: (EXECUTE,)}
 _LIMITS = {
     "memory_max": ("memory", "bytes"),
     "pids_max": ("processes and threads", ""),
@@ -83,21 +91,16 @@ def grants(unit: Unit) -> tuple[Grant, ...]:
     profile = _profile(unit)
     program = [word for word in unit.exec[:1] if word.startswith("/")]
     found = [
-        *((READ, path) for path in profile.read),
-        *((WRITE, path) for path in profile.write),
-        *((EXECUTE, path) for path in [*profile.execute, *_foreign(program)]),
-        *((CONNECT, _endpoint(*one)) for one in profile.endpoints),
-        *((CALL, name) for name in profile.agents),
+        *of(profile),
+        *((EXECUTE, path) for path in _foreign(program)),
         *((ANSWER, name) for name in unit.provides),
-        *((CALLS, name) for name in profile.calls),
-        *((CAPABILITY, name) for name in profile.capabilities),
         *((CREDENTIAL, name) for name in unit.credentials),
         *((CERTIFICATE, f"agent/{unit.name}") for _ in range(profile.certificate)),
         *((MODEL, name) for name in [*unit.models, *unit.optional_models]),
         *((EXTENSION, name) for name in [*unit.extensions, *unit.optional_extensions]),
         *((GPU, name) for name in unit.gpu_profiles or filter(None, [unit.gpu_profile])),
     ]
-    return tuple(dict.fromkeys(found))
+    return tuple(sorted(dict.fromkeys(found), key=lambda grant: _ORDER[grant[0]]))
 
 
 def difference(old: Unit, new: Unit) -> list[Change]:
@@ -106,12 +109,12 @@ def difference(old: Unit, new: Unit) -> list[Change]:
     found = []
     for grant in after:
         if grant not in before:
-            covered = _is_covered(grant, before)
+            covered = is_covered(grant, before)
             found.append(Change(None if covered else True, say(grant)))
     found += [
         Change(False, f"no more: {say(grant)}")
         for grant in before
-        if grant not in after and not _is_covered(grant, after)
+        if grant not in after and not is_covered(grant, after)
     ]
     if _profile(old).execute_written != _profile(new).execute_written:
         looser = _profile(new).execute_written
@@ -191,7 +194,7 @@ def _network(unit: Unit, profile: Profile) -> Iterator[str]:
     else:
         yield "a loopback of its own, in which there is nobody else"
     for host, port in profile.endpoints:
-        yield f"connects to {_endpoint(host, port)}"
+        yield f"connects to {endpoint(host, port)}"
     for name in profile.agents:
         yield f"calls the agent {name}"
     for name in unit.provides:
@@ -208,20 +211,9 @@ def _profile(unit: Unit) -> Profile:
     return profile
 
 
-def _is_covered(grant: Grant, others: Sequence[Grant]) -> bool:
-    """Whether one of ``others`` allows what ``grant`` does."""
-    matter, path = grant
-    wider = _COVERED_BY.get(matter, ())
-    return any(other in wider and lies_in(path, place) for other, place in others)
-
-
 def _foreign(programs: Sequence[str]) -> list[str]:
     """Those of some programs that not every agent may execute."""
     return [program for program in programs if program not in sandbox.ROOT_EXECUTE]
-
-
-def _endpoint(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _limit(value: int, unit: str) -> str:

@@ -19,7 +19,7 @@ from .system_calls import ARCHITECTURES, X86_64
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     Decision = int | Rule
 
@@ -39,10 +39,14 @@ def program(calls: Collection[str], machine: str) -> bytes:
 
     ``calls`` is ``Profile.calls``, ``machine`` uname's. Raises ValueError for one that is unknown.
     """
-    found = rules(calls, machine)
+    return compiled(rules(calls, machine), machine, NO_SUCH_CALL)
+
+
+def compiled(found: Mapping[int, Decision], machine: str, unknown: int) -> bytes:
+    """The filter for rules by numbers; ``unknown`` is done about a call that they do not name."""
     ranges: list[tuple[int, Decision]] = []
     for number in range(max(found) + 2):
-        decision = found.get(number, NO_SUCH_CALL)
+        decision = found.get(number, unknown)
         if not ranges or ranges[-1][1] != decision:
             ranges.append((number, decision))
     if machine == X86_64:
