@@ -23,6 +23,9 @@ KEYLIME = STATE + "/keylime"
 REMOTE = STATE + "/remote"
 CHANNEL = REMOTE + "/channel.pem"  # certificate and key of the machine's end of TLS
 AUTHORITY = STATE + "/identity/authority.pem"  # certificate and key of the agents' authority
+OVERLAYS = STATE + "/sandbox"  # tighter sandboxes of agents
+RECORDS = STATE + "/audit"  # what agents were seen to use
+AUDITING = RECORDS + "/on"  # a file for each agent in audit mode
 
 # That partition in LUKS2: the mapping that it is mounted from.
 MAPPING = "state"
@@ -42,6 +45,8 @@ MODEL_DIRECTORIES = RUNTIME + "/models"  # of models that are several files
 SANDBOX_ROOT = RUNTIME + "/root"  # where a sandbox, in its own view, makes what becomes its root
 DISK = RUNTIME + "/disk"  # where a disk that was plugged in is mounted while models come from it
 NOTIFY = RUNTIME + "/notify"
+AUDIT = RUNTIME + "/audit"  # where the audit service is told whom to listen to
+AUDITED = RUNTIME + "/audited"  # to whom it does, for the one that comes after a crash of it
 EGRESS = RUNTIME + "/egress"  # where agents' sockets are handed over
 ENFORCEMENT = "/sys/fs/bpf/ainos"
 SEAL = RUNTIME + "/seal.json"  # how the sealed state was opened, or why not

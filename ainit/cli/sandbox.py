@@ -15,7 +15,7 @@ from ..policy.calls import CONTROL
 from ..policy.plan import Plan, Unit
 from ..wire import interface_text
 from ..wire.protocol import SERVICE
-from . import render, reply
+from . import learn, render, reply
 from .base import Group, Settings
 
 MANIFEST = "manifest.toml"
@@ -35,6 +35,10 @@ def sandbox() -> None:
     """
 
 
+for _command in (learn.audit, learn.learn, learn.revert):
+    sandbox.add_command(_command)
+
+
 @sandbox.command()
 @click.argument("agent", metavar="AGENT")
 @click.pass_obj
@@ -42,6 +46,7 @@ def explain(settings: Settings, agent: str) -> None:
     """Say in words what an agent may do.
 
     What every agent may is listed, too; docs/sandbox.md says which key of the manifest gives what.
+    Of an agent of the machine it is what it may from its next start on, as it was tightened there.
     With `--json`, `grants` are the things that this agent may beyond what every agent may.
 
     \b
@@ -50,13 +55,22 @@ def explain(settings: Settings, agent: str) -> None:
       ainitctl --host node1 sandbox explain speech
     """
     unit = _unit(settings, agent)
+    overlay = {} if _is_path(agent) else learn.overlay(settings, agent)
+    problem = reply.text(overlay, "problem")
+    if overlay and not problem:
+        unit.sandbox = reply.record(overlay, "sandbox")
     sections = sandbox_words.explain(unit)
     if settings.json:
         grants = [{"matter": one, "what": what} for one, what in sandbox_words.grants(unit)]
-        render.as_json({"agent": unit.name, "explanation": sections, "grants": grants})
+        found = {"agent": unit.name, "explanation": sections, "grants": grants}
+        render.as_json({**found, "overlay": overlay or None})
         return
     title = f"{unit.name}: {unit.description}" if unit.description else unit.name
     click.echo(render.visible(title))
+    if overlay:
+        click.echo(f"\ntightened on this machine\n  {reply.text(overlay, 'digest')}")
+    if problem:
+        click.echo(f"  with which it is refused at its next start: {render.visible(problem)}")
     for section, lines in sections.items():
         click.echo(f"\n{section}")
         for line in lines:
@@ -138,15 +152,18 @@ def _units(settings: Settings) -> list[Unit]:
 
 def _unit(settings: Settings, agent: str) -> Unit:
     """The agent that an argument means. Raises AinosError."""
-    path = Path(agent)
-    if "/" in agent or path.exists():
-        return _from_manifest(path)
+    if _is_path(agent):
+        return _from_manifest(Path(agent))
     found = [unit for unit in _units(settings) if unit.name == agent]
     if not found:
         raise AinosError(f"there is no unit {agent}, and no file; `ainitctl status` lists units")
     if found[0].kind != plan.AGENT:
         raise AinosError(f"{agent} is a {found[0].kind}: only agents are in a sandbox")
     return found[0]
+
+
+def _is_path(agent: str) -> bool:
+    return "/" in agent or Path(agent).exists()
 
 
 def _from_manifest(path: Path) -> Unit:

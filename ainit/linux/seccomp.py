@@ -15,6 +15,7 @@ from .foreign import Long, Pointer, UnsignedLong, function, get_errno
 from .native import SECCOMP
 
 SET_MODE_FILTER = 1
+NEW_LISTENER = 1 << 3  # a flag of it: SECCOMP_FILTER_FLAG_NEW_LISTENER
 _GET_ACTION_AVAILABLE = 2
 
 RETURN_KILL_PROCESS = 0x80000000

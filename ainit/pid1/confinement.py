@@ -13,10 +13,12 @@ import stat
 from ..constants import CONTROL, EGRESS, IDENTITIES, LISTEN_FD, SANDBOX_ROOT
 from ..errors import RefusedError, UnavailableError
 from ..linux import bpf
-from ..policy import sandbox, seccomp
+from ..policy import seccomp
 from ..sandbox import endpoints, features, handover
+from ..sandbox.audit import AUDIT, operations
 from ..sandbox.compose import compose
 from ..sandbox.facts import Device, Facts
+from .overlays import Overlays
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +35,8 @@ _NODE = ("path", "major", "minor", "mode")  # DeviceNode of org.ainos.Gpu
 class Confinement:
     """``read`` asks the kernel what it has, once; ``root`` is where a sandbox makes its root;
     ``control`` is the socket of those that may call others, ``egress`` that of the service that
-    connects agents to the hosts they list; ``filter_devices`` puts a program on a control group.
+    connects agents to the hosts they list; ``filter_devices`` puts a program on a control group;
+    ``overlays`` knows what an agent may, and whether it is watched.
     """
 
     def __init__(
@@ -43,8 +46,10 @@ class Confinement:
         control: str = CONTROL,
         egress: str = EGRESS,
         filter_devices: Callable[[int, bytes], None] | None = None,
+        overlays: Overlays | None = None,
     ) -> None:
         self._egress = egress
+        self._overlays = overlays or Overlays()
         self._read = read
         self._filter_devices = filter_devices or bpf.filter_devices
         self._root = root
@@ -52,7 +57,7 @@ class Confinement:
         self._features: features.Features | None = None
         self._programs: dict[tuple[str, ...], bytes] = {}
 
-    def lock(
+    def lock(  # noqa: PLR0913 - each is one thing that a child is given
         self,
         unit: Unit,
         child: Child,
@@ -63,6 +68,7 @@ class Confinement:
         extensions: Sequence[str] = (),
         directories: Sequence[str] = (),
         files: int = 0,
+        is_probe: bool = False,
     ) -> None:
         """Put a child of an agent into its sandbox, and its control group under what that says of
         devices. The directories are as in `Facts`; ``files`` is how many of its descriptors, the
@@ -70,7 +76,7 @@ class Confinement:
         to be closed once it was started. Nothing for a unit that has no profile. Raises
         RefusedError; OSError while it has no certificate and is to have one, or no filter.
         """
-        profile = sandbox.of(unit)
+        profile = self._overlays.profile(unit)
         if profile is None:
             return
         identity = f"{IDENTITIES}/{unit.name}" if profile.certificate else ""
@@ -83,7 +89,9 @@ class Confinement:
         channels: dict[str, int] = {}
         try:
             if profile.endpoints:
-                channels[endpoints.EGRESS] = self._connect(self._egress, opened)
+                channels[endpoints.EGRESS] = self._connect(endpoints.EGRESS, self._egress, opened)
+            if self._overlays.is_audited(unit):
+                channels[AUDIT] = self._connect(AUDIT, self._overlays.service, opened)
             facts = Facts(
                 unit.name,
                 child.user,
@@ -100,7 +108,7 @@ class Confinement:
                 identity=identity,
                 channels=channels,
             )
-            made = self._make(profile, facts)
+            made = self._make(profile, facts, is_probe)
         except (OSError, ValueError) as error:
             raise RefusedError(f"cannot be sandboxed: {error}") from error
         try:
@@ -111,16 +119,16 @@ class Confinement:
         child.capabilities = profile.capabilities
         child.limits = {name: limit for name, limit in child.limits.items() if name != "core"}
 
-    def _connect(self, path: str, opened: list[int]) -> int:
+    def _connect(self, service: str, path: str, opened: list[int]) -> int:
         try:
             opened.append(channel := handover.connect(path))
         except OSError as error:
             raise RefusedError(
-                f"cannot be sandboxed: the service egress cannot be reached: {error}"
+                f"cannot be sandboxed: the service {service} cannot be reached: {error}"
             ) from error
         return channel
 
-    def _make(self, profile: Profile, facts: Facts) -> Sandbox:
+    def _make(self, profile: Profile, facts: Facts, is_probe: bool) -> Sandbox:
         if self._features is None:
             self._features = self._read()
         if missing := features.missing(profile, self._features):
@@ -130,7 +138,8 @@ class Confinement:
             program = seccomp.program(profile.calls, os.uname().machine)
             self._programs[profile.calls] = program
         os.makedirs(self._root, mode=0o700, exist_ok=True)
-        return compose(profile, facts, self._features, program)
+        audit = operations(profile, facts, is_probe) if AUDIT in facts.channels else ()
+        return compose(profile, facts, self._features, program, audit)
 
 
 def _devices(gpu: Record) -> list[Device]:

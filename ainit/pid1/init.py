@@ -91,7 +91,7 @@ class Init:
         self.relay = Relay(
             self.loop,
             constants.SOCKETS,
-            lambda unit: why_unanswered(self.supervisor.states[unit]),
+            lambda of: why_unanswered(self.supervisor.states[of], self.supervisor.units[of]),
         )
         self.providers = providers(plan_.units)
         self.gpus = Gpus(self.relay, self.providers, self.say)

@@ -15,6 +15,7 @@ from ..linux import files, process, users
 from ..policy import plan
 from ..policy.resources import placed
 from .confinement import Confinement
+from .overlays import Overlays
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Launcher:
         self._enforcement = enforcement
         self._machine = machine
         self._notify = notify
-        self._confinement = confinement or Confinement()
+        self._confinement = confinement or Confinement(overlays=Overlays(measurements))
         self.inherited: Sequence[Callable[[Unit], Sequence[Named]]] = ()
         self.prepare: Sequence[Callable[[Unit, dict[str, str]], None]] = ()
 
@@ -88,7 +89,6 @@ class Launcher:
         directory = self._artefacts.bundle(unit) if unit.bundle else ""
         for prepare in self.prepare:
             prepare(unit, environment)
-        self._demand_tpm(unit)  # it may have been lost over these very measurements
         opened.append(group := self._group(unit, gpu))
         opened.append(output := self._logs.pipe(unit.name))
         credentials = [*filter(None, [environment.get("CREDENTIALS_DIRECTORY")])]
@@ -107,6 +107,7 @@ class Launcher:
             directories=[*given, *credentials],
             files=len(descriptors) - inherited,
         )
+        self._demand_tpm(unit)  # it may have been lost over these very measurements
         pid = process.spawn(child)
         return pid, process.start_time(pid)
 
@@ -131,7 +132,7 @@ class Launcher:
             child = self._child(unit, "", self._environment(unit, None), output)
             child.argv, child.cgroup, child.pid_cell = argv, group, 0
             bundle = f"{BUNDLES}/{unit.name}" if unit.bundle else ""
-            self._confinement.lock(unit, child, gpu, opened, bundle=bundle)
+            self._confinement.lock(unit, child, gpu, opened, bundle=bundle, is_probe=True)
             return process.spawn(child)
         except RefusedError as error:
             raise OSError(str(error)) from error

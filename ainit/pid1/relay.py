@@ -9,6 +9,7 @@ from __future__ import annotations
 from _socket import AF_UNIX, SO_ERROR, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, socket
 
 from ..errors import WireError
+from ..policy.state import INACTIVE
 from ..wire import protocol
 from ..wire.protocol import Inbox, Message
 from . import loop
@@ -159,12 +160,16 @@ def providers(units: Iterable[Unit]) -> dict[str, str]:
     return {interface: unit.name for unit in units for interface in unit.provides}
 
 
-def why_unanswered(state: State) -> str:
-    """Why a unit will not answer: it is held or down. One on its way up finds its calls."""
+def why_unanswered(state: State, unit: Unit | None = None) -> str:
+    """Why a unit will not answer: it is held or down. One on its way up finds its calls; so does a
+    ``unit`` that its first call starts.
+    """
     if state.quarantine:
         return f"{state.name} is in quarantine: {state.quarantine}"
     reason = f": {state.reason}" if state.reason else ""
-    return f"{state.name} is {state.state}{reason}" if state.is_down else ""
+    starts = unit is not None and unit.on_demand and state.state == INACTIVE
+    down = state.is_down and not starts
+    return f"{state.name} is {state.state}{reason}" if down else ""
 
 
 def request(method: str, parameters: Message) -> bytes:

@@ -34,7 +34,8 @@ OPERATING = frozenset(
         "org.ainos.Control.Run", "org.ainos.Control.Jobs", "org.ainos.Control.CancelJob",
         "org.ainos.Gpu.Apply", "org.ainos.Gpu.Cordon", "org.ainos.Gpu.Uncordon",
         "org.ainos.Gpu.Reset",
-        "org.ainos.Control.GetPlan", "org.ainos.Crash.Show", "org.ainos.Crash.File",
+        "org.ainos.Control.GetPlan", "org.ainos.Audit.Propose", "org.ainos.Audit.Overlay",
+        "org.ainos.Crash.Show", "org.ainos.Crash.File",
         "org.ainos.Identity.Verdict", "org.ainos.Log.Boots", "org.ainos.Log.Read",
         "org.ainos.Store.Job", "org.ainos.Store.Verify",
     }

@@ -26,6 +26,7 @@ MODEL = "model"
 POLICY = "policy"
 EXTENSION = "extension"
 AGENT = "agent"
+SANDBOX = "sandbox"  # of an agent, as this machine tightened it
 # What the model store holds.
 STORED = (MODEL, POLICY, EXTENSION)
 REFUSAL = "refusal"
@@ -39,6 +40,7 @@ KIND_PCR = {
     POLICY: PCR_MODELS,
     EXTENSION: PCR_MODELS,
     AGENT: PCR_AGENTS,
+    SANDBOX: PCR_AGENTS,
 }
 CAPPED = (PCR_MACHINE, PCR_MODELS, PCR_AGENTS)
 # What ainit writes to: the boot set, and which boot it is, which nobody can predict.

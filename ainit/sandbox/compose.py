@@ -66,9 +66,15 @@ class Sandbox:
         return [*own, *(each.describe() for each in (*self.first, *self.last))]
 
 
-def compose(profile: Profile, facts: Facts, features: Features, program: bytes) -> Sandbox:
-    """``program`` is the filter of system calls, compiled. Raises OSError when something that the
-    agent is to have is not there.
+def compose(
+    profile: Profile,
+    facts: Facts,
+    features: Features,
+    program: bytes,
+    audit: Sequence[Operation] = (),
+) -> Sandbox:
+    """``program`` is the filter of system calls, compiled; ``audit`` are steps that come before it.
+    Raises OSError when something that the agent is to have is not there.
     """
     first = [
         *_apart(profile, facts),
@@ -85,6 +91,7 @@ def compose(profile: Profile, facts: Facts, features: Features, program: bytes) 
         ),
         *([] if profile.capabilities else [_user(facts)]),
         files.restrict(facts),
+        *audit,
         Operation(
             SECCOMP,
             "system calls are filtered",

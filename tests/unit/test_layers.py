@@ -28,7 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("sandbox",),
     (
         "pid1", "sched", "attest", "store", "net", "devices", "bridge", "ota", "crash", "log",
-        "metrics", "enforce", "seal", "egress",
+        "metrics", "enforce", "seal", "egress", "audit",
     ),
     ("identity", "keylime", "remote"),  # speak for attest, or judge as it does
     ("cli",),

@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 
 from ainit.policy.plan import AGENT, SERVICE, Plan, Unit
+from ainit.wire.protocol import VarlinkError
 
 from .conftest import Run, Serve
 
 HEAD = '[agent]\ndescription = "Keeps notes"\nexec = ["/usr/bin/python3", "."]\n[sandbox]\n'
 CONTROL = "org.ainos.Control"
+OVERLAY = "org.ainos.Audit.Overlay"
+AS_MANIFEST = {"sandbox": None, "digest": "", "problem": ""}
 
 
 def write(folder: Path, name: str, table: str) -> str:
@@ -52,12 +55,40 @@ def test_explain_a_manifest_for_scripts(run: Run, tmp_path: Path) -> None:
 
 
 def test_explain_an_agent_of_the_machine(run: Run, serve: Serve) -> None:
-    server = serve({f"{CONTROL}.GetPlan": plan_of(read=["/srv/in"])})
+    server = serve({f"{CONTROL}.GetPlan": plan_of(read=["/srv/in"]), OVERLAY: AS_MANIFEST})
     result = run("sandbox", "explain", "notes")
     assert (result.code, result.err) == (0, "")
     assert result.out.startswith("notes\n\nreads\n")
     assert "\n  /srv/in\n" in result.out
-    assert [method for method, _ in server.calls] == [f"{CONTROL}.GetPlan"]
+    assert [method for method, _ in server.calls] == [f"{CONTROL}.GetPlan", OVERLAY]
+
+
+def test_explain_an_agent_that_was_tightened(run: Run, serve: Serve) -> None:
+    tightened = {"sandbox": {"read": ["/srv/in/a"]}, "digest": "sha256:12", "problem": ""}
+    serve({f"{CONTROL}.GetPlan": plan_of(read=["/srv/in"]), OVERLAY: tightened})
+    said = run("sandbox", "explain", "notes").out
+    assert said.startswith("notes\n\ntightened on this machine\n  sha256:12\n\nreads\n")
+    assert "\n  /srv/in/a\n" in said
+    found = json.loads(run("sandbox", "explain", "notes", "--json").out)
+    assert found["grants"] == [{"matter": "read", "what": "/srv/in/a"}]
+    assert found["overlay"]["digest"] == "sha256:12"
+
+
+def test_explain_an_agent_that_will_be_refused(run: Run, serve: Serve) -> None:
+    looser = {"sandbox": {"read": ["/srv"]}, "digest": "sha256:12", "problem": "allows more"}
+    serve({f"{CONTROL}.GetPlan": plan_of(read=["/srv/in"]), OVERLAY: looser})
+    said = run("sandbox", "explain", "notes").out
+    assert "  with which it is refused at its next start: allows more\n" in said
+    assert "\n  /srv/in\n" in said
+
+
+def test_explain_without_the_audit_service(run: Run, serve: Serve) -> None:
+    gone = VarlinkError(f"{CONTROL}.Unavailable", {"interface": "org.ainos.Audit", "reason": "x"})
+    serve({f"{CONTROL}.GetPlan": plan_of(read=["/srv/in"]), OVERLAY: gone})
+    result = run("sandbox", "explain", "notes")
+    assert result.code == 0
+    assert "not known" in result.err
+    assert "\n  /srv/in\n" in result.out
 
 
 @pytest.mark.parametrize(
