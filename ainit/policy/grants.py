@@ -26,6 +26,7 @@ READ, WRITE, EXECUTE = "read", "write", "execute"
 CONNECT, CALL = "connect", "call"
 CALLS, CAPABILITY = "system calls", "capability"
 EXECUTE_WRITTEN = "execute written"
+CERTIFICATE = "certificate"
 
 # Matters whose grants are paths, and by grants of which matters they are covered.
 _COVERED_BY = {READ: (READ, WRITE, EXECUTE), WRITE: (WRITE,), EXECUTE: (EXECUTE,)}
@@ -59,6 +60,8 @@ def beyond(profile: Profile, bound: Profile) -> list[Grant]:
     found = [grant for grant in of(profile) if not is_covered(grant, limits)]
     if profile.execute_written and not bound.execute_written:
         found.append((EXECUTE_WRITTEN, "what it writes"))
+    if profile.certificate and not bound.certificate:
+        found.append((CERTIFICATE, "of its own"))
     return found
 
 

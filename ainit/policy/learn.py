@@ -86,6 +86,8 @@ def propose(profile: Profile, usage: Usage) -> Proposal:
     found = Profile(table)
     if profile.execute_written and _overlap(found):
         table["execute_written"] = True
+    if profile.certificate:
+        table["certificate"] = True
     classes = _classes(profile, usage)
     network = _network(profile, usage, classes)
     if network != sandbox.NONE:
@@ -183,13 +185,15 @@ def _classes(profile: Profile, usage: Usage) -> tuple[str, ...]:
 
 def _network(profile: Profile, usage: Usage, classes: Sequence[str]) -> object:
     """The value of ``network``. That other agents are called is not recorded: they stay."""
-    if profile.network != sandbox.LISTED:
-        return profile.network if sandbox.INTERNET in classes else sandbox.NONE
-    listed = [grants.endpoint(*each) for each in _endpoints(profile, usage)]
-    listed += [sandbox.AGENT_PREFIX + name for name in profile.agents]
-    if listed:
-        return listed
-    return sandbox.LOOPBACK if sandbox.INTERNET in classes else sandbox.NONE
+    if profile.network == sandbox.LOOPBACK:
+        return sandbox.LOOPBACK if sandbox.INTERNET in classes else sandbox.NONE
+    agents = [sandbox.AGENT_PREFIX + name for name in profile.agents]
+    endpoints = _endpoints(profile, usage)
+    if sandbox.INTERNET in classes and not endpoints:
+        if not agents:
+            return sandbox.LOOPBACK
+        endpoints = list(profile.endpoints)  # a list of agents alone would be no network at all
+    return [*(grants.endpoint(*each) for each in endpoints), *agents] or sandbox.NONE
 
 
 def _endpoints(profile: Profile, usage: Usage) -> list[tuple[str, int]]:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 BYTES_MAX = 256 << 10
 _SCHEMA = 1
 _LISTS = ("read", "write", "execute", "system_calls")
-_KEYS = {*_LISTS, "execute_written", "network"}
+_FLAGS = ("execute_written", "certificate")
+_KEYS = {*_LISTS, *_FLAGS, "network"}
 
 
 def dump(name: str, table: Mapping[str, object]) -> bytes:
@@ -63,8 +64,9 @@ def _table(name: str, data: bytes) -> dict[str, object]:
     for key in _LISTS:
         if not _is_list(table.get(key, [])):
             raise ValueError(f"{key} is no list of words")
-    if not isinstance(table.get("execute_written", False), bool):
-        raise ValueError("execute_written is neither true nor false")
+    for key in _FLAGS:
+        if not isinstance(table.get(key, False), bool):
+            raise ValueError(f"{key} is neither true nor false")
     for path in (path for key in _LISTS[:3] for path in table.get(key, [])):
         if not _is_plain(path):
             raise ValueError(f"has {path}, which is no plain absolute path")

@@ -20,6 +20,7 @@ from .grants import (
     CALL,
     CALLS,
     CAPABILITY,
+    CERTIFICATE,
     CONNECT,
     EXECUTE,
     EXECUTE_WRITTEN,
@@ -36,7 +37,6 @@ Grant = tuple[str, str]
 
 ANSWER, CREDENTIAL = "answer", "credential"
 MODEL, EXTENSION, GPU = "model", "extension", "gpu"
-CERTIFICATE = "certificate"
 
 _SAYS = {
     READ: "may read {}",

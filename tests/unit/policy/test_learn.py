@@ -142,6 +142,9 @@ def test_what_a_gpu_brings_is_no_reason_for_a_class() -> None:
         (["n.example:443", "192.0.2.7:443"], ["192.0.2.9:443"], True, ["n.example:443"]),
         (["n.example:443", "192.0.2.7:443"], ["192.0.2.7:443"], True, ["192.0.2.7:443"]),
         (["agent:a", "192.0.2.7:443"], [], False, ["agent:a"]),
+        (["agent:a"], [], False, ["agent:a"]),
+        # Sockets without a peer: a list of agents alone would not have them.
+        (["agent:a", "192.0.2.7:443"], [], True, ["192.0.2.7:443", "agent:a"]),
     ],
 )
 def test_network(network: object, addresses: list[str], internet: bool, expected: object) -> None:
@@ -228,6 +231,7 @@ def random_profile(random: Random) -> Profile:
         "execute_written": random.random() < 0.3,
         "network": random.choice(["none", "loopback", some(random, PEERS) or "none"]),
         "system_calls": some(random, sandbox.CLASSES),
+        "certificate": random.random() < 0.3,
     }
     return Profile(table, has_gpu=random.random() < 0.3)
 

@@ -51,6 +51,8 @@ def test_what_is_no_looser_is_taken(table: dict[str, object]) -> None:
         ({"network": ["192.0.2.8:443"]}, "connect 192.0.2.8:443"),
         ({"network": ["agent:other"]}, "call other"),
         ({"execute_written": True}, "execute written"),
+        ({"certificate": True}, "certificate"),
+        ({"certificate": 1}, "neither"),
         ({"read": ["/srv/../etc"]}, "plain"),
         ({"read": ["/srv//a"]}, "plain"),
         ({"read": ["/srv/a/"]}, "plain"),
