@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..child import handed
-from ..child.notify import notify
+from ..child.notify import forget, store
 from ..constants import AUDITED
 from ..errors import AinosError
 from ..linux import files
@@ -142,7 +142,7 @@ class Watches:
         label = f"{told.agent}.{self._following}"
         self._following += 1
         self._replace(f"{label}.json", message.record)
-        notify(f"FDSTORE=1\nFDNAME={label}", [descriptor])
+        store(label, [descriptor])
         usage.begin(told.grants)
         usage.starts += not told.is_probe
         self._replace(f"{told.agent}.begun", dumps(usage.to_record()).encode("ascii"))
@@ -156,7 +156,7 @@ class Watches:
                 self._usages[told.agent] = self._as_it_was(told.agent)
         except (OSError, ValueError) as error:
             print(f"{label} is not watched any more: {error}", file=sys.stderr, flush=True)
-            notify(f"FDSTOREREMOVE=1\nFDNAME={label}")
+            forget(label)
             os.close(descriptor)
             return
         number = label.rpartition(".")[2]
@@ -193,6 +193,7 @@ class Watches:
         self.forget(descriptor)
         name, watch, _, _ = self._running.pop(label)
         watch.close()
+        forget(label)
         for path in (self._directory / label, self._directory / f"{label}.json"):
             path.unlink(missing_ok=True)
         self._write(name)

@@ -9,9 +9,8 @@ import socket
 from collections.abc import Sequence
 
 
-def notify(state: str, descriptors: Sequence[int] = ()) -> bool:
-    """Tell the supervisor ``state`` (``READY=1``, ``STATUS=…``, ``WATCHDOG=1``, ``STOPPING=1``),
-    and hand it ``descriptors`` (``FDSTORE=1``).
+def notify(state: str) -> bool:
+    """Tell the supervisor ``state`` (``READY=1``, ``STATUS=…``, ``WATCHDOG=1``, ``STOPPING=1``).
 
     Returns False when nobody listens, so that a service also runs by hand.
     """
