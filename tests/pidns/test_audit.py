@@ -17,6 +17,7 @@ import pytest
 from ainit.child.client import VarlinkError
 from ainit.policy import overlay
 from tests.pidns.machine import Machine, toml
+from tests.support.cable import SERVER, Cable
 from tests.support.idl import Interface
 from tests.support.wait import wait_for
 
@@ -252,6 +253,37 @@ def test_a_service_that_is_stopped_ends_the_calls_that_it_is_told_of(
     machine.wait_state("audit", "ready")
     prod(machine)
     machine.wait_log("worker", "again used")
+
+
+ASKS = f"""
+import signal, socket
+with socket.create_connection(("{SERVER}", 4443), 60) as channel:
+    channel.shutdown(socket.SHUT_WR)
+    print(channel.recv(5).decode(), "done", flush=True)
+signal.pause()
+# %s
+"""
+
+
+def test_a_host_that_it_does_not_ask_goes(machine: Machine, place: Path) -> None:
+    """With both services told of it between clone and exec."""
+    unit = (REPOSITORY / "rootfs-overlay/usr/lib/ainos/units/egress.toml").read_text()
+    unit = unit.replace("/run/ainit/egress", f"{machine.directory}/run/egress")
+    (machine.directory / "units/egress.toml").write_text(unit.partition("[resources]")[0])
+    network = [f"{SERVER}:4443", "198.51.100.9:443", "agent:other"]
+    with Cable() as cable:
+        cable.listen(SERVER, 4443)
+        machine.network = cable.machine
+        machine.agent("other", "import signal; signal.pause()")
+        booted(machine, place, code=ASKS, network=network)
+        audited(machine)
+        proposal = ask(machine, "Propose", agent="worker")["proposal"]
+        assert proposal["sandbox"] == {"network": [f"{SERVER}:4443", "agent:other"]}
+        assert not proposal["denied"]
+        ask(machine, "Apply", agent="worker", hours=0)
+        restart(machine)
+        assert machine.log("worker")[-1] == "hello done"
+        assert not ask(machine, "Propose", agent="worker")["proposal"]["tighter"]
 
 
 def test_without_its_service_an_agent_in_audit_mode_is_refused(
