@@ -16,9 +16,10 @@ from collections.abc import Callable, Mapping, Sequence
 from ..linux import inside
 from ..linux.notified import Call, Listener
 from ..policy import call_rules, sandbox, watched
-from ..policy.grants import CALLS
+from ..policy.grants import CALLS, CONNECT
 from ..policy.system_calls import numbers
 from ..policy.usage import UNREAD, Usage, Use
+from ..sandbox import endpoints
 from . import named
 from .view import View
 
@@ -26,9 +27,9 @@ _HAND = struct.Struct("=Q")
 
 
 class Watch:
-    """``given`` are the entries and classes that PID 1 says the agent has, by matter; ``new`` is
-    told of each use that was not in the record. ``begun``: the agent's own program runs already, so
-    that nothing that is told of is PID 1's.
+    """``given`` is what PID 1 says that the agent has, by matter; ``new`` is told of each use that
+    was not in the record. ``begun``: the agent's own program runs already, so that nothing that is
+    told of is PID 1's.
     """
 
     def __init__(  # noqa: PLR0913 - each is one thing that it needs to know
@@ -50,6 +51,8 @@ class Watch:
         self._clock = clock
         self._begun = begun
         self._by = ""
+        listed = endpoints.listed(map(sandbox.endpoint, given.get(CONNECT, ())))
+        self._peers = {(each.address, each.port): each.text for each in listed}
         self._view = View(given, self._found, fixed=fixed)
         self._names = {number: name for name, number in numbers(usage.machine).items()}
         self._asked = watched.asked(usage.machine, given.get(CALLS, ()))
@@ -121,4 +124,6 @@ class Watch:
         self._new(self.usage.path(matter, path, entry, by=self._by, now=now, fixed=fixed))
 
     def _peer(self, host: str, port: int) -> None:
-        self._new(self.usage.endpoint(host, port, by=self._by, now=self._clock()))
+        entry = self._peers.get((host, port))
+        if entry is not None:  # else it is in its own network, where there is nobody else
+            self._new(self.usage.endpoint(entry, by=self._by, now=self._clock()))

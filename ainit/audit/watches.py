@@ -24,7 +24,7 @@ from ..constants import AUDITED
 from ..errors import AinosError
 from ..linux import files
 from ..linux.notified import Listener
-from ..policy.grants import CALLS, EXECUTE, READ, WRITE
+from ..policy.grants import CALLS, CONNECT, EXECUTE, READ, WRITE
 from ..policy.usage import Usage, Use
 from ..wire.codec import dumps, loads
 from .files import Files
@@ -167,7 +167,7 @@ class Watches:
         watch = Watch(
             Listener(descriptor),
             self._usages[told.agent],
-            {matter: told.of(matter) for matter in (READ, WRITE, EXECUTE, CALLS)},
+            {matter: told.of(matter) for matter in (READ, WRITE, EXECUTE, CONNECT, CALLS)},
             new=lambda use: self._note(told.agent, use),
             has_gpu=told.has_gpu,
             hand=str(self._directory / label),

@@ -27,7 +27,7 @@ from posixpath import commonpath
 from . import grants, sandbox
 from .grants import CALL, CALLS, CONNECT, EXECUTE, EXECUTE_WRITTEN, READ, WRITE
 from .sandbox import Profile, lies_in
-from .shadow import allows_call, connects, denials, is_everybodys, is_numeric
+from .shadow import allows_call, denials, is_everybodys
 from .usage import UNREAD, Usage, Use
 
 KEEP, NARROW, DROP = "keep", "narrow", "drop"
@@ -197,18 +197,11 @@ def _network(profile: Profile, usage: Usage, classes: Sequence[str]) -> object:
 
 
 def _endpoints(profile: Profile, usage: Usage) -> list[tuple[str, int]]:
-    """Those that were used. A name is one when something was connected to at its port that is not
-    listed by its address: what a name stood for is not recorded.
-    """
+    """Those that were used, or all if there may be more than was recorded."""
     if usage.dropped[CONNECT]:
         return list(profile.endpoints)
-    used = {sandbox.endpoint(use.what) for use in usage.of(CONNECT)}
-    unlisted = {port for host, port in used if (host, port) not in profile.endpoints}
-    return [
-        (host, port)
-        for host, port in profile.endpoints
-        if ((host, port) in used if is_numeric(host) else port in unlisted)
-    ]
+    used = {use.what for use in usage.of(CONNECT)}
+    return [each for each in profile.endpoints if grants.endpoint(*each) in used]
 
 
 def _others(profile: Profile, made: Profile, usage: Usage) -> list[Line]:
@@ -229,13 +222,7 @@ def _others(profile: Profile, made: Profile, usage: Usage) -> list[Line]:
 
 def _evidence(matter: str, what: str, profile: Profile, usage: Usage) -> Iterable[Use]:
     if matter == CONNECT:
-        host, port = sandbox.endpoint(what)
-        for use in usage.of(CONNECT):
-            address = sandbox.endpoint(use.what)
-            if address == (host, port) or (
-                not is_numeric(host) and address[1] == port and connects(profile, use.what)
-            ):
-                yield use
+        yield from (use for use in usage.of(CONNECT) if use.what == what)
     elif matter == CALLS:
         fewer = tuple(each for each in profile.calls if each != what)
         for use in usage.of(CALLS):

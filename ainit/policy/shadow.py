@@ -16,7 +16,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from . import call_rules, grants, sandbox
-from .grants import CALLS, CONNECT, READ
+from .grants import CALLS, READ
 from .sandbox import Profile
 from .system_calls import numbers
 from .usage import Usage, Use
@@ -33,8 +33,6 @@ def denials(profile: Profile, usage: Usage) -> list[Use]:
         if not (
             allows_call(profile.calls, usage.machine, use)
             if use.matter == CALLS
-            else connects(profile, use.what)
-            if use.matter == CONNECT
             else grants.is_covered((use.matter, use.what), given)
             or (use.matter == READ and is_everybodys(use.what))
         )
@@ -53,20 +51,6 @@ def allows_call(calls: tuple[str, ...], machine: str, use: Use) -> bool:
         return False
     action = call_rules.action(_rules(calls, machine), machine, number, use.arguments)
     return action == call_rules.ALLOW
-
-
-def connects(profile: Profile, address: str) -> bool:
-    """Whether it may connect there. Which address a name stood for is not known: a listed name is
-    taken for every address that is not listed itself, at its port.
-    """
-    host, port = sandbox.endpoint(address)
-    names = [each for each in profile.endpoints if not is_numeric(each[0])]
-    return (host, port) in profile.endpoints or any(port == each[1] for each in names)
-
-
-def is_numeric(host: str) -> bool:
-    """Whether a host of a manifest is an address: a name's last part holds a letter."""
-    return ":" in host or host.rpartition(".")[2].isdigit()
 
 
 @lru_cache(maxsize=64)

@@ -1,7 +1,7 @@
 """What an agent was seen to use: the record of audit mode, bounded in size, with a JSON form.
 
 A *use* is a matter of ``grants`` and what of it: a path that lies in one that the agent's profile
-lists, the address of a connection, or a system call that not every agent may make, with the
+lists, an endpoint that it lists, or a system call that not every agent may make, with the
 arguments that decide about it. Leaves out who sees it (``ainit.audit``), and what follows from it
 (``learn``, ``shadow``).
 
@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .grants import CALLS, CONNECT, EXECUTE, READ, WRITE, endpoint, is_covered
+from .grants import CALLS, CONNECT, EXECUTE, READ, WRITE, is_covered
 from .sandbox import lies_in
 
 SCHEMA = 1
@@ -126,9 +126,9 @@ class Usage:
                 path = parent
         return self._add(matter, path, by, now, fixed)
 
-    def endpoint(self, host: str, port: int, *, by: str, now: float) -> Use | None:
-        """It connected to a numeric address, or sent a datagram there."""
-        return self._add(CONNECT, endpoint(host, port), by, now, False)
+    def endpoint(self, entry: str, *, by: str, now: float) -> Use | None:
+        """It connected to an endpoint that the profile lists."""
+        return self._add(CONNECT, entry, by, now, False)
 
     def call(self, name: str, arguments: Sequence[int], *, now: float) -> Use | None:
         """It made a system call; ``arguments`` that nobody asks about are 0."""

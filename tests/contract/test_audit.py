@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -104,19 +105,25 @@ def test_a_call_that_its_own_filter_denies_is_not_told_of(agent: Agent) -> None:
     assert agent.usage.uses == {}
 
 
-def test_where_it_connects_to(agent: Agent) -> None:
+def test_to_which_of_its_hosts_it_connects(agent: Agent) -> None:
+    """A name has an address of the agent's own; what is not listed is its own network."""
+    peers = ["192.0.2.7:443", "[2001:db8::1]:443", "a.example:443", "b.example:443", "b.example:80"]
     code = """
 import socket
+socket.socket().connect_ex(("127.64.0.2", 443))
 socket.socket().connect_ex(("127.0.0.1", 9))
-socket.socket(socket.AF_INET6).connect_ex(("::ffff:127.0.0.1", 10))
-socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", 11))
+socket.socket(socket.AF_INET6).connect_ex(("::ffff:192.0.2.7", 443))
+socket.socket(socket.AF_INET6).connect_ex(("2001:db8::1", 80))
 """
-    profile = Profile({"network": "loopback"})
-    status, said = agent.code(profile, code)
+    profile = Profile({"network": peers})
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as egress:
+        egress.bind(agent.path("egress"))
+        egress.listen()
+        status, said = agent.run(profile, [*PYTHON, code], egress=agent.path("egress"))
     assert status == 0, said
-    ports = ["127.0.0.1:10", "127.0.0.1:11", "127.0.0.1:9"]
-    assert sorted(use.what for use in agent.usage.of(CONNECT)) == ports
-    assert propose(profile, agent.usage).table == {"network": "loopback"}
+    used = ["192.0.2.7:443", "b.example:443"]
+    assert sorted(use.what for use in agent.usage.of(CONNECT)) == used
+    assert propose(profile, agent.usage).table == {"network": used}
 
 
 def test_a_program_is_executed_with_its_interpreter(agent: Agent) -> None:

@@ -24,10 +24,10 @@ from ainit.constants import LISTEN_FD
 from ainit.linux import process
 from ainit.linux.notified import Listener
 from ainit.policy import grants, seccomp
-from ainit.policy.grants import CALLS, EXECUTE, READ, WRITE
+from ainit.policy.grants import CALLS, CONNECT, EXECUTE, READ, WRITE
 from ainit.policy.sandbox import Profile
 from ainit.policy.usage import Usage
-from ainit.sandbox import audit, features
+from ainit.sandbox import audit, endpoints, features
 from ainit.sandbox.compose import compose
 from ainit.sandbox.facts import Facts
 from ainit.sandbox.handover import connect
@@ -84,13 +84,17 @@ class Audited:
         bundle: str = "",
         sockets: Sequence[str] = (),
         audited: bool = True,
+        egress: str = "",
         meanwhile: Callable[[int], None] = lambda _: None,
     ) -> tuple[int, str]:
         """Run a program: its status and what it said. ``meanwhile`` is called with its pid; the
-        last ``models`` of the descriptors are models. Not ``audited`` it only has the sandbox.
+        last ``models`` of the descriptors are models. ``egress`` is the socket of that service. Not
+        ``audited`` it only has the sandbox.
         """
         free = LISTEN_FD + len(descriptors)
-        channels = {audit.AUDIT: connect(self.path("service"))} if audited else {}
+        channels = {endpoints.EGRESS: connect(egress)} if egress else {}
+        if audited:
+            channels[audit.AUDIT] = connect(self.path("service"))
         facts = Facts(
             "notes",
             USER,
@@ -153,6 +157,7 @@ class Audited:
             READ: profile.read,
             WRITE: profile.write,
             EXECUTE: profile.execute,
+            CONNECT: [grants.endpoint(*each) for each in profile.endpoints],
             CALLS: profile.calls,
         }
         self.usage.begin(grants.of(profile))
