@@ -32,7 +32,7 @@ class Watch:
     told of is PID 1's.
     """
 
-    def __init__(  # noqa: PLR0913 - each is one thing that it needs to know
+    def __init__(
         self,
         listener: Listener,
         usage: Usage,
@@ -43,12 +43,10 @@ class Watch:
         hand: str,
         begun: bool = False,
         fixed: int = -1,
-        clock: Callable[[], float] = time.time,
     ) -> None:
         self.usage = usage
         self._new = new
         self._listener = listener
-        self._clock = clock
         self._begun = begun
         self._by = ""
         listed = endpoints.listed(map(sandbox.endpoint, given.get(CONNECT, ())))
@@ -107,7 +105,7 @@ class Watch:
                 value & call_rules.WORD if place in asked else 0
                 for place, value in enumerate(call.arguments)
             ]
-            self._new(self.usage.call(name, arguments, now=self._clock()))
+            self._new(self.usage.call(name, arguments, now=time.time()))
 
     def _notes(self, call: Call, name: str) -> list[named.Note]:
         self._view.enter(call.pid)
@@ -120,10 +118,10 @@ class Watch:
             memory.close()
 
     def _found(self, matter: str, path: str, entry: str, fixed: bool) -> None:
-        now = self._clock()
+        now = time.time()
         self._new(self.usage.path(matter, path, entry, by=self._by, now=now, fixed=fixed))
 
     def _peer(self, host: str, port: int) -> None:
         entry = self._peers.get((host, port))
         if entry is not None:  # else it is in its own network, where there is nobody else
-            self._new(self.usage.endpoint(entry, by=self._by, now=self._clock()))
+            self._new(self.usage.endpoint(entry, by=self._by, now=time.time()))
