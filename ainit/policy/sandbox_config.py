@@ -122,7 +122,7 @@ _NOT_AT_ALL = {
         (
             constants.CONFIG, constants.MODELS, constants.TIMERS, constants.KEYLIME,
             constants.QUARANTINE, constants.REMOTE, constants.STATE + "/seal",
-            constants.STATE + "/identity",
+            constants.STATE + "/identity", constants.OVERLAYS, constants.RECORDS,
         ),
         "that is the machine's",
     ),

@@ -187,6 +187,10 @@ def test_what_is_right(lines: str) -> None:
         ),
         ('write = ["/var"]', "write has /var: holds /var/lib/ainos/config: that is the machine's"),
         (
+            'write = ["/var/lib/ainos/sandbox"]',
+            "write has /var/lib/ainos/sandbox: that is the machine's",
+        ),
+        (
             'write = ["/usr/lib/x"]',
             ("write has /usr/lib/x: that is the verified root, which nobody writes"),
         ),
