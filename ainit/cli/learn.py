@@ -14,6 +14,7 @@ from ..policy import sandbox_words
 from ..wire import protocol
 from . import render, reply
 from .base import Command, Settings
+from .unit import complete_units
 
 INTERFACE = "org.ainos.Audit"
 HEADERS = ("AGENT", "AUDIT", "WATCHED", "STARTS", "TIME", "USES", "TIGHTENED")
@@ -22,7 +23,7 @@ _UNAVAILABLE = (protocol.INTERFACE_NOT_FOUND, "org.ainos.Control.Unavailable")
 
 
 @click.command(cls=Command)
-@click.argument("agent", metavar="[AGENT]", required=False)
+@click.argument("agent", metavar="[AGENT]", required=False, shell_complete=complete_units)
 @click.argument("state", type=click.Choice(["on", "off"]), required=False)
 @click.pass_obj
 def audit(settings: Settings, agent: str | None, state: str | None) -> None:
@@ -56,7 +57,7 @@ def audit(settings: Settings, agent: str | None, state: str | None) -> None:
 
 
 @click.command(cls=Command)
-@click.argument("agent", metavar="AGENT")
+@click.argument("agent", metavar="AGENT", shell_complete=complete_units)
 @click.option("--apply", is_flag=True, help="Put it in force from the agent's next start on.")
 @click.option(
     "--hours",
@@ -92,7 +93,7 @@ def learn(settings: Settings, agent: str, apply: bool, hours: float) -> None:
 
 
 @click.command(cls=Command)
-@click.argument("agent", metavar="AGENT")
+@click.argument("agent", metavar="AGENT", shell_complete=complete_units)
 @click.pass_obj
 def revert(settings: Settings, agent: str) -> None:
     """Go back to the sandbox that AGENT had before the last `learn --apply`.

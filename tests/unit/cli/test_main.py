@@ -203,6 +203,8 @@ def complete(words: str, socket_path: Path) -> list[str]:
         ("ainitctl completion z", ["zsh"]),
         ("ainitctl restart f", ["file-type"]),
         ("ainitctl logs sp", ["speech"]),
+        ("ainitctl sandbox learn sp", ["speech"]),
+        ("ainitctl sandbox audit speech o", ["on", "off"]),
     ],
 )
 def test_completion(serve: Serve, socket_path: Path, words: str, expected: list[str]) -> None:
