@@ -81,13 +81,16 @@ class Sockets:
             self._open_one(unit, address, record)
 
     def descriptors(self, unit: Unit) -> tuple[list[int], list[str]]:
-        """The unit's descriptors, still PID 1's own, and their names for LISTEN_FDNAMES.
+        """The unit's descriptors, still PID 1's own, and their names for LISTEN_FDNAMES. They block,
+        as sd_listen_fds(3) promises by default, whatever an earlier life of the unit made of them.
 
         Opens what is not open, or whose name was taken away. Raises as ``open``.
         """
         self.open(unit)
         mine = self._open[unit.name]
         wanted = self._wanted(unit)
+        for address in wanted:
+            os.set_blocking(mine[address], True)
         return (
             [mine[address] for address in wanted],
             [str(record.get("name") or unit.name) for record in wanted.values()],
@@ -168,7 +171,6 @@ class Sockets:
         descriptor = listener.open_listener(address, backlog=backlog, mode=mode, uid=uid, gid=gid)
         role = (LISTENER, unit.name) if relayed else (SOCKET, unit.name, address)
         try:
-            os.set_blocking(descriptor, not relayed)  # ours are written for that, others for this
             self._keeper.keep(descriptor, role)
         except BaseException:
             os.close(descriptor)
