@@ -81,8 +81,9 @@ class Sockets:
             self._open_one(unit, address, record)
 
     def descriptors(self, unit: Unit) -> tuple[list[int], list[str]]:
-        """The unit's descriptors, still PID 1's own, and their names for LISTEN_FDNAMES. They block,
-        as sd_listen_fds(3) promises by default, whatever an earlier life of the unit made of them.
+        """The unit's descriptors, still PID 1's own, and their names for LISTEN_FDNAMES.
+
+        They block, as sd_listen_fds(3) promises by default, whatever the unit made of them before.
 
         Opens what is not open, or whose name was taken away. Raises as ``open``.
         """

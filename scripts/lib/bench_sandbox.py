@@ -9,8 +9,6 @@ comes last.
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import random
 import tempfile
 from collections.abc import Callable, Sequence
@@ -27,7 +25,7 @@ from lib import bench
 from lib.bench import Goal
 from lib.host import HostError, published
 from lib.progress import step
-from lib.sandboxes import agents, costs, ground, inside, programs, table
+from lib.sandboxes import agents, costs, ground, inside, learned, programs, table
 from lib.supervisors import tree
 from tests.contract.test_sandbox import HOLDS, REFUSED_WITHOUT
 from tests.fuzz import corpus, mutate, targets
@@ -36,7 +34,6 @@ from tests.support.probed import THROUGH, USER, World, without
 
 RESULT = bench.FOLDER / "bench-sandbox.json"
 PROBES_RESULT = bench.FOLDER / "sandbox-probes.md"
-LEARNED = "lib.sandboxes.learned"
 PEERS = ("bubblewrap", "systemd", "runsc")  # Debian's packages
 LEAST_PROBES = 60
 CALLS = 1_000_000
@@ -202,12 +199,6 @@ def parser_fuzz(_: Options) -> list[Goal]:
     return [bench.goal("sandbox.parser_fuzz", [failed], f"of {MANIFESTS:,}", 0, peers)]
 
 
-def learned(_: Options) -> list[Goal]:
-    """What a module that learns profiles says of them."""
-    found: list[Goal] = importlib.import_module(LEARNED).goals()
-    return found
-
-
 PARTS = {
     "probes": Part(("sandbox.probes", "sandbox.escapes"), probes),
     "denials": Part(("sandbox.false_denials",), false_denials),
@@ -219,9 +210,10 @@ PARTS = {
     "inference": Part(
         ("sandbox.inference_overhead_pct",), lambda chosen: costs.inference(chosen.rounds)
     ),
+    "learned": Part(
+        ("sandbox.learned_vs_hand", "sandbox.learned_denials"), lambda _: learned.goals()
+    ),
 }
-if importlib.util.find_spec(LEARNED):
-    PARTS["learned"] = Part(("sandbox.learned_vs_hand", "sandbox.learned_denials"), learned)
 
 
 def choose(only: Sequence[str]) -> dict[str, Part]:

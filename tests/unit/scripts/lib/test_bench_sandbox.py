@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 
 import pytest
 from lib import bench, bench_sandbox
-from lib.bench_sandbox import LEARNED, PARTS, Options, Part
+from lib.bench_sandbox import PARTS, Options, Part
 from lib.host import HostError
 from lib.sandboxes import costs, inside, peers, programs, table
 
@@ -85,10 +84,6 @@ def test_parts_are_chosen_by_name() -> None:
     assert list(bench_sandbox.choose(("starts", "probes"))) == ["probes", "starts"]
     with pytest.raises(HostError, match="no part speed; there are: probes,"):
         bench_sandbox.choose(("speed",))
-
-
-def test_learned_profiles_are_judged_when_there_is_what_learns_them() -> None:
-    assert ("learned" in PARTS) == (importlib.util.find_spec(LEARNED) is not None)
 
 
 def test_a_kernel_lacks_one_thing_at_a_time() -> None:
