@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -139,6 +139,15 @@ def test_what_is_discarded_is_neither_of_the_tables(image: Image, disk: Path) ->
     assert ranges == [(MIB, DISK_SIZE - MIB)]
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT as a terminal's program has it; what is begun in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_a_signal_in_the_middle(
     image: Image, disk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
