@@ -208,16 +208,18 @@ def test_all_that_is_wrong_is_said_at_once(running: Machine) -> None:
 def test_old_ends_are_forgotten_with_what_they_left(running: Machine) -> None:
     from ainit.pid1 import job_methods
 
-    names = [run(running, ENDS_WITH_7) for _ in range(job_methods.KEPT + 2)]
-    for name in reversed(names):
-        if name in names[2:]:
-            over(running, name)
-    wait_for(lambda: len(kept(running)) == job_methods.KEPT, "the first to be forgotten")
-    gone = next(name for name in names if name not in kept(running))
-    group = Path(f"{running.directory}/cgroup/{running.directory.name}/ainos/{gone}")
-    assert not group.exists()
-    with pytest.raises(VarlinkError, match="NoSuchUnit"):
-        running.call("Logs", unit=gone)
+    old = [run(running, ENDS_WITH_7) for _ in range(2)]
+    groups = Path(f"/proc/{running.init_host_pid}/root{running.directory}/cgroup")
+    groups = groups / running.directory.name / "ainos"
+    for name in old:
+        over(running, name)
+        assert (groups / name).exists()
+    later = [run(running, ENDS_WITH_7) for _ in range(job_methods.KEPT)]
+    wait_for(lambda: kept(running) == later, "the first to be forgotten")
+    for name in old:
+        assert not (groups / name).exists()
+        with pytest.raises(VarlinkError, match="NoSuchUnit"):
+            running.call("Logs", unit=name)
 
 
 def kept(machine: Machine) -> list[str]:
