@@ -171,7 +171,7 @@ def test_a_stop_kills_it_and_it_does_not_start(
         assert refusal(machine, member, name="counter") == words
     assert refusal(machine, "Trigger", name="counter", reason="a device") == words
     release(machine, "counter")
-    assert machine.state("counter") == "inactive"
+    machine.wait_state("counter", "inactive")
     machine.call("Start", name="counter")
     machine.wait_state("counter", "ready")
     assert two[0].goes_on()  # it was not born frozen
@@ -208,7 +208,10 @@ def test_what_forks_is_frozen_whole(machine: Machine) -> None:
     machine.tpm()
     machine.agent("forker", FORKS, sandbox={"system_calls": ["processes"]})
     machine.boot()
-    wait_for(lambda: len(machine.log("forker")) >= 16, "16 processes that fork")
+    wait_for(
+        lambda: sum(line.startswith("up ") for line in machine.log("forker")) == 16,
+        "16 processes that fork",
+    )
     folder = evidence(machine, hold(machine, "forker"))
     pids = sorted(folder.glob("process-*.txt"))
     assert len(pids) >= 16
@@ -290,14 +293,14 @@ def test_a_job_is_frozen_and_not_held_over_a_reboot(machine: Machine) -> None:
     wait_for(lambda: "-" in Path(gpu).read_text(), "its GPU to be given back")
     assert machine.state(name) == "quarantined"
     release(machine, name)
-    assert machine.state(name) == "inactive"
+    machine.wait_state(name, "inactive")
 
 
 def test_nothing_kills_what_is_frozen(machine: Machine) -> None:
     """The time that it has to start goes by, as that of another one shows."""
     machine.tpm()
     for name in ("slow", "slower"):
-        machine.agent(name, WAITS, type="notify", start_timeout_s=2, restart="never")
+        machine.agent(name, WAITS, type="notify", start_timeout_s=5, restart="never")
     machine.boot()
     machine.wait_log("slow", "up")
     hold(machine, "slow")
