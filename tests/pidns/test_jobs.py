@@ -71,7 +71,7 @@ def test_a_job_runs_and_its_end_can_be_asked_for(running: Machine) -> None:
     found = over(running, name)
     assert (found["state"], found["exit_status"], found["owner"]) == ("failed", 7, "kim")
     assert found["command"] == ENDS_WITH_7
-    running.wait_log(name, "at work")
+    wait_for(lambda: "at work" in running.log(name), "its line")
     wait_for(lambda: (running.directory / "gpu").read_text().split()[-1] == f"-{name}", "release")
 
 
@@ -79,8 +79,8 @@ def test_a_job_is_nobody_and_is_given_its_instance(running: Machine) -> None:
     name = run(running, ["/usr/bin/python3", "-I", "-c", SHOWS], environment={"SIZE": "9"})
     found = over(running, name)
     assert found["exit_status"] == 0, found
-    running.wait_log(name, "{")
-    (shown,) = (json.loads(line) for line in running.log(name) if line.startswith("{"))
+    said = wait_for(lambda: [line for line in running.log(name) if line[:1] == "{"], "its line")
+    (shown,) = map(json.loads, said)
     assert shown["CUDA_VISIBLE_DEVICES"] == "MIG-0"
     assert shown["SIZE"] == "9"
     assert jobs.UID_FIRST <= shown["uid"] < jobs.UID_FIRST + jobs.UIDS
@@ -112,7 +112,7 @@ for path in ("/var/lib/ainos", "/run/ainit/control", "/root", "/home"):
 def test_a_job_is_in_the_sandbox_that_it_was_given(running: Machine) -> None:
     name = run(running, ["/usr/bin/python3", "-I", "-c", LOOKS], sandbox={})
     assert over(running, name)["exit_status"] == 0, running.log(name)
-    running.wait_log(name, "/home")  # the last that it says
+    wait_for(lambda: {"/home True", "/home False"} & set(running.log(name)), "its last line")
     said = running.log(name)
     assert "pid 1 filter 2 links 1" in said
     for path in ("/var/lib/ainos", "/run/ainit/control"):
@@ -222,6 +222,9 @@ def test_old_ends_are_forgotten_with_what_they_left(running: Machine) -> None:
         assert not (groups / name).exists()
         with pytest.raises(VarlinkError, match="NoSuchUnit"):
             running.call("Logs", unit=name)
+    again = run(running, WAITS, name=old[0].removesuffix(".job"))
+    assert again == old[0]
+    assert "at work" not in running.log(again)
 
 
 def kept(machine: Machine) -> list[str]:

@@ -285,7 +285,7 @@ def test_a_job_is_frozen_and_not_held_over_a_reboot(machine: Machine) -> None:
     machine.wait_state("gpu", "ready")
     command = ["/usr/bin/python3", "-I", "-c", WAITS]
     name = str(machine.call("Run", command=command, profiles=["2g.20gb"])["name"])
-    machine.wait_log(name, "up")
+    wait_for(lambda: "up" in machine.log(name), "it to be up")
     evidence(machine, hold(machine, name))
     assert machine.state(name) == "quarantined"
     assert not (machine.directory / f"state/quarantine/held/{name}").exists()
