@@ -100,7 +100,7 @@ class World:
         assert self._bystander.stdout is not None
         self._bystander.stdout.read(3)  # it is what it will be
         self._terminal = os.openpty()
-        self._groups = _control_groups()
+        self._groups = control_groups()
         self._group = self.directory.name
         os.mkdir(self._group, dir_fd=self._groups)
 
@@ -256,8 +256,8 @@ class World:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said
 
 
-def _control_groups() -> int:
-    """The tree of control groups, opened without a mount that anybody sees."""
+def control_groups() -> int:
+    """The tree of control groups, opened without a mount that anybody sees: a descriptor."""
     context = _checked(_LIBC.syscall(_FSOPEN, b"cgroup2", 1))
     _checked(_LIBC.syscall(_FSCONFIG, context, _CREATE, None, None, 0))
     tree = _checked(_LIBC.syscall(_FSMOUNT, context, 1, 0))

@@ -20,14 +20,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ainit.linux import process
+from ainit.linux import bpf, process
 from ainit.policy import sandbox, seccomp
 from ainit.sandbox import features
 from ainit.sandbox.compose import compose
 from ainit.sandbox.facts import Facts
 from lib.sandboxes import peers
 from tests.support import probes
-from tests.support.probed import BARE, BLOCKED, KILLED, THROUGH, USER, World
+from tests.support.probed import (
+    BARE,
+    BLOCKED,
+    KILLED,
+    THROUGH,
+    USER,
+    World,
+    control_groups,
+)
 
 ROOT = "no sandbox, root"
 NONE = "no sandbox"
@@ -205,31 +213,55 @@ def _started(child: process.Child) -> None:
         raise OSError(f"{child.argv[0]} ended with {os.waitstatus_to_exitcode(status)}")
 
 
+@contextmanager
+def _group(name: str) -> Iterator[int]:
+    """A control group of its own: a descriptor of its directory."""
+    tree = control_groups()
+    name = f"ainos-starts-{os.getpid()}-{name}"
+    os.mkdir(name, dir_fd=tree)
+    group = os.open(name, os.O_RDONLY, dir_fd=tree)
+    try:
+        yield group
+    finally:
+        os.close(group)
+        os.rmdir(name, dir_fd=tree)
+        os.close(tree)
+
+
 def starts(rounds: int) -> dict[str, list[float]]:
     """Seconds of /usr/bin/true to its end, each kind in turn: without a sandbox; in ours, composed
-    anew each time as PID 1 does; in bubblewrap with the same namespaces, files and filter.
+    anew each time as PID 1 does, with a filter of devices; in bubblewrap with the same namespaces,
+    files and filter of system calls.
     """
     program = seccomp.program((), os.uname().machine)
     profile, kernel = sandbox.Profile({}), features.read()
     os.makedirs("/run/root", exist_ok=True)
     readable = [*peers.FILES, *peers.programs(TRUE)]
     wrapped = [*peers.bubblewrap(USER, readable, 3), TRUE]
-    with open("/dev/null", "w", encoding="ascii") as nowhere, _memory(program) as filtered:
+    with (
+        open("/dev/null", "w", encoding="ascii") as nowhere,
+        _memory(program) as filtered,
+        _group("ours") as group,
+        _group("others") as others,
+    ):
         output = nowhere.fileno()
 
         def plain() -> None:
-            _started(process.Child([TRUE], {}, output=output, user=USER))
+            _started(process.Child([TRUE], {}, output=output, user=USER, cgroup=others))
 
         def ours() -> None:
             facts = Facts("probe", USER, free=3, root="/run/root", program=TRUE)
             locked = compose(profile, facts, kernel, program)
-            _started(
-                process.Child([TRUE], {}, output=output, user=USER, capabilities=(), sandbox=locked)
-            )
+            bpf.filter_devices(group, locked.devices)
+            child = process.Child([TRUE], {}, output=output, user=USER, cgroup=group)
+            child.capabilities, child.sandbox = (), locked
+            _started(child)
 
         def bubblewrap() -> None:
             os.lseek(filtered, 0, os.SEEK_SET)
-            _started(process.Child(wrapped, {}, output=output, user=USER, descriptors=[filtered]))
+            child = process.Child(wrapped, {}, output=output, user=USER, cgroup=others)
+            child.descriptors = [filtered]
+            _started(child)
 
         kinds = {"plain": plain, OURS: ours, BWRAP: bubblewrap}
         found: dict[str, list[float]] = {name: [] for name in kinds}
