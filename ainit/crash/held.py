@@ -8,8 +8,11 @@ A piece is called after its unit and its time: ``speech-20261130T202603Z``.
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 
 from ..wire.codec import dumps, loads
 from .archive import RECORD
@@ -38,6 +41,7 @@ class Held:
     """The pieces in one directory. Everything raises OSError when the disk does."""
 
     def __init__(self, directory: str) -> None:
+        self._directory = directory
         self._shelf = Shelf(directory)
 
     def pieces(self) -> list[Crash]:
@@ -55,12 +59,26 @@ class Held:
 
     def add(self, piece: Crash, contents: Mapping[str, bytes], held: Collection[str]) -> None:
         """Keep a piece, durably, and throw away the oldest but those of units in ``held``."""
-        self._shelf.open()
-        record = dumps(piece.to_file()).encode("ascii")
-        self._shelf.add(piece.id, {**contents, RECORD: record})
-        names = sorted(filter(unit_of, self._shelf.names()), key=_when, reverse=True)
-        kept = [name for name in names if name == piece.id or unit_of(name) in held]
-        self._shelf.prune(names, PIECES, BYTES, kept)
+        os.makedirs(self._directory, mode=0o700, exist_ok=True)
+        with self._alone():
+            self._shelf.open()
+            record = dumps(piece.to_file()).encode("ascii")
+            self._shelf.add(piece.id, {**contents, RECORD: record})
+            names = sorted(filter(unit_of, self._shelf.names()), key=_when, reverse=True)
+            kept = [name for name in names if name == piece.id or unit_of(name) in held]
+            self._shelf.prune(names, PIECES, BYTES, kept)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Several units may be put in quarantine at once; what one half has, another would remove
+        as a power cut's.
+        """
+        descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
     def _load(self, name: str) -> Crash | None:
         try:

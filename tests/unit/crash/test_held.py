@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,8 @@ import pytest
 from ainit.crash import held
 from ainit.crash.held import Held, unit_of
 from ainit.crash.record import Crash
+from ainit.crash.shelf import Shelf
+from tests.support.wait import wait_for
 
 
 def piece(unit: str, day: int) -> Crash:
@@ -57,3 +61,43 @@ def test_a_piece_without_a_record_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "b-20261130T202603Z").write_text("")
     assert Held(str(tmp_path)).pieces() == []
     assert Held(str(tmp_path / "none")).pieces() == []
+
+
+def test_two_at_once_leave_each_other_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of what one has written half, another makes nothing that a power cut left."""
+    held_up, go_on, add = threading.Event(), threading.Event(), Shelf.add
+
+    def slow(shelf: Shelf, name: str, contents: Mapping[str, bytes]) -> None:
+        if unit_of(name) == "a":
+            temporary = tmp_path / f".new-{name}"
+            temporary.mkdir()
+            held_up.set()
+            assert go_on.wait(60)
+            temporary.rmdir()
+        add(shelf, name, contents)
+
+    def keep(unit: str) -> None:
+        Held(str(tmp_path)).add(piece(unit, 1), {"log.txt": b"x"}, [])
+
+    monkeypatch.setattr(Shelf, "add", slow)
+    first, second = (threading.Thread(target=keep, args=[unit]) for unit in "ab")
+    first.start()
+    assert held_up.wait(60)
+    second.start()
+    waits = "-> FLOCK "
+    inode = f":{tmp_path.stat().st_ino} "
+    wait_for(
+        lambda: not second.is_alive()
+        or any(waits in line and inode in line for line in _locks()),
+        "the second to wait, or to be done",
+    )
+    go_on.set()
+    for each in (first, second):
+        each.join(60)
+    assert sorted(unit_of(each.id) for each in Held(str(tmp_path)).pieces()) == ["a", "b"]
+
+
+def _locks() -> list[str]:
+    return Path("/proc/locks").read_text(encoding="ascii").splitlines()
