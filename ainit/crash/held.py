@@ -58,12 +58,15 @@ class Held:
         return self._shelf.read(piece, file, limit) if file in self.files(piece) else b""
 
     def add(self, piece: Crash, contents: Mapping[str, bytes], held: Collection[str]) -> None:
-        """Keep a piece, durably, and throw away the oldest but those of units in ``held``."""
+        """Keep a piece, durably, and throw away the oldest but those of units in ``held``. One that
+        is there already stays: PID 1 began anew before it knew.
+        """
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
         with self._alone():
             self._shelf.open()
             record = dumps(piece.to_file()).encode("ascii")
-            self._shelf.add(piece.id, {**contents, RECORD: record})
+            if not self._shelf.has(piece.id):
+                self._shelf.add(piece.id, {**contents, RECORD: record})
             names = sorted(filter(unit_of, self._shelf.names()), key=_when, reverse=True)
             kept = [name for name in names if name == piece.id or unit_of(name) in held]
             self._shelf.prune(names, PIECES, BYTES, kept)

@@ -63,6 +63,14 @@ def test_a_piece_without_a_record_is_left_out(tmp_path: Path) -> None:
     assert Held(str(tmp_path / "none")).pieces() == []
 
 
+def test_one_that_is_kept_already_stays(tmp_path: Path) -> None:
+    """It was read while nothing moved; who asks again may be too late for that."""
+    for text in (b"first", b"second"):
+        Held(str(tmp_path)).add(piece("a", 1), {"log.txt": text}, [])
+    (kept,) = Held(str(tmp_path)).pieces()
+    assert Held(str(tmp_path)).read(kept.id, "log.txt", 100) == b"first"
+
+
 def test_two_at_once_leave_each_other_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
