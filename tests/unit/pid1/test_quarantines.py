@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import pytest
 
 from ainit import constants
 from ainit.linux.cgroup import Tree
+from ainit.pid1.control import Client
 from ainit.pid1.loop import Loop
 from ainit.pid1.quarantine import Quarantines
 from ainit.policy import plan
@@ -46,6 +48,7 @@ class Init:
         self.shutdown = SimpleNamespace(how="")
         self.relay = SimpleNamespace(refuse=lambda name, why: None)
         self.jobs = SimpleNamespace(run=self._run)
+        self.control = SimpleNamespace()
 
     def _run(self, argv: list[str], seconds: float, done: Done) -> None:
         self.jobs_run.append((argv, done))
@@ -141,6 +144,27 @@ def test_a_fault_while_evidence_is_collected_collects_it_anew(world: World) -> N
     world.state.quarantine = ""
     world.again()
     assert world.init.posted == []
+
+
+def test_who_asked_and_is_gone_when_the_answer_is_there_is_no_fault(world: World) -> None:
+    """PID 1 finds that out when it sends."""
+    ours, theirs = socket.socketpair()
+    client = Client(ours, 0)
+
+    def finish(to: Client) -> None:
+        to.pending = False
+
+    world.init.control = SimpleNamespace(send=lambda to, data: to.abandon(), finish=finish)
+    world.state.state, world.state.quarantine, world.state.deadline = life.QUARANTINED, "odd", 9.0
+    world.quarantines._remember("a", {"evidence": "a-1", "collected": True})
+    call = Call({"method": "org.ainos.Control.Quarantine",
+                 "parameters": {"name": "a", "reason": "odd"}})  # fmt: skip
+    assert world.quarantines.table()["Quarantine"](client, call) is None
+    assert client.pending
+    world.quarantines.isolate("a", life.EVIDENCE)
+    assert not client.pending
+    ours.close()
+    theirs.close()
 
 
 def test_a_child_that_was_killed_is_tried_again_a_few_times(world: World) -> None:
