@@ -215,6 +215,7 @@ class Init:
                 self._left.append(unit.name)
         self.jobs_asked.changed(state)
         self.activation.changed(unit, state, before)
+        self.quarantines.changed(unit, state)
         self._look_at = self._look_at or max(loop.now(), self._look_again_at)
 
     def _watch_emptiness(self, name: str, wanted: bool) -> bool:

@@ -13,7 +13,7 @@ import os
 import time
 
 from .. import constants
-from ..linux import accounts, files, kmsg
+from ..linux import accounts, kmsg
 from ..policy import plan
 from ..policy import state as life
 from ..policy.state import Event
@@ -28,7 +28,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ..policy.plan import Record
+    from ..policy.plan import Record, Unit
+    from ..policy.state import State
     from ..wire.protocol import Call, Message
     from .control import Client
     from .init import Init
@@ -83,8 +84,7 @@ class Quarantines:
         supervisor = self._init.supervisor
         for name in _marked():
             if name in supervisor.units and name not in self._records:
-                record = _read(name)
-                self._remember(name, record)
+                self._remember(name, record := _read(name))
                 supervisor.post(name, Event(life.QUARANTINE, reason=str(record["reason"])))
 
     def of(self, name: str) -> Record | None:
@@ -176,13 +176,19 @@ class Quarantines:
     def _stands_still(self, name: str) -> None:
         self._init.supervisor.tell(name, Event(life.FROZEN))
 
+    def changed(self, unit: Unit, state: State) -> None:
+        """Whoever carries connections is up, perhaps with what an earlier one had."""
+        if state.state == life.READY and unit.name == self._init.providers.get(EGRESS):
+            for name in self._records.keys() & self._init.supervisor.units.keys():
+                self._cut(name)
+
     def _cut(self, name: str) -> None:
         """Have whoever carries the connections of agents drop those of this one."""
         init, provider = self._init, self._init.providers.get(EGRESS)
         if provider is None or init.supervisor.units[name].kind != plan.AGENT:
             return
         if not init.supervisor.states[provider].is_alive:
-            return  # which carries none
+            return  # which carries none before it is up
 
         def on_reply(message: Message | None, problem: str) -> None:
             if why := problem if message is None else problem_of(message):
@@ -196,9 +202,8 @@ class Quarantines:
         record, init = self._records.get(name), self._init
         if record is None or record["collected"] or name in self._collecting:
             return
-        group, directory = init.cgroups.path(name), constants.QUARANTINE
-        evidence = str(record["evidence"])
-        argv = [*_COLLECTOR, constants.CONTROL, group, directory, name, evidence]
+        group, evidence = init.cgroups.path(name), str(record["evidence"])
+        argv = [*_COLLECTOR, constants.CONTROL, group, constants.QUARANTINE, name, evidence]
 
         def done(status: int, output: str) -> None:
             self._collecting.discard(name)
@@ -237,11 +242,8 @@ class Quarantines:
                 os.makedirs(directory, mode=0o700, exist_ok=True)
             path = f"{constants.QUARANTINE_HELD}/{name}"
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-            descriptor = os.open(path, flags, 0o600)
-            try:
-                os.write(descriptor, dumps(record).encode())
-            finally:
-                files.close([descriptor])
+            with open(os.open(path, flags, 0o600), "wb") as file:
+                file.write(dumps(record).encode())
         except OSError as error:
             why = f"its quarantine does not outlast a reboot: {error.strerror}"
             self._init.say(name, why, kmsg.ERROR)

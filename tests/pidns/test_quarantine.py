@@ -275,6 +275,16 @@ def test_its_connections_are_dropped_by_whoever_carries_them(machine: Machine) -
     hold(machine, "caller")
     wait_for(lambda: journal.exists() and journal.read_text() == "drop caller\n", "the drop")
     assert not any("not dropped" in line for line in machine.log("caller"))
+    machine.kill(machine.pid("egress"))  # the next one takes up what that one had stored
+    wait_for(lambda: journal.read_text().count("drop caller\n") == 2, "the drop by the next one")
+    machine.call("Reexec")
+    wait_for(lambda: journal.read_text().count("drop caller\n") == 3, "the drop that may be lost")
+    release(machine, "caller")
+    before = machine.pid("egress")
+    machine.kill(before)
+    wait_for(lambda: machine.describe("egress")["pid"] not in (None, before), "another life")
+    machine.wait_state("egress", "ready")
+    assert journal.read_text().count("drop caller\n") == 3
 
 
 def test_a_job_is_frozen_and_not_held_over_a_reboot(machine: Machine) -> None:

@@ -97,8 +97,7 @@ def test_two_at_once_leave_each_other_alone(
     waits = "-> FLOCK "
     inode = f":{tmp_path.stat().st_ino} "
     wait_for(
-        lambda: not second.is_alive()
-        or any(waits in line and inode in line for line in _locks()),
+        lambda: not second.is_alive() or any(waits in line and inode in line for line in _locks()),
         "the second to wait, or to be done",
     )
     go_on.set()
