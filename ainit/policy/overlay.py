@@ -36,7 +36,9 @@ def dump(name: str, table: Mapping[str, object]) -> bytes:
 
 def profile(unit: Unit, data: bytes) -> Profile:
     """The profile of an agent with this overlay. Raises ValueError that says what is wrong: it is
-    malformed, is another agent's, or allows what the manifest does not.
+    malformed, is another agent's, or allows what the manifest does not. So is one that lists some
+    of the agents that the manifest does: who has a way to one has the control socket, where the
+    manifest decides (``calls``).
     """
     table = _table(unit.name, data)
     bound = sandbox.of(unit)
@@ -46,6 +48,9 @@ def profile(unit: Unit, data: bytes) -> Profile:
     if looser := grants.beyond(found, bound):
         more = ", ".join(f"{matter} {what}" for matter, what in looser)
         raise ValueError(f"allows what the manifest does not: {more}")
+    if found.agents and (missing := set(bound.agents) - set(found.agents)):
+        more = ", ".join(sorted(missing))
+        raise ValueError(f"calls of {more} go by the manifest: all of its agents are listed, or none")
     return found
 
 

@@ -69,6 +69,14 @@ def test_what_is_looser_or_malformed_is_refused(table: dict[str, object], words:
         overlay.profile(agent(), overlay.dump("notes", table))
 
 
+def test_of_agents_all_or_none_are_taken_away() -> None:
+    """Calls are decided by the manifest, and only without any there is no way to ask."""
+    unit = agent({"network": ["agent:speech", "agent:notes-of-others"]})
+    assert not overlay.profile(unit, overlay.dump("notes", {})).agents
+    with pytest.raises(ValueError, match="calls of notes-of-others go by the manifest"):
+        overlay.profile(unit, overlay.dump("notes", {"network": ["agent:speech"]}))
+
+
 def test_without_a_network_there_is_none_to_add() -> None:
     with pytest.raises(ValueError, match="internet"):
         overlay.profile(agent({}), overlay.dump("notes", {"network": "loopback"}))
