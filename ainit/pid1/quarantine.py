@@ -54,7 +54,7 @@ class Quarantines:
         kept = init.journal.under(_KEY).items()
         self._records = {name: record for name, record in kept if isinstance(record, dict)}
         self._moving = Population(init.loop, init.cgroups, self._stands_still, lasts=self._moves)
-        self._asked: dict[Client, str] = {}  # who waits for a unit to stand still
+        self._asked: set[tuple[str, Client]] = set()  # who waits for a unit to stand still
         self._collecting: set[str] = set()
 
     def table(self) -> dict[str, Callable[[Client, Call], Mapping[str, object] | None]]:
@@ -105,8 +105,8 @@ class Quarantines:
             self._init.cgroups.thaw(name)
         else:
             self._collect(name)
-            for client in [each for each, asked in self._asked.items() if asked == name]:
-                del self._asked[client]
+            for asked, client in [each for each in self._asked if each[0] == name]:
+                self._asked.discard((asked, client))
                 self._init.control.send(client, protocol.reply(self._answer(name)))
                 self._init.control.finish(client)
 
@@ -133,8 +133,8 @@ class Quarantines:
         if state.state != life.QUARANTINED or not state.deadline:
             return self._answer(name)
         client.pending = True
-        client.abandon = lambda: self._asked.pop(client, None)
-        self._asked[client] = name
+        client.abandon = lambda: self._asked.discard((name, client))
+        self._asked.add((name, client))
         return None
 
     def _answer(self, name: str) -> Record:
