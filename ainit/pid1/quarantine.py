@@ -71,7 +71,7 @@ class Quarantines:
             state = supervisor.states.get(name)
             if state is None:
                 self._forget(name)
-            elif not state.quarantine:
+            elif not state.quarantine and name not in _marked():
                 supervisor.post(name, Event(life.QUARANTINE, reason=str(record["reason"])))
             elif state.state == life.QUARANTINED and state.is_alive:
                 self._watch(name)
@@ -80,11 +80,11 @@ class Quarantines:
         self.hold()
 
     def hold(self) -> None:
-        """See to it that no agent starts that is in quarantine on the state partition."""
+        """See to it that no agent of this plan starts that the state partition says is held."""
         supervisor = self._init.supervisor
         for name in _marked():
-            if name in supervisor.units and name not in self._records:
-                self._remember(name, record := _read(name))
+            if name in supervisor.units and not supervisor.states[name].quarantine:
+                self._remember(name, record := self._records.get(name) or _read(name))
                 supervisor.post(name, Event(life.QUARANTINE, reason=str(record["reason"])))
 
     def of(self, name: str) -> Record | None:

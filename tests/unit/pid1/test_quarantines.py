@@ -115,6 +115,16 @@ def test_a_reason_is_one_line(world: World, reason: str) -> None:
     assert world.init.posted == []
 
 
+def test_one_that_left_the_plan_and_comes_back_is_held(world: World) -> None:
+    world.hold()
+    world.quarantines.hold()
+    assert world.init.posted == [("a", life.QUARANTINE)]  # it is held already
+    world.init.supervisor.states["a"] = State("a")
+    world.quarantines.hold()
+    assert world.init.posted == [("a", life.QUARANTINE)] * 2
+    assert world.quarantines.of("a")["reason"] == "odd"  # type: ignore[index]
+
+
 def test_a_fault_before_it_was_begun_begins_it(world: World) -> None:
     world.call("Quarantine", name="a", reason="odd")
     world.again()
