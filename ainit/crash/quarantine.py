@@ -28,7 +28,7 @@ LINES = 2000
 PROCESSES, DESCRIPTORS = 64, 1024
 PART_BYTES, ALL_BYTES = 128 << 10, 8 << 20
 
-_TEXTS = ("cmdline", "status", "limits", "io", "wchan", "syscall", "cgroup", "mountinfo", "maps")
+_TEXTS = ("status", "limits", "io", "wchan", "syscall", "cgroup", "mountinfo", "maps")
 _LINKS = ("exe", "cwd", "root")
 _NETWORK = ("dev", "tcp", "tcp6", "udp", "udp6", "unix", "route", "snmp")
 
@@ -98,7 +98,8 @@ def of_processes(evidence: Evidence, group: str, proc: str = "/proc") -> None:
             evidence.incomplete = True
             return
         here = f"{proc}/{pid}"
-        parts = {name: _reader(f"{here}/{name}") for name in _TEXTS}
+        parts = {"cmdline": _one_line(f"{here}/cmdline")}
+        parts |= {name: _reader(f"{here}/{name}") for name in _TEXTS}
         parts |= {name: _link(f"{here}/{name}") for name in _LINKS}
         parts |= {"namespaces": _links(f"{here}/ns"), "descriptors": _links(f"{here}/fd")}
         evidence.sections(f"process-{pid}.txt", parts)
@@ -134,15 +135,22 @@ def _reader(path: str) -> Callable[[], bytes]:
     return read
 
 
+def _one_line(path: str) -> Callable[[], bytes]:
+    """What a process chooses freely, so that it cannot pass for more of the file."""
+    read = _reader(path)
+    return lambda: read().replace(b"\n", b"\\x0a")
+
+
 def _target(path: str) -> str:
+    """Of the same kind."""
     try:
-        return os.readlink(path)
+        return os.readlink(path).translate(VISIBLE)
     except OSError as error:
         return error.strerror or str(error)
 
 
 def _link(path: str) -> Callable[[], bytes]:
-    return lambda: os.fsencode(os.readlink(path))
+    return lambda: os.fsencode(os.readlink(path).translate(VISIBLE))
 
 
 def _links(path: str) -> Callable[[], bytes]:

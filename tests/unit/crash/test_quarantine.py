@@ -49,6 +49,23 @@ def test_each_process_is_there_with_what_it_has(group: Path) -> None:
     assert not evidence.incomplete
 
 
+def test_a_process_makes_no_parts_of_its_own(tmp_path: Path) -> None:
+    forged = "x\n== status\nName:\tgood"
+    (tmp_path / forged).mkdir()
+    with (tmp_path / forged / forged).open("w") as file:
+        argv = ["/bin/sh", "-c", "read -r line", forged]
+        process = subprocess.Popen(argv, cwd=tmp_path / forged, stdin=subprocess.PIPE, stdout=file)
+        try:
+            (tmp_path / "cgroup.procs").write_text(str(process.pid))
+            evidence = Evidence()
+            of_processes(evidence, str(tmp_path))
+        finally:
+            process.communicate()
+    text = evidence.contents[f"process-{process.pid}.txt"].decode()
+    assert text.count("\n== status\n") == 1
+    assert text.count("x\\x0a== status\\x0aName:") == 4  # argument, cwd, and an open file in it
+
+
 def test_the_group_is_there(group: Path) -> None:
     evidence = Evidence()
     of_group(evidence, str(group))
