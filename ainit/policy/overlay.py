@@ -50,7 +50,9 @@ def profile(unit: Unit, data: bytes) -> Profile:
         raise ValueError(f"allows what the manifest does not: {more}")
     if found.agents and (missing := set(bound.agents) - set(found.agents)):
         more = ", ".join(sorted(missing))
-        raise ValueError(f"calls of {more} go by the manifest: all of its agents are listed, or none")
+        raise ValueError(
+            f"calls of {more} go by the manifest: all of its agents are listed, or none"
+        )
     return found
 
 
