@@ -7,31 +7,23 @@ from datetime import UTC, datetime
 import click
 from click.shell_completion import CompletionItem
 
-from ..errors import AinosError
 from . import render, reply
 from .base import Command, Settings
+from .unit_names import complete
 
 HEADERS = ("UNIT", "STATE", "SINCE", "BY", "EVIDENCE", "REASON")
-COMPLETION_SECONDS = 1.0
 
 
 def _complete(
     context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Agents and jobs, or with `--release` those that are held; silent without a machine."""
-    settings = context.ensure_object(Settings)
-    settings.timeout = COMPLETION_SECONDS
-    try:
-        units = reply.records(settings.call("org.ainos.Control.Status"), "units")
-    except AinosError:
-        return []
     held = context.params.get("release") is True
-    return [
-        CompletionItem(name, help=reply.text(unit, "description"))
-        for unit in units
-        if unit.get("kind") != "service" and bool(unit.get("quarantine")) == held
-        if (name := reply.text(unit, "name")).startswith(incomplete)
-    ]
+    return complete(
+        context,
+        incomplete,
+        lambda unit: unit.get("kind") != "service" and bool(unit.get("quarantine")) == held,
+    )
 
 
 @click.command(cls=Command)

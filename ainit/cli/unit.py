@@ -5,29 +5,17 @@ from __future__ import annotations
 import click
 from click.shell_completion import CompletionItem
 
-from ..errors import AinosError
 from . import quarantine, render, reply
 from .base import Group, Settings
 from .status import partition
-
-COMPLETION_SECONDS = 1.0
+from .unit_names import complete
 
 
 def complete_units(
     context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """The machine's units for shell completion; silent when the machine does not answer soon."""
-    settings = context.ensure_object(Settings)
-    settings.timeout = COMPLETION_SECONDS
-    try:
-        units = reply.records(settings.call("org.ainos.Control.Status"), "units")
-    except AinosError:
-        return []
-    return [
-        CompletionItem(name, help=reply.text(unit, "description"))
-        for unit in units
-        if (name := reply.text(unit, "name")).startswith(incomplete)
-    ]
+    """The machine's units for shell completion."""
+    return complete(context, incomplete, lambda unit: True)
 
 
 def _act(settings: Settings, verb: str, names: tuple[str, ...]) -> None:
