@@ -17,8 +17,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 from ..errors import AinosError
 from . import tss2
-from .tpms import parse_public, parse_signature
+from .tpms import MalformedError, parse_public, parse_signature
 
+_BYTES_MAX = 1 << 16
 _ECDSA_SHA256 = bytes.fromhex("300a 06082a8648ce3d040302")  # RFC 5758, section 3.2
 
 
@@ -49,3 +50,18 @@ def by_tpm(
     bits = b"\0" + utils.encode_dss_signature(*parse_signature(signature))
     parts = (content, _ECDSA_SHA256, tss2.element(tss2.BITS, bits))
     return x509.load_der_x509_certificate(tss2.element(tss2.SEQUENCE, *parts))
+
+
+def kept(path: str) -> tuple[x509.Certificate, bytes, bytes] | None:
+    """The certificate in a file, and the public and private area of its key, as TPM2B structures.
+    None when there is no file, or it is spoilt. Raises OSError.
+    """
+    try:
+        with open(path, "rb") as file:
+            text = file.read(_BYTES_MAX).decode("ascii", "replace")
+    except FileNotFoundError:
+        return None
+    try:
+        return x509.load_pem_x509_certificate(text.encode()), *tss2.parse(text)
+    except (ValueError, MalformedError):
+        return None

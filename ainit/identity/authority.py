@@ -21,13 +21,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from ..attest import signed, tss2
-from ..attest.tpms import MalformedError
 from ..linux import files
 
 _SINCE = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
 _FOREVER = datetime.datetime(9999, 12, 31, 23, 59, 59, tzinfo=datetime.UTC)  # RFC 5280, 4.1.2.5
 _SKEW = datetime.timedelta(seconds=60)  # by which clocks of others may be behind
-_BYTES_MAX = 1 << 16
 _USES = (
     "digital_signature", "content_commitment", "key_encipherment", "data_encipherment",
     "key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only",
@@ -68,7 +66,7 @@ class Authority:
         """The authority in the file ``path``, which is made when there is none that this TPM has
         the key of, or one of another trust domain. Raises AinosError or OSError.
         """
-        kept = _kept(path)
+        kept = signed.kept(path)  # when it is spoilt, the next one has another key
         if kept is not None:
             certificate, public, private = kept
             if _names(certificate) == [f"spiffe://{trust_domain}"] and tpm.holds(public, private):
@@ -146,18 +144,6 @@ def _form(
 
 def _usage(name: str) -> x509.KeyUsage:
     return x509.KeyUsage(**{each: each == name for each in _USES})
-
-
-def _kept(path: str) -> tuple[x509.Certificate, bytes, bytes] | None:
-    try:
-        with open(path, "rb") as file:
-            text = file.read(_BYTES_MAX).decode("ascii", "replace")
-    except FileNotFoundError:
-        return None
-    try:
-        return x509.load_pem_x509_certificate(text.encode()), *tss2.parse(text)
-    except (ValueError, MalformedError):
-        return None  # spoilt: the next one has another key
 
 
 def _names(certificate: x509.Certificate) -> list[str]:

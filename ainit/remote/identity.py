@@ -16,12 +16,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from ..attest import signed, tss2
-from ..attest.tpms import MalformedError
 from ..linux import files
 
 _SINCE = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
 _FOREVER = datetime.datetime(9999, 12, 31, 23, 59, 59, tzinfo=datetime.UTC)  # RFC 5280, 4.1.2.5
-_BYTES_MAX = 1 << 16
 
 
 class Tpm(Protocol):
@@ -41,29 +39,16 @@ def identity(path: str, tpm: Tpm) -> str:
     """The certificate in the file ``path`` (PEM), which is made when there is none that this TPM
     has the key of. Raises AinosError, also when the TPM fails otherwise, or OSError.
     """
-    kept = _kept(path)
+    kept = signed.kept(path)  # when it is spoilt, the next one has another key: operators are told
     if kept is not None:
-        certificate, public, private = kept
+        known, public, private = kept
         if tpm.holds(public, private):
-            return certificate
+            return _pem(known)
     public, private = tpm.make_channel_key()
     certificate = _certificate(tpm, public, private)
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     files.replace(path, (certificate + tss2.pem(public, private)).encode(), mode=0o600)
     return certificate
-
-
-def _kept(path: str) -> tuple[str, bytes, bytes] | None:
-    try:
-        with open(path, "rb") as file:
-            text = file.read(_BYTES_MAX).decode("ascii", "replace")
-    except FileNotFoundError:
-        return None
-    try:
-        certificate = x509.load_pem_x509_certificate(text.encode())
-        return _pem(certificate), *tss2.parse(text)
-    except (ValueError, MalformedError):
-        return None  # spoilt: the next one has another key, and operators are told
 
 
 def _certificate(tpm: Tpm, public: bytes, private: bytes) -> str:
