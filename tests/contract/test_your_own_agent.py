@@ -18,16 +18,12 @@ from ainit.policy.publishers import Publisher, from_records
 from ainit.store.admission import Store
 from ainit.store.keys import load_keys
 from tests.support.store import FakeCover
-from tests.support.walkthrough import BOOT, OFFLINE, ONLINE, PAGE, Walk, pieces
+from tests.support.walkthrough import BOOT, ONLINE, PAGE, Walk, before_a_machine, pieces
 
 
 @pytest.fixture(scope="module")
 def walk(tmp_path_factory: pytest.TempPathFactory) -> Walk:
-    """Somebody who did all that the page says to do before there is a machine."""
-    walk = Walk(tmp_path_factory.mktemp("home"))
-    for piece in pieces(PAGE, OFFLINE):
-        walk.take(piece)
-    return walk
+    return before_a_machine(tmp_path_factory.mktemp("home"))
 
 
 def test_its_agent_answers_in_its_sandbox(walk: Walk) -> None:

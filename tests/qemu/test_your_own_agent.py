@@ -16,18 +16,14 @@ from lib.qemu import Hardware
 from lib.variant import Target
 
 from tests.qemu import story
-from tests.support.walkthrough import BOOT, OFFLINE, ONLINE, PAGE, Walk, pieces
+from tests.support.walkthrough import BOOT, ONLINE, PAGE, Walk, before_a_machine, pieces
 
 pytestmark = pytest.mark.variant("base")
 
 
 @pytest.fixture(scope="module")
 def walk(tmp_path_factory: pytest.TempPathFactory) -> Walk:
-    """Somebody who did all that the page says to do before there is a machine."""
-    walk = Walk(tmp_path_factory.mktemp("home"))
-    for piece in pieces(PAGE, OFFLINE):
-        walk.take(piece)
-    return walk
+    return before_a_machine(tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture(scope="module")

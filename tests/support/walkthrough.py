@@ -86,3 +86,11 @@ class Walk:
         assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
         self.said = done.stdout
         return self.said
+
+
+def before_a_machine(home: Path) -> Walk:
+    """Somebody who did all that the page says to do before there is a machine."""
+    walk = Walk(home)
+    for piece in pieces(PAGE, OFFLINE):
+        walk.take(piece)
+    return walk
