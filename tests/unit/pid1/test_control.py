@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -210,29 +211,40 @@ def test_numbers_and_nesting_at_the_edge_do_not_disturb(wires: Wires) -> None:
         assert peer.receive() == {"parameters": {"deep": deep}}
 
 
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """The limit lies above every open descriptor, and everything under it is taken."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(int(name) for name in os.listdir("/proc/self/fd"))
+    taken: list[int] = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, limits[1]))
+    try:
+        with suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        yield
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
 def test_a_client_is_turned_away_when_no_descriptor_is_left(
     wires: Wires, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It sees the connection end, and PID 1 does not turn round and round over it."""
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     with wires.peer() as first:
         first.send(STATUS)
         assert "parameters" in first.receive()
-        with wires.peer() as second, wires.peer() as third:
-            lowest = os.dup(0)
-            os.close(lowest)
-            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, limits[1]))
-            try:
-                second.wait_closed()
-                third.wait_closed()
-                turned: list[int] = []
-                monkeypatch.setattr(wires.control, "_turn_away", lambda: turned.append(1))
-                wires.turns()
-                assert turned == []
-                first.send(STATUS)
-                assert "parameters" in first.receive()
-            finally:
-                resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        with wires.peer() as second, wires.peer() as third, no_descriptor_left():
+            second.wait_closed()
+            third.wait_closed()
+            turned: list[int] = []
+            monkeypatch.setattr(wires.control, "_turn_away", lambda: turned.append(1))
+            wires.turns()
+            assert turned == []
+            first.send(STATUS)
+            assert "parameters" in first.receive()
     with wires.peer() as fourth:
         fourth.send(STATUS)
         assert "parameters" in fourth.receive()
