@@ -1,7 +1,7 @@
 """Read a GPT: the names and unique UUIDs of partitions, which sysfs does not show on Linux 6.12.
 
-UEFI specification, section 5.3. Both headers are tried, each with its checksums, as the kernel does
-with ``gpt`` on its command line.
+UEFI specification, section 5.3. Both copies are tried, each with its checksums, as the kernel does
+with ``gpt`` on its command line. `gpt_table` edits one, `gpt_disk` writes it.
 """
 
 from __future__ import annotations
@@ -29,6 +29,17 @@ class Entry:
         self.name = name
 
 
+class Copy:
+    """One of a disk's two copies, with right checksums. ``width`` is an entry's, in bytes."""
+
+    __slots__ = ("entries", "header", "width")
+
+    def __init__(self, header: bytes, entries: bytes, width: int) -> None:
+        self.header = header
+        self.entries = entries
+        self.width = width
+
+
 def guid(data: bytes) -> str:
     """The text of a GUID, whose first three fields are little-endian.
 
@@ -39,33 +50,43 @@ def guid(data: bytes) -> str:
     return "-".join(field.hex() for field in fields)
 
 
+def places(size: int, sector: int) -> tuple[int, int]:
+    """The sectors of the headers of both copies on a disk of ``size`` bytes: the first counts."""
+    return 1, size // sector - 1
+
+
+def read_copy(read: Callable[[int, int], bytes], place: int, sector: int) -> Copy | None:
+    """The copy whose header is the sector ``place``; None: there is none, or it is damaged."""
+    header = read(place * sector, _HEADER_MAX)
+    length = int.from_bytes(header[12:16], "little")
+    if header[:8] != _SIGNATURE or not 92 <= length <= len(header):
+        return None
+    plain = header[:16] + bytes(4) + header[20:length]
+    if crc32(plain) != int.from_bytes(header[16:20], "little"):
+        return None
+    own, start = (int.from_bytes(header[at : at + 8], "little") for at in (24, 72))
+    count, width, checksum = (int.from_bytes(header[at : at + 4], "little") for at in (80, 84, 88))
+    if own != place or not 128 <= width <= 4096 or not 0 < count * width <= _ENTRIES_MAX:
+        return None
+    entries = read(start * sector, count * width)
+    if len(entries) != count * width or crc32(entries) != checksum:
+        return None
+    return Copy(header[:length], entries, width)
+
+
 def parse(read: Callable[[int, int], bytes], size: int, sector: int) -> list[Entry]:
     """The entries of a disk of ``size`` bytes that ``read(offset, length)`` reads; none: no GPT."""
-    for offset in (sector, size - sector):
-        header = read(offset, _HEADER_MAX)
-        length = int.from_bytes(header[12:16], "little")
-        if header[:8] != _SIGNATURE or not 92 <= length <= len(header):
-            continue
-        plain = header[:16] + bytes(4) + header[20:length]
-        if crc32(plain) != int.from_bytes(header[16:20], "little"):
-            continue
-        entries = _entries(read, header, sector)
-        if entries is not None:
-            return entries
+    for place in places(size, sector):
+        copy = read_copy(read, place, sector)
+        if copy is not None:
+            return _entries(copy)
     return []
 
 
-def _entries(read: Callable[[int, int], bytes], header: bytes, sector: int) -> list[Entry] | None:
-    start = int.from_bytes(header[72:80], "little") * sector
-    count, width, checksum = (int.from_bytes(header[at : at + 4], "little") for at in (80, 84, 88))
-    if not 128 <= width <= 4096 or not 0 < count * width <= _ENTRIES_MAX:
-        return None
-    table = read(start, count * width)
-    if len(table) != count * width or crc32(table) != checksum:
-        return None
+def _entries(copy: Copy) -> list[Entry]:
     found = []
-    for index in range(count):
-        entry = table[index * width : (index + 1) * width]
+    for index in range(len(copy.entries) // copy.width):
+        entry = copy.entries[index * copy.width : (index + 1) * copy.width]
         if any(entry[:16]):
             name = entry[56:128].decode("utf-16-le", "replace").partition("\0")[0]
             found.append(Entry(index + 1, guid(entry[16:32]), name))

@@ -10,24 +10,16 @@ firmware reports a damaged table. All values by the UEFI specification, section 
 
 from __future__ import annotations
 
-import struct
 import uuid
-from binascii import crc32
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ainit.linux import gpt
+from ainit.errors import RefusedError
+from ainit.linux import gpt, gpt_table
 from lib.host import HostError
 from lib.layout import MIB, SECTOR
 
 HEAD_MAX = 4 * MIB  # what is read of an image to find its table
-# Signature, revision, header size, its checksum, reserved; this copy, the other copy, first and
-# last usable sector; the disk's GUID; the entries' first sector, number, size and checksum.
-HEADER = struct.Struct("<8sIIIIQQQQ16sQIII")
-# Kind, GUID of this partition, first and last sector, attributes, name.
-ENTRY = struct.Struct("<16s16sQQQ72s")
-# Where the record of the protective MBR has its type, and its number of sectors.
-_MBR_TYPE, _MBR_SECTORS, _MBR_GPT = 446 + 4, 446 + 12, 0xEE
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +43,15 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The table of an image. ``head`` is the image up to its first partition.
-
-    ``usable`` and ``entries_at`` are sectors, ``length`` is the header's in bytes.
-    """
+    """The table of an image. ``head`` is the image up to its first partition."""
 
     head: bytes
-    revision: int
-    length: int
-    usable: int
-    entries_at: int
-    entries: bytes
-    count: int
-    partitions: tuple[Partition, ...]
+    table: gpt_table.Table
+
+    @property
+    def partitions(self) -> tuple[Partition, ...]:
+        """The partitions, by number."""
+        return _partitions(self.table)
 
     @property
     def start(self) -> int:
@@ -78,7 +66,7 @@ class Table:
     @property
     def needed(self) -> int:
         """How many bytes a disk must have: what the partitions take, and the second copy."""
-        return self.end + _sectors(self.entries) * SECTOR + SECTOR
+        return self.end + -(-len(self.table.entries) // SECTOR) * SECTOR + SECTOR
 
     def place(
         self, size: int, keep: Collection[str], new: Callable[[], uuid.UUID] = uuid.uuid4
@@ -90,37 +78,23 @@ class Table:
         """
         if size < self.needed:
             raise HostError(f"the image needs {self.needed} bytes, the disk has {size}")
-        width = len(self.entries) // self.count
-        entries = bytearray(self.entries)
-        for at in range(0, len(entries), width):
-            if (
-                any(entries[at : at + 16])
-                and gpt.guid(bytes(entries[at + 16 : at + 32])) not in keep
-            ):
-                entries[at + 16 : at + 32] = new().bytes_le
-        last = size // SECTOR - 1
-        behind = last - _sectors(entries)
-        disk = new().bytes_le
-        first = self._header(1, last, self.entries_at, behind - 1, disk, entries)
-        second = self._header(last, 1, behind, behind - 1, disk, entries)
+        table = self.table.moved(size)
+        for each in table.partitions():
+            if each.uuid not in keep:
+                table = table.named(each.number, new())
+        table = replace(table, disk=new().bytes_le)
         head = bytearray(self.head)
-        _patch(head, 0, _mbr(self.head[:SECTOR], last))
-        _patch(head, SECTOR, first)
-        _patch(head, self.entries_at * SECTOR, entries)
-        tail = bytearray((last + 1 - behind) * SECTOR)
+        try:
+            _patch(head, 0, gpt_table.protective(self.head[:SECTOR], table.last))
+        except RefusedError as error:
+            raise HostError(f"the image: {error}") from None
+        for offset, data in table.first_copy():
+            _patch(head, offset, data)
+        (start, entries), (_, header) = table.second_copy()
+        tail = bytearray((table.last + 1) * SECTOR - start)
         _patch(tail, 0, entries)
-        _patch(tail, len(tail) - SECTOR, second)
-        return Placed(bytes(head), bytes(tail), _partitions(entries, width))
-
-    def _header(
-        self, own: int, other: int, start: int, usable: int, disk: bytes, entries: bytes | bytearray
-    ) -> bytes:
-        """One copy of the header, with its checksums."""
-        width = len(entries) // self.count
-        fields = (own, other, self.usable, usable, disk, start, self.count, width, crc32(entries))
-        plain = HEADER.pack(b"EFI PART", self.revision, self.length, 0, 0, *fields)
-        plain += bytes(self.length - len(plain))  # reserved, when it is longer than the fields
-        return plain[:16] + struct.pack("<I", crc32(plain)) + plain[20:]
+        _patch(tail, len(tail) - SECTOR, header)
+        return Placed(bytes(head), bytes(tail), _partitions(table))
 
 
 def read(head: bytes) -> Table:
@@ -128,42 +102,23 @@ def read(head: bytes) -> Table:
 
     ``head`` has to reach the first partition; what is behind that is left out.
     """
-    # Only the copy at the start counts: its sector is also the last one of a disk of two sectors.
-    if not gpt.parse(lambda at, length: head[at : at + length], 2 * SECTOR, SECTOR):
+    # Only the copy at the start counts: the other one lies where the image ends.
+    copy = gpt.read_copy(lambda at, length: head[at : at + length], 1, SECTOR)
+    table = gpt_table.Table.of(copy, 0, SECTOR) if copy else None
+    if table is None or not table.partitions():
         raise HostError("the image has no partitions, or no GPT with right checksums")
-    header = HEADER.unpack_from(head, SECTOR)
-    revision, length, usable = header[1], header[2], header[7]
-    start, count, width = header[10:13]
-    entries = head[start * SECTOR : start * SECTOR + count * width]
-    partitions = _partitions(entries, width)
-    begin = min(each.start for each in partitions)
-    if not start * SECTOR + len(entries) <= begin <= len(head):
+    begin = min(each.start for each in _partitions(table))
+    if not table.entries_at * SECTOR + len(table.entries) <= begin <= len(head):
         raise HostError(f"the image's first partition begins at byte {begin}, where none can")
-    return Table(head[:begin], revision, length, usable, start, entries, count, partitions)
+    return Table(head[:begin], table)
 
 
-def _partitions(entries: bytes | bytearray, width: int) -> tuple[Partition, ...]:
-    found = []
-    for at in range(0, len(entries), width):
-        kind, unique, first, last, _, name = ENTRY.unpack_from(entries, at)
-        if any(kind):
-            label = name.decode("utf-16-le", "replace").partition("\0")[0]
-            size = (last + 1 - first) * SECTOR
-            found.append(Partition(label, gpt.guid(unique), first * SECTOR, size))
-    return tuple(found)
-
-
-def _mbr(mbr: bytes, last: int) -> bytes:
-    """The protective MBR, which says how large the disk is: as far as 32 bits go."""
-    if mbr[_MBR_TYPE] != _MBR_GPT:
-        raise HostError("the image has no protective MBR")
-    sectors = struct.pack("<I", min(last, 0xFFFFFFFF))
-    return mbr[:_MBR_SECTORS] + sectors + mbr[_MBR_SECTORS + 4 :]
+def _partitions(table: gpt_table.Table) -> tuple[Partition, ...]:
+    return tuple(
+        Partition(each.name, each.uuid, each.first * SECTOR, (each.last + 1 - each.first) * SECTOR)
+        for each in table.partitions()
+    )
 
 
 def _patch(data: bytearray, offset: int, part: bytes | bytearray) -> None:
     data[offset : offset + len(part)] = part
-
-
-def _sectors(entries: bytes | bytearray) -> int:
-    return -(-len(entries) // SECTOR)

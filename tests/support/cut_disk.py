@@ -1,0 +1,121 @@
+"""A disk in memory that loses its power: what may be on it after any of its writes.
+
+Until a flush, each sector of 512 bytes is as any of the writes to it left it, whatever the others
+are; and one may be torn, with a part of the new and the rest of the old.
+
+    disk = CutDisk(data); write(disk, table)
+    for held in disk.cuts():
+        ...
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from hypothesis import strategies as st
+
+SECTOR = 512
+Held = dict[int, bytes]  # sectors, by number
+_EVERY_MAX = 8  # sectors in an epoch of which every combination is looked at
+_SOME = 128  # combinations of more than that
+
+
+@dataclass
+class Epoch:
+    """What lies between two flushes: the disk before, and each sector's contents since."""
+
+    before: bytes
+    sectors: dict[int, list[bytes]] = field(default_factory=dict)
+
+
+class CutDisk:
+    """A disk of whole sectors in memory."""
+
+    def __init__(self, data: bytes, sector: int = SECTOR) -> None:
+        self.data = bytearray(data)
+        self.sector = sector
+        self.size = len(data)
+        self.log: list[str] = []
+        self.epochs = [Epoch(bytes(data))]
+
+    def read(self, offset: int, length: int) -> bytes:
+        """What was written last."""
+        return bytes(self.data[offset : offset + length])
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Take whole sectors."""
+        assert offset % self.sector == 0
+        assert len(data) % self.sector == 0
+        assert offset + len(data) <= self.size
+        self.log.append("write")
+        for at in range(0, len(data), SECTOR):
+            number = (offset + at) // SECTOR
+            new = data[at : at + SECTOR]
+            known = self.epochs[-1].sectors
+            old = known[number][-1] if number in known else self._old(number)
+            if new != old:
+                known.setdefault(number, [self._old(number)]).append(new)
+        self.data[offset : offset + len(data)] = data
+
+    def flush(self) -> None:
+        """Keep what was written."""
+        self.log.append("flush")
+        self.epochs.append(Epoch(bytes(self.data)))
+
+    def _old(self, number: int) -> bytes:
+        before = self.epochs[-1].before
+        return before[number * SECTOR : (number + 1) * SECTOR]
+
+    def cuts(self, torn: int = 8, seed: int = 0) -> Iterator[bytes]:
+        """The disk after a cut in each epoch: every combination of its sectors, some of them where
+        they are many; and ``torn`` times a torn sector in each of those.
+        """
+        rng = random.Random(seed)
+        for epoch in self.epochs:
+            yield epoch.before
+            for chosen in _combinations(epoch, rng):
+                held = dict(zip(epoch.sectors, chosen, strict=True))
+                yield _with(epoch.before, held)
+                for _ in range(torn if epoch.sectors else 0):
+                    for number in rng.sample(list(epoch.sectors), min(3, len(epoch.sectors))):
+                        versions, at = epoch.sectors[number], rng.randrange(1, SECTOR)
+                        first, second = rng.choice(versions), rng.choice(versions)
+                        yield _with(epoch.before, held | {number: first[:at] + second[at:]})
+
+    @property
+    def cut(self) -> st.SearchStrategy[bytes]:
+        """The disk after some cut, any number of its sectors torn anywhere."""
+        return st.sampled_from(self.epochs).flatmap(_epoch_cut)
+
+
+def _combinations(epoch: Epoch, rng: random.Random) -> Iterator[tuple[bytes, ...]]:
+    each = list(epoch.sectors.values())
+    if len(each) <= _EVERY_MAX:
+        yield from itertools.product(*each)
+        return
+    for count in range(len(each) + 1):  # in order, and all but one
+        yield tuple(one[-1] if at < count else one[0] for at, one in enumerate(each))
+        yield tuple(one[0] if at == count else one[-1] for at, one in enumerate(each))
+    for _ in range(_SOME):
+        yield tuple(rng.choice(one) for one in each)
+
+
+def _epoch_cut(epoch: Epoch) -> st.SearchStrategy[bytes]:
+    each = {number: _sector(versions) for number, versions in epoch.sectors.items()}
+    return st.fixed_dictionaries(each).map(lambda held: _with(epoch.before, held))
+
+
+def _sector(versions: list[bytes]) -> st.SearchStrategy[bytes]:
+    whole = st.sampled_from(versions)
+    mixed = st.tuples(whole, whole, st.integers(1, SECTOR - 1))
+    return whole | mixed.map(lambda drawn: drawn[0][: drawn[2]] + drawn[1][drawn[2] :])
+
+
+def _with(before: bytes, held: Held) -> bytes:
+    after = bytearray(before)
+    for number, content in held.items():
+        after[number * SECTOR : (number + 1) * SECTOR] = content
+    return bytes(after)
