@@ -148,23 +148,24 @@ def load(name: str, code: bytes, hook: int) -> int:
 
 
 def _load(name: str, code: bytes, kind: int, attach_kind: int, hook: int = 0) -> int:
-    instructions, licence, log = _Memory(code), _Memory(b"GPL\0"), _Memory(b"", _LOG_BYTES)
+    instructions, licence = _Memory(code), _Memory(b"GPL\0")
 
-    def attributes(level: int) -> bytes:
+    def attributes(log: int, room: int) -> bytes:
         return struct.pack(
             "=IIQQIIQII16sIIIIQIIQII",
             kind, len(code) // 8, instructions.address, licence.address,
-            level, _LOG_BYTES if level else 0, log.address if level else 0, 0, 0, _name(name),
+            1 if room else 0, room, log, 0, 0, _name(name),
             0, attach_kind, 0, 0, 0, 0, 0, 0, 0, hook,
         )  # fmt: skip
 
     try:
-        return _call(_PROG_LOAD, attributes(0), name)
+        return _call(_PROG_LOAD, attributes(0, 0), name)
     except OSError as error:
         if error.errno in _OUR_OWN:
             raise
+        log = _Memory(b"", _LOG_BYTES)  # made only now: it takes longer than the loading
         try:
-            return _call(_PROG_LOAD, attributes(1), name)
+            return _call(_PROG_LOAD, attributes(log.address, _LOG_BYTES), name)
         except OSError:
             said = bytes(log.data).partition(b"\0")[0].decode("utf-8", "replace")
             raise UnavailableError(
