@@ -8,6 +8,7 @@ PLAN = LIBRARY + "/plan.json"
 AGENTS = LIBRARY + "/agents"
 DEFAULT_MACHINE = LIBRARY + "/machine.toml"
 PUBLISHER_KEYS = LIBRARY + "/keys"
+UPDATE_ROOT = LIBRARY + "/update/root.json"  # the first root of update metadata that is trusted
 
 # The state partition: ext4 with the verity feature, on the disk that holds the root.
 STATE = "/var/lib/ainos"
@@ -26,6 +27,7 @@ AUTHORITY = STATE + "/identity/authority.pem"  # certificate and key of the agen
 OVERLAYS = STATE + "/sandbox"  # tighter sandboxes of agents
 RECORDS = STATE + "/audit"  # what agents were seen to use
 AUDITING = RECORDS + "/on"  # a file for each agent in audit mode
+UPDATE = STATE + "/update"
 
 # That partition in LUKS2: the mapping that it is mounted from.
 MAPPING = "state"

@@ -18,8 +18,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import RefusedError
+from ..policy import update
 
-CHANNELS = ("stable", "beta", "edge")
+CHANNELS = update.CHANNELS
 DESCRIPTION = "release.json"
 PROVENANCE = "provenance.intoto.json"
 SCHEMA = 1

@@ -5,9 +5,8 @@
                                                             replace = ["network"]
 
 Leaves out: the tables of GPUs (``gpu_config``), of the network (``network``), of publishers
-(``publishers``, ``trusted_roots``), of agents' certificates (``identity``) and of remote control
-(``remote``), and what the names of units
-stand for (``assembly``).
+(``publishers``, ``trusted_roots``), of agents' certificates (``identity``), of remote control
+(``remote``) and of updates (``update``), and what the names of units stand for (``assembly``).
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from .remote import remote
 from .scheduler import scheduler
 from .toml import Table, parse
 from .trusted_roots import missing, trusted_roots
+from .update import update
 from .values import Check
 
 _HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,62}[A-Za-z0-9])?\Z")
@@ -46,6 +46,7 @@ _PARTS: Mapping[str, Callable[[Table], tuple[object, list[Finding]]]] = {
     "remote": remote,
     "scheduler": scheduler,
     "trusted_roots": trusted_roots,
+    "update": update,
 }
 # Every table that a machine configuration may have.
 TABLES = tuple(sorted((*MACHINE, *_PARTS)))
