@@ -38,15 +38,20 @@ from .gpt_table import Partition, Table, protective
 
 _SECTOR = 512  # of a file, in bytes
 # linux/fs.h, linux/blkpg.h
-_BLKSSZGET, _BLKPG, _RESIZE = 0x1268, 0x1269, 3
+_BLKFLSBUF, _BLKSSZGET, _BLKPG, _RESIZE = 0x1261, 0x1268, 0x1269, 3
 _ARGUMENT, _RANGE = struct.Struct("@iiiP"), struct.Struct("@qqi64s64s")
 
 
 class Disk(Protocol):
     """A disk: ``size`` and ``sector`` in bytes. What was written lasts once it was flushed."""
 
-    size: int
-    sector: int
+    @property
+    def size(self) -> int:
+        """Of the disk."""
+
+    @property
+    def sector(self) -> int:
+        """Of a logical sector."""
 
     def read(self, offset: int, length: int) -> bytes:
         """The bytes there, fewer at the disk's end."""
@@ -126,7 +131,12 @@ class Device:
         flags = os.O_RDWR if writable else os.O_RDONLY
         self.descriptor = os.open(path, flags | os.O_CLOEXEC)
         self.size = os.lseek(self.descriptor, 0, os.SEEK_END)
-        self.sector = _sector_size(self.descriptor)
+        self.sector = _SECTOR
+        if stat.S_ISBLK(os.fstat(self.descriptor).st_mode):
+            # What memory holds of the device may be older than what a file system wrote to it.
+            fcntl.ioctl(self.descriptor, _BLKFLSBUF, 0)
+            answer = fcntl.ioctl(self.descriptor, _BLKSSZGET, bytes(4))
+            self.sector = int.from_bytes(answer, sys.byteorder)
 
     def __enter__(self) -> Self:
         return self
@@ -156,10 +166,3 @@ def tell_size(disk: Device, partition: Partition) -> None:
     data = array("b", _RANGE.pack(first, length * disk.sector, partition.number, b"", b""))
     address, _ = data.buffer_info()
     fcntl.ioctl(disk.descriptor, _BLKPG, _ARGUMENT.pack(_RESIZE, 0, _RANGE.size, address))
-
-
-def _sector_size(descriptor: int) -> int:
-    if not stat.S_ISBLK(os.fstat(descriptor).st_mode):
-        return _SECTOR
-    answer = fcntl.ioctl(descriptor, _BLKSSZGET, bytes(4))
-    return int.from_bytes(answer, sys.byteorder)

@@ -52,7 +52,7 @@ class Parts:
 
 def entry_name(release: str) -> str:
     """Return the UKI's place on the ESP, with its tries."""
-    return f"EFI/Linux/ainos_{release}+{TRIES}.efi"
+    return f"EFI/Linux/ainos_{release}+{TRIES}-0.efi"
 
 
 def approval_name(release: str) -> str:

@@ -18,16 +18,57 @@ from dataclasses import dataclass, field
 from hypothesis import strategies as st
 
 SECTOR = 512
-Held = dict[int, bytes]  # sectors, by number
+Sectors = dict[int, bytes]  # by number
 _EVERY_MAX = 8  # sectors in an epoch of which every combination is looked at
 _SOME = 128  # combinations of more than that
 
 
+@dataclass(frozen=True)
+class Cut:
+    """What a disk holds after a cut: what it held at first, but for some sectors."""
+
+    initial: bytes
+    sectors: Sectors
+    sector: int = SECTOR
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return len(self.initial)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """The bytes there."""
+        first, last = offset // SECTOR, (offset + length - 1) // SECTOR
+        if not any(number in self.sectors for number in range(first, last + 1)):
+            return self.initial[offset : offset + length]
+        held = b"".join(self._sector(number) for number in range(first, last + 1))
+        return held[offset - first * SECTOR :][:length]
+
+    def data(self) -> bytes:
+        """All of it."""
+        held = bytearray(self.initial)
+        for number, content in self.sectors.items():
+            held[number * SECTOR : (number + 1) * SECTOR] = content
+        return bytes(held)
+
+    def write(self, offset: int, data: bytes) -> None:
+        """It is off."""
+        raise AssertionError((offset, data))
+
+    def flush(self) -> None:
+        """It is off."""
+
+    def _sector(self, number: int) -> bytes:
+        return self.sectors.get(number, self.initial[number * SECTOR : (number + 1) * SECTOR])
+
+
 @dataclass
 class Epoch:
-    """What lies between two flushes: the disk before, and each sector's contents since."""
+    """What lies between two flushes: the sectors that differed before it from those at first, and
+    each sector's contents since.
+    """
 
-    before: bytes
+    before: Sectors
     sectors: dict[int, list[bytes]] = field(default_factory=dict)
 
 
@@ -35,11 +76,12 @@ class CutDisk:
     """A disk of whole sectors in memory."""
 
     def __init__(self, data: bytes, sector: int = SECTOR) -> None:
+        self.initial = data
         self.data = bytearray(data)
         self.sector = sector
         self.size = len(data)
         self.log: list[str] = []
-        self.epochs = [Epoch(bytes(data))]
+        self.epochs = [Epoch({})]
 
     def read(self, offset: int, length: int) -> bytes:
         """What was written last."""
@@ -51,44 +93,45 @@ class CutDisk:
         assert len(data) % self.sector == 0
         assert offset + len(data) <= self.size
         self.log.append("write")
+        known = self.epochs[-1].sectors
         for at in range(0, len(data), SECTOR):
             number = (offset + at) // SECTOR
-            new = data[at : at + SECTOR]
-            known = self.epochs[-1].sectors
-            old = known[number][-1] if number in known else self._old(number)
+            new, old = data[at : at + SECTOR], self.read(offset + at, SECTOR)
             if new != old:
-                known.setdefault(number, [self._old(number)]).append(new)
+                known.setdefault(number, [old]).append(new)
         self.data[offset : offset + len(data)] = data
 
     def flush(self) -> None:
         """Keep what was written."""
         self.log.append("flush")
-        self.epochs.append(Epoch(bytes(self.data)))
+        last = self.epochs[-1]
+        held = {number: contents[-1] for number, contents in last.sectors.items()}
+        self.epochs.append(Epoch(last.before | held))
 
-    def _old(self, number: int) -> bytes:
-        before = self.epochs[-1].before
-        return before[number * SECTOR : (number + 1) * SECTOR]
-
-    def cuts(self, torn: int = 8, seed: int = 0) -> Iterator[bytes]:
+    def cuts(self, torn: int = 8, seed: int = 0) -> Iterator[Cut]:
         """The disk after a cut in each epoch: every combination of its sectors, some of them where
         they are many; and ``torn`` times a torn sector in each of those.
         """
         rng = random.Random(seed)
         for epoch in self.epochs:
-            yield epoch.before
+            yield Cut(self.initial, epoch.before)
             for chosen in _combinations(epoch, rng):
-                held = dict(zip(epoch.sectors, chosen, strict=True))
-                yield _with(epoch.before, held)
+                held = epoch.before | dict(zip(epoch.sectors, chosen, strict=True))
+                yield Cut(self.initial, held)
                 for _ in range(torn if epoch.sectors else 0):
                     for number in rng.sample(list(epoch.sectors), min(3, len(epoch.sectors))):
                         versions, at = epoch.sectors[number], rng.randrange(1, SECTOR)
                         first, second = rng.choice(versions), rng.choice(versions)
-                        yield _with(epoch.before, held | {number: first[:at] + second[at:]})
+                        yield Cut(self.initial, held | {number: first[:at] + second[at:]})
 
     @property
-    def cut(self) -> st.SearchStrategy[bytes]:
+    def cut(self) -> st.SearchStrategy[Cut]:
         """The disk after some cut, any number of its sectors torn anywhere."""
-        return st.sampled_from(self.epochs).flatmap(_epoch_cut)
+        return st.sampled_from(self.epochs).flatmap(self._epoch_cut)
+
+    def _epoch_cut(self, epoch: Epoch) -> st.SearchStrategy[Cut]:
+        each = {number: _sector(versions) for number, versions in epoch.sectors.items()}
+        return st.fixed_dictionaries(each).map(lambda held: Cut(self.initial, epoch.before | held))
 
 
 def _combinations(epoch: Epoch, rng: random.Random) -> Iterator[tuple[bytes, ...]]:
@@ -103,19 +146,7 @@ def _combinations(epoch: Epoch, rng: random.Random) -> Iterator[tuple[bytes, ...
         yield tuple(rng.choice(one) for one in each)
 
 
-def _epoch_cut(epoch: Epoch) -> st.SearchStrategy[bytes]:
-    each = {number: _sector(versions) for number, versions in epoch.sectors.items()}
-    return st.fixed_dictionaries(each).map(lambda held: _with(epoch.before, held))
-
-
 def _sector(versions: list[bytes]) -> st.SearchStrategy[bytes]:
     whole = st.sampled_from(versions)
     mixed = st.tuples(whole, whole, st.integers(1, SECTOR - 1))
     return whole | mixed.map(lambda drawn: drawn[0][: drawn[2]] + drawn[1][drawn[2] :])
-
-
-def _with(before: bytes, held: Held) -> bytes:
-    after = bytearray(before)
-    for number, content in held.items():
-        after[number * SECTOR : (number + 1) * SECTOR] = content
-    return bytes(after)

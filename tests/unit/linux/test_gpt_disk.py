@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from ainit.errors import RefusedError
 from ainit.linux import gpt, gpt_disk
+from ainit.linux.gpt_disk import Disk
 from ainit.linux.gpt_table import Table
-from tests.support.cut_disk import SECTOR, CutDisk
+from tests.support.cut_disk import SECTOR, Cut, CutDisk
 
 MIB = 1 << 20
 SIZE, LARGER = 4 * MIB, 5 * MIB + 3 * SECTOR
@@ -42,9 +43,9 @@ def made(size: int = SIZE) -> bytes:
         return Path(file.name).read_bytes()
 
 
-def seen(data: bytes) -> list[tuple[int, str, str]]:
+def seen(disk: Disk) -> list[tuple[int, str, str]]:
     """What the reader of the running system makes of a disk."""
-    entries = gpt.parse(lambda at, length: data[at : at + length], len(data), SECTOR)
+    entries = gpt.parse(disk.read, disk.size, SECTOR)
     return [(entry.number, entry.name, entry.uuid) for entry in entries]
 
 
@@ -56,8 +57,8 @@ def slot(table: Table) -> Table:
     return table.named(4, FIRST).named(5, SECOND)
 
 
-def spanned(data: bytes) -> list[tuple[int, int, int]]:
-    table = gpt_disk.read(CutDisk(data))
+def spanned(disk: Disk) -> list[tuple[int, int, int]]:
+    table = gpt_disk.read(disk)
     return [(each.number, each.first, each.last) for each in table.partitions()]
 
 
@@ -131,7 +132,7 @@ def test_any_number_of_torn_sectors(edit: str) -> None:
 
     @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
     @given(disk.cut)
-    def check(held: bytes) -> None:
+    def check(held: Cut) -> None:
         assert seen(held) in wanted
 
     check()
@@ -141,7 +142,7 @@ def test_any_number_of_torn_sectors(edit: str) -> None:
 def test_a_cut_is_made_good_by_the_next_run(edit: str) -> None:
     disk, _, new = cut_disk(edit)
     for held in list(disk.cuts(torn=1))[::97]:
-        again = CutDisk(held)
+        again = CutDisk(held.data())
         gpt_disk.write(again, EDITS[edit](gpt_disk.read(again)))
         assert gpt_disk.read(again) == new
         assert again.data == disk.data
@@ -206,11 +207,11 @@ def test_a_disk_without_a_table() -> None:
 @given(st.lists(st.tuples(st.integers(1, 6), st.uuids()), max_size=6, unique_by=lambda e: e[1]))
 def test_any_uuids(edits: list[tuple[int, uuid.UUID]]) -> None:
     disk = CutDisk(made())
-    wanted = {number: identity for number, _, identity in seen(made())}
+    wanted = {number: identity for number, _, identity in seen(CutDisk(made()))}
     for number, identity in edits:
         gpt_disk.write(disk, gpt_disk.read(disk).named(number, identity))
         wanted[number] = str(identity)
-        assert {each: identity for each, _, identity in seen(bytes(disk.data))} == wanted
+        assert {each: identity for each, _, identity in seen(disk)} == wanted
 
 
 @pytest.mark.parametrize("edit", list(EDITS))

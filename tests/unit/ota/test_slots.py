@@ -1,30 +1,34 @@
-"""Boot counting: names in, names out, and the rename on a directory that stands for the ESP."""
+"""Boot counting: names in, names out."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lib import disk
 
 from ainit.errors import RefusedError
 from ainit.ota import slots
-from ainit.ota.__main__ import rename
 
 
 @pytest.mark.parametrize(
     ("name", "wanted"),
     [
-        ("ainos_0.1.0+2-1.efi", "ainos_0.1.0+3.efi"),
-        ("ainos_0.1.0+0-3.efi", "ainos_0.1.0+3.efi"),
+        ("ainos_0.1.0+2-1.efi", "ainos_0.1.0+3-0.efi"),
+        ("ainos_0.1.0+0-3.efi", "ainos_0.1.0+3-0.efi"),
+        ("ainos_0.1.0+3-0.efi", "ainos_0.1.0+3-0.efi"),
+        ("ainos_0.1.0+2.efi", "ainos_0.1.0+3.efi"),
         ("ainos_0.1.0+3.efi", "ainos_0.1.0+3.efi"),
-        ("ainos_1+2+1-2.efi", "ainos_1+2+3.efi"),
+        ("ainos_1+2+1-2.efi", "ainos_1+2+3-0.efi"),
     ],
 )
 def test_tries_are_given_back(name: str, wanted: str) -> None:
     assert slots.rearmed(name) == wanted
 
 
-@pytest.mark.parametrize("name", ["ainos.efi", "a+1.txt", "", "x/a+1.efi", "..\\a+1.efi"])
+@pytest.mark.parametrize(
+    "name", ["ainos.efi", "a+1.txt", "", "x/a+1.efi", "..\\a+1.efi", "a+10-0.efi"]
+)
 def test_an_entry_without_a_counter_is_refused(name: str) -> None:
     with pytest.raises(RefusedError):
         slots.rearmed(name)
@@ -36,32 +40,29 @@ def test_a_path_that_leaves_the_esp_is_refused(path: str) -> None:
         slots.split(path)
 
 
-def test_the_entry_is_renamed_in_place(tmp_path: Path) -> None:
-    folder = tmp_path / "EFI" / "Linux"
-    folder.mkdir(parents=True)
-    (folder / "ainos_0.1.0+1-2.efi").write_bytes(b"uki")
-    assert rename(str(tmp_path), "\\EFI\\Linux\\ainos_0.1.0+1-2.efi") == "ainos_0.1.0+3.efi"
-    assert [path.name for path in folder.iterdir()] == ["ainos_0.1.0+3.efi"]
-    assert (folder / "ainos_0.1.0+3.efi").read_bytes() == b"uki"
+@pytest.mark.parametrize("name", ["ainos_1+3-0.efi", "ainos_1+0-3.efi", "ainos_1+2.efi"])
+def test_an_entry_has_its_name(name: str) -> None:
+    found = slots.entry(name)
+    assert found is not None
+    assert found.name == name
 
 
-def test_a_full_counter_is_left_alone(tmp_path: Path) -> None:
-    folder = tmp_path / "EFI" / "Linux"
-    folder.mkdir(parents=True)
-    (folder / "a+3.efi").write_bytes(b"")
-    assert rename(str(tmp_path), "/EFI/Linux/a+3.efi") == "a+3.efi"
+@settings(max_examples=200)
+@given(*[st.integers(0, 9)] * 4, st.tuples(*[st.booleans()] * 20))
+def test_a_mixture_of_two_names_is_a_counter(
+    left: int, done: int, later: int, more: int, chosen: tuple[bool, ...]
+) -> None:
+    first, second = slots.Entry("ainos_0.1.0", left, done), slots.Entry("ainos_0.1.0", later, more)
+    mixed = "".join(
+        one if is_first else other
+        for one, other, is_first in zip(first.name, second.name, chosen, strict=False)
+    )
+    found = slots.entry(mixed.ljust(len(first.name), "?"))
+    assert len(mixed) == len(first.name) == len(second.name)
+    assert found is not None
+    assert found.stem == "ainos_0.1.0"
 
 
-def test_a_condemned_entry_has_no_try_left(tmp_path: Path) -> None:
-    (tmp_path / "EFI/Linux").mkdir(parents=True)
-    (tmp_path / "EFI/Linux/ainos_1+2-1.efi").touch()
-    name = rename(str(tmp_path), "\\EFI\\Linux\\ainos_1+2-1.efi", slots.condemned)
-    assert name == "ainos_1+0-3.efi"
-    assert (tmp_path / "EFI/Linux" / name).exists()
-    assert slots.rearmed(name) == "ainos_1+3.efi"
-
-
-@pytest.mark.parametrize("name", ["plain.efi", "a/b+3.efi"])
-def test_what_is_not_counted_cannot_be_condemned(name: str) -> None:
-    with pytest.raises(RefusedError):
-        slots.condemned(name)
+def test_the_image_names_its_entry_so() -> None:
+    assert disk.entry_name("0.1.0") == f"EFI/Linux/{slots.Entry(slots.stem('0.1.0'), 3).name}"
+    assert disk.approval_name("0.1.0") == f"EFI/Linux/{slots.stem('0.1.0')}{slots.APPROVAL}"

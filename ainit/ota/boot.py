@@ -1,0 +1,173 @@
+"""What the loader finds on the ESP: after a power cut it is one thing or the other.
+
+`install` writes ``ainos_1+3-0.efj`` and then shows it as ``.efi``; `remove` goes the other way;
+`rearm` and `condemn` change digits, and each mixture of those is a counter as well (`esp_files`
+does each). The loader itself must never be missing: for a moment there are two of its name, both
+whole. The new one is shown before the old one is hidden, each by the first character.
+
+    part = Esp(esp.device())
+    tidy(part)
+    install(part, "0.2.0", "/var/lib/ainos/update/staging/uki.efi", None)
+"""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+from collections.abc import Callable
+
+from ..errors import RefusedError, UnavailableError
+from ..linux import fat
+from . import slots
+from .esp_files import IMAGES, Esp, discard, has_content, hide, one, put, show, write_file
+
+LOADERS = "EFI/BOOT"
+_LOADER = {"x86_64": "BOOTX64.EFI", "aarch64": "BOOTAA64.EFI"}
+
+
+def loader_name() -> str:
+    """The file that the firmware of this machine starts.
+
+    Raises UnavailableError for an architecture that has none.
+    """
+    found = _LOADER.get(platform.machine())
+    if found is None:
+        raise UnavailableError(f"no boot loader is known for {platform.machine()}")
+    return found
+
+
+def entries(part: Esp) -> list[slots.Entry]:
+    """The counted entries that the loader sees."""
+    found = (slots.entry(each.name) for each in part.names())
+    return [each for each in found if each is not None]
+
+
+def install(part: Esp, version: str, uki: str, approval: str | None) -> str:
+    """Put an image on the ESP and show it to the loader, with all its tries; returns its name.
+
+    Raises RefusedError when there is one of this version: that one may be running.
+    """
+    name = prepare(part, version, uki, approval)
+    show(part, IMAGES, slots.hidden(name), name)
+    return name
+
+
+def prepare(part: Esp, version: str, uki: str, approval: str | None) -> str:
+    """Put an image on the ESP, hidden, and return the name that `show` gives it."""
+    stem = slots.stem(version)
+    if any(each.stem == stem for each in entries(part)):
+        raise RefusedError(f"there is an entry of {version} already")
+    tidy(part)
+    name = slots.Entry(stem, slots.TRIES).name
+    if approval is not None:
+        put(part, IMAGES, stem + slots.APPROVAL, approval)
+    put(part, IMAGES, slots.hidden(name), uki)
+    return name
+
+
+def remove(part: Esp, stem: str) -> None:
+    """Take every entry of a version from the loader, then delete it and its approval."""
+    for each in part.names():
+        found = slots.entry(each.name)
+        if found is not None and found.stem == stem:
+            hide(part, IMAGES, each.name, slots.hidden(each.name))
+    tidy(part)
+
+
+def rearm(part: Esp, path: str) -> str:
+    """Give the entry of this path on the ESP its tries back; returns its name now."""
+    return _recount(part, path, slots.rearmed)
+
+
+def condemn(part: Esp, path: str) -> str:
+    """Take its tries from the entry of this path; returns its name now."""
+    return _recount(part, path, slots.condemned)
+
+
+def confirm(part: Esp, counted: str, selected: str, version: str) -> str:
+    """Give the entry that this boot came from its tries back; returns its name now, or nothing when
+    it has no counter and is none of ours. ``counted`` and ``selected`` are systemd-boot's
+    LoaderBootCountPath and LoaderEntrySelected, ``version`` what is running.
+    """
+    if counted:
+        return rearm(part, counted)
+    found = [each.name for each in part.names() if each.name.lower() == selected.lower()]
+    return adopt(part, found[0], version) if selected and found else ""
+
+
+def adopt(part: Esp, name: str, version: str) -> str:
+    """Make a counted entry of one whose counter a firmware lost that was cut while it counted down:
+    only the short name is left then. ``name`` is that, in any case; returns the new one.
+    """
+    held = [each for each in part.names() if each.name.lower() == name.lower()]
+    if not held or slots.entry(held[0].name) or not name.lower().endswith(slots.SUFFIX):
+        raise UnavailableError(f"{name} is no entry without a counter")
+    with tempfile.NamedTemporaryFile() as copy:
+        with part.mounted() as root:
+            write_file(copy.fileno(), f"{root}/{IMAGES}/{held[0].name}")
+        new = install(part, version, copy.name, None)
+    lost = held[0].name
+    hide(part, IMAGES, lost, lost[:-1] + slots.LOST[-1].upper())
+    tidy(part)
+    return new
+
+
+def _recount(part: Esp, path: str, following: Callable[[str], str]) -> str:
+    folder, name = slots.split(path)
+    new = following(name)
+    held = [each for each in part.names(folder) if each.name in (name, new)]
+    if not held:
+        raise UnavailableError(f"{name} is not on the ESP")
+    if all(each.name != new for each in held):
+        part.rename(folder, held[0], new)
+    return new
+
+
+def tidy(part: Esp) -> None:
+    """Delete what an interruption left: hidden files, a second entry of a version, which has fewer
+    tries, and approvals of images that are not there.
+    """
+    best: dict[str, slots.Entry] = {}
+    for each in entries(part):
+        known = best.setdefault(each.stem, each)
+        if (each.left, -(each.done or 0)) > (known.left, -(known.done or 0)):
+            best[each.stem] = each
+    for each in entries(part):
+        if best[each.stem] != each:
+            hide(part, IMAGES, each.name, slots.hidden(each.name))
+    for held in part.names():
+        stem = held.name.removesuffix(slots.APPROVAL)
+        is_approval = stem != held.name and stem.startswith(slots.stem(""))
+        if held.name.lower().endswith((slots.HIDDEN, slots.LOST)) or (
+            is_approval and stem not in best
+        ):
+            discard(part, IMAGES, held.name)
+    hidden = _concealed(loader_name())
+    seen: set[str] = set()
+    for held in part.names(LOADERS):
+        if held.name in seen and held.name == loader_name():
+            part.rename(LOADERS, held, hidden)
+        seen.add(held.name)
+    for held in part.names(LOADERS):
+        if held.name == hidden:
+            discard(part, LOADERS, hidden)
+
+
+def replace_loader(part: Esp, path: str) -> bool:
+    """Replace the loader that the firmware starts; says whether that was needed."""
+    name = loader_name()
+    hidden = _concealed(name)
+    tidy(part)
+    if has_content(part, LOADERS, name, path):
+        return False
+    old = one(part, LOADERS, name)
+    put(part, LOADERS, hidden, path)
+    show(part, LOADERS, hidden, name)
+    with part.opened() as disk:
+        fat.rename(disk, old, hidden)
+    discard(part, LOADERS, hidden)
+    return True
+
+
+def _concealed(loader: str) -> str:
+    return "_" + loader[1:]
