@@ -84,7 +84,10 @@ def run(tree: Path, stage: str, *more: str, **tests: str) -> tuple[int, list[str
 def test_what_holds_the_second_time_is_unsteady(tree: Path, stage: str) -> None:
     status, lines = run(tree, stage, once=ONCE, fine=NEVER)
     assert status == 0
-    assert [line.split()[:2] for line in lines[1:3]] == [[stage, "FAILED"], [f"{stage}-again", "ok"]]
+    assert [line.split()[:2] for line in lines[1:3]] == [
+        [stage, "FAILED"],
+        [f"{stage}-again", "ok"],
+    ]
     assert lines[-1].startswith("total: 1 passed, 0 failed, 1 unsteady in ")
 
 
