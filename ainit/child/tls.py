@@ -1,4 +1,4 @@
-"""TLS contexts: with whom, and with which key. Both sides always show a certificate.
+"""TLS contexts: with whom, and with which key. Both sides show a certificate, but for ``public``.
 
     context = server("own.pem", "own.pem", authorities("clients.pem"))
 
@@ -14,6 +14,7 @@ import ssl
 from ..errors import ConfigError, Finding, RefusedError
 
 _BYTES_MAX = 1 << 20
+_NO_CHECK_TIME = ssl.VerifyFlags(0x200000)  # X509_V_FLAG_NO_CHECK_TIME, x509_vfy.h
 
 
 def server(
@@ -51,6 +52,21 @@ def stranger(certificate: str, key: str) -> ssl.SSLContext:
     made.check_hostname = False
     made.verify_mode = ssl.CERT_NONE
     return _with(made, certificate, key, None)
+
+
+def public(trusted: str, *, dated: bool = True) -> ssl.SSLContext:
+    """For servers that any of these authorities vouches for, else those that OpenSSL knows; nobody
+    shows a certificate to them. Where not ``dated``, a certificate's time is not looked at.
+    """
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.minimum_version = ssl.TLSVersion.TLSv1_2
+    if trusted:
+        _trust(made, trusted, "the authorities to trust")
+    else:
+        made.load_default_certs()
+    if not dated:
+        made.verify_flags |= _NO_CHECK_TIME
+    return made
 
 
 def spiffe_id(channel: ssl.SSLSocket) -> str:

@@ -16,10 +16,7 @@ from .base import Group, Settings
 if TYPE_CHECKING:
     from .released import Seen
 
-_ELSEWHERE = (
-    "a release is verified on an operator's computer: this one lacks python-tuf, "
-    "which `scripts/setup run` installs in build/venv"
-)
+_ELSEWHERE = "this computer lacks python-tuf, which `scripts/setup run` installs in build/venv"
 
 
 @click.group(cls=Group)

@@ -1,8 +1,7 @@
-"""A repository of releases as an outsider sees it: python-tuf's client, and what a release says.
+"""A repository of releases as an outsider sees it: what a machine would believe, and what is said.
 
-Whom to believe, rollback, freeze, mixtures and lengths are the library's business; then the files
-of one release are compared with each other. python-tuf is on the hosts of operators and not in
-the image, and so is this module (docs/adr/0020-releases-are-tuf-targets.md).
+Whom to believe is ``ainit.ota.trust``'s business, the same code as on the machine; here the files
+of one release are compared with each other, and with who built them.
 
     with Reader(where, root, state) as reader:
         seen = reader.verify("stable", "base-x86_64")
@@ -12,34 +11,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import unquote, urlsplit
 
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import FormatError, VerificationError
 from securesystemslib.signer import SSlibKey
-from tuf.api.exceptions import (
-    DownloadError,
-    DownloadHTTPError,
-    DownloadLengthMismatchError,
-    RepositoryError,
-)
-from tuf.api.metadata import TargetFile
-from tuf.ngclient import FetcherInterface, Updater, Urllib3Fetcher
-from urllib3.exceptions import HTTPError
 
-from ..errors import AinosError, RefusedError
+from ..child.source import Limits, open_source
+from ..errors import RefusedError
 from ..ota.release import DESCRIPTION, PROVENANCE, Release, newest, target
+from ..ota.trust import Trust
 
 MANIFEST, SBOM = "manifest.json", "sbom.cdx.json"
 _STATEMENT, _PREDICATE = "https://in-toto.io/Statement/v1", "https://slsa.dev/provenance/v1"
-_CHUNK = 1 << 20
+_SMALL = 64 << 20  # bytes of what is read and compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +44,6 @@ class Seen:
     builder: str
 
 
-class Directory(FetcherInterface):
-    """Reads a repository that lies on this computer, by ``file:`` addresses."""
-
-    def _fetch(self, url: str) -> Iterator[bytes]:
-        path = Path(unquote(urlsplit(url).path))
-        if not path.is_file():
-            raise DownloadHTTPError(f"{path} is not there", 404)
-        return self._read(path)
-
-    def _read(self, path: Path) -> Iterator[bytes]:
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                yield chunk
-
-
 class Reader:
     """A client of one repository, a directory or an ``http`` address.
 
@@ -78,29 +54,18 @@ class Reader:
 
     def __init__(self, where: str, root: bytes, state: Path, timeout: float = 30.0) -> None:
         remote = where.startswith(("http://", "https://"))
-        base = where.rstrip("/") if remote else Path(where).absolute().as_uri()
-        self._where = where
-        state.mkdir(parents=True, exist_ok=True)
-        self._work = tempfile.TemporaryDirectory(prefix="ainos-release-")
-        fetcher = Urllib3Fetcher(math.ceil(timeout)) if remote else Directory()
-        try:
-            self._updater = Updater(
-                str(state),
-                f"{base}/metadata/",
-                self._work.name,
-                f"{base}/targets/",
-                fetcher,
-                bootstrap=root,
-            )
-        except RepositoryError as error:
-            self._work.cleanup()
-            raise RefusedError(f"the trusted root: {error}") from error
+        address = where if remote else str(Path(where).absolute())
+        with ExitStack() as held:
+            self._work = held.enter_context(tempfile.TemporaryDirectory(prefix="ainos-release-"))
+            source = held.enter_context(open_source(address, Limits(silence_s=timeout)))
+            self._trust = Trust(str(state), root, source)
+            self._held = held.pop_all()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._work.cleanup()
+        self._held.close()
 
     def verify(
         self, channel: str, image: str, version: str = "", builder: bytes | None = None
@@ -110,41 +75,29 @@ class Reader:
         ``builder`` is the public key, PEM, that must have signed the provenance. Raises
         RefusedError, and AinosError for what does not answer.
         """
-        path = target(channel, image, version) if version else newest(channel, image)
-        try:
-            described, data = self._fetch(path)
-            release = Release.from_bytes(data)
-            if release.image != image or version not in ("", release.version):
-                raise RefusedError(f"{path} describes {release.image} {release.version}")
-            if described.custom != release.facts():
-                raise RefusedError(f"{path} and its custom metadata differ")
-            texts = {name: self._file(release, channel, name) for name in sorted(release.files)}
-        except (RepositoryError, DownloadHTTPError, DownloadLengthMismatchError) as error:
-            raise RefusedError(str(error)) from error
-        except (DownloadError, HTTPError, OSError) as error:
-            raise AinosError(f"{self._where}: {error.__cause__ or error}") from error
+        release: Release | None
+        if version:
+            release = self._trust.release(channel, image, version)
+        else:
+            offered = self._trust.newest(channel, image)
+            release = offered.release if offered else None
+        if release is None:
+            path = target(channel, image, version) if version else newest(channel, image)
+            raise RefusedError(f"there is no {path} in the repository")
+        texts = {name: self._file(release, channel, name) for name in sorted(release.files)}
         return _judge(release, texts, builder)
 
     def _file(self, release: Release, channel: str, name: str) -> bytes:
         """Fetch a file of a release; only small ones are kept, and returned."""
         path = target(channel, release.image, release.version, name)
-        found, data = self._fetch(path, keep=name in (MANIFEST, SBOM, PROVENANCE))
-        wanted = release.files[name]
-        if (found.hashes.get("sha256"), found.length) != (wanted.sha256, wanted.size):
+        if self._trust.known(path) != release.files[name]:
             raise RefusedError(f"{path} is not what {DESCRIPTION} says")
-        if found.custom != release.facts():
-            raise RefusedError(f"{path}: its custom metadata differs from {DESCRIPTION}")
-        return data
-
-    def _fetch(self, path: str, *, keep: bool = True) -> tuple[TargetFile, bytes]:
-        found = self._updater.get_targetinfo(path)
-        if found is None:
-            raise RefusedError(f"there is no {path} in the repository")
-        place = Path(self._updater.download_target(found))
-        try:
-            return found, place.read_bytes() if keep else b""
-        finally:
-            place.unlink()
+        if name in (MANIFEST, SBOM, PROVENANCE):
+            return self._trust.small(path, _SMALL)
+        place = Path(self._work, "file")
+        self._trust.fetch(path, str(place), lambda *_: None)
+        place.unlink()
+        return b""
 
 
 def _judge(release: Release, texts: Mapping[str, bytes], builder: bytes | None) -> Seen:

@@ -30,13 +30,14 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from ..child.given import small
 from ..errors import RefusedError
 from ..linux import files
 from ..policy.publishers import Publisher
 from . import formats, signature
 from .contents import Contents, link_over, opened_all
 from .parallel import side_by_side
-from .reading import reason, small
+from .reading import reason
 from .records import (
     RECORD_BYTES_MAX,
     RECORD_FILE,

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from ..child.given import opened
 from ..errors import RefusedError
 from ..linux import fsverity
 from ..policy import model_files
-from .reading import opened
 
 if TYPE_CHECKING:
     from .cover import Cover

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 from ..child.server import VarlinkError
+from ..child.source import open_source
 from ..errors import RefusedError
 from ..wire.protocol import INVALID_PARAMETER, Message
 from . import fetch
@@ -70,7 +71,7 @@ class Library:
 
     def _add(self, source: str) -> Mapping[str, object]:
         def work(job: Job) -> None:
-            with fetch.open_source(source) as found:
+            with open_source(source) as found:
                 job.name = fetch.fetch(found, self._store.root, self._store.signer, job.tell)
             verdict = self._store.admit(job.name)
             if verdict.state is State.REFUSED:

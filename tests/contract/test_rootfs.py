@@ -69,7 +69,7 @@ def test_what_the_services_import_can_be_imported(tree: Path) -> None:
     modules = "onnxruntime, numpy, pynvml, pyudev, click, rich.table, rich.progress"
     modules += ", tpm2_pytss, cryptography.x509, tomllib, ssl, ctypes.util"
     modules += ", ainit.pid1.main, ainit.sched, ainit.attest, ainit.store, ainit.cli"
-    modules += ", ainit.net.__main__, ainit.net.lease"
+    modules += ", ainit.net.__main__, ainit.net.lease, ainit.ota.trust, ainit.cli.released"
     done = subprocess.run(
         [*program(tree, "usr/bin/python3.13"), "-S", "-W", "ignore", "-c", f"import {modules}"],
         env={

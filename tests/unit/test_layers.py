@@ -57,8 +57,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "securesystemslib": ("ainit.cli.released",),
     "torch": ("ainit.sched.train.ppo",),
     "tpm2_pytss": ("ainit.attest.quote",),
-    "tuf": ("ainit.cli.released",),
-    "urllib3": ("ainit.cli.released",),
+    "tuf": ("ainit.ota.metadata", "ainit.ota.trust"),
     "yaml": ("ainit.cli.partition_file",),
 }  # fmt: skip
 
@@ -145,7 +144,7 @@ def allowed(source: str, target: str) -> bool:
     if here is None:
         return False
     if (here, there) == ("cli", "ota"):
-        return within(target, ("ainit.ota.release",))
+        return within(target, ("ainit.ota.release", "ainit.ota.trust"))
     if here == "cli" and RANK[there] == RANK["attest"]:
         return within(target, ("ainit.attest",)) and not within(target, ("ainit.attest.quote",))
     if (here, there) == ("cli", "keylime"):

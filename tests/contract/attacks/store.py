@@ -295,6 +295,7 @@ def statement_of_another_object(ground: Ground) -> bool:
 ))  # fmt: skip
 def path_out_of_the_store(ground: Ground) -> bool:
     """A delivery whose record names a path: what is fetched would land where the forger likes."""
+    from ainit.child.source import open_source
     from ainit.store import fetch
 
     bench = Bench(ground)
@@ -304,7 +305,7 @@ def path_out_of_the_store(ground: Ground) -> bool:
     (source / "record.json").write_text(json.dumps(record))
     (bench.root / "incoming/...").mkdir()
     try:
-        with fetch.open_source(str(source)) as found:
+        with open_source(str(source)) as found:
             fetch.fetch(found, str(bench.root), lambda *_: None, lambda *_: None)
     except Exception:  # noqa: BLE001 (whatever stops it)
         return False
@@ -466,7 +467,14 @@ def several(ground: Ground, contents: dict[str, bytes]) -> bool:
 @stopped_by("a file is one plain word", without(records, "is_file", lambda _: True))
 def file_out_of_the_model(ground: Ground) -> bool:
     """A record that lists a path: what is fetched would land beside the model."""
+    from ainit.child.source import Directory
     from ainit.store import fetch
+
+    class Obliging(Directory):
+        """A source that has whatever it is asked for."""
+
+        def _place(self, name: str) -> str:
+            return f"{source}/{name.replace('%2F', '/')}"
 
     bench = Bench(ground)
     (bench.root / "incoming").mkdir(parents=True)
@@ -474,8 +482,7 @@ def file_out_of_the_model(ground: Ground) -> bool:
     (source.parent / "escaped.json").write_text("{}")
     listing(source, [*PARTS, "../escaped.json"])
     try:
-        with fetch.open_source(str(source)) as found:
-            fetch.fetch(found, str(bench.root), lambda *_: None, lambda *_: None)
+        fetch.fetch(Obliging(str(source)), str(bench.root), lambda *_: None, lambda *_: None)
     except Exception:  # noqa: BLE001 (whatever stops it)
         return False
     return (bench.root / "incoming/escaped.json").exists()

@@ -225,11 +225,11 @@ def test_a_description_of_other_files_is_refused(
     assert "stable/base-x86_64/1.0/uki.efi is not what release.json says" in result.err
 
 
-def test_a_machine_says_where_releases_are_verified(
+def test_a_computer_without_the_library_says_so(
     publisher: Publisher, verify: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr("ainit.cli.released", raising=False)
     monkeypatch.setitem(sys.modules, "ainit.cli.released", None)
     result = verify()
     assert result.code == 1
-    assert "a release is verified on an operator's computer" in result.err
+    assert "this computer lacks python-tuf" in result.err

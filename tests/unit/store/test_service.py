@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ainit.child.server import VarlinkError
-from ainit.store import fetch
+from ainit.child.source import Directory
 from ainit.store.service import Library
 from tests.support.store import FakeCover, Publisher, deliver, deliver_several, onnx, shards, store
 from tests.support.wait import wait_for
@@ -143,13 +143,13 @@ def test_a_parameter_that_is_missing(bench: Bench, method: str) -> None:
 def test_one_thing_at_a_time(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.add()
     go_on = threading.Event()
-    real = fetch.Directory.size
+    real = Directory.size
 
-    def slow(self: fetch.Directory, name: str) -> int:
+    def slow(self: Directory, name: str) -> int:
         assert go_on.wait(60)
         return real(self, name)
 
-    monkeypatch.setattr(fetch.Directory, "size", slow)
+    monkeypatch.setattr(Directory, "size", slow)
     path = deliver(bench.elsewhere / "slow", PUBLISHER, content=onnx(b"other weights"))
     first = bench.call("Add", source=str(path))["job"]
     assert not first["finished"]
@@ -170,7 +170,7 @@ def test_a_fault_ends_the_job_and_says_so(bench: Bench, monkeypatch: pytest.Monk
     def fault(*_: object) -> int:
         raise ZeroDivisionError("never")
 
-    monkeypatch.setattr(fetch.Directory, "size", fault)
+    monkeypatch.setattr(Directory, "size", fault)
     assert bench.add()["reason"] == "fault: ZeroDivisionError('never')"
     monkeypatch.undo()
     assert bench.add()["reason"] == ""

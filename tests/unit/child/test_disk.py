@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from ainit.child import disk, source
 from ainit.errors import RefusedError
 from ainit.linux import libc
-from ainit.store import disk, fetch
 
 MIB = 1 << 20
 
@@ -111,9 +111,9 @@ def test_it_is_mounted_for_as_long_as_it_is_read(
     monkeypatch.setattr(disk, "find", lambda label: (f"/dev/{label}", "ext4"))
     monkeypatch.setattr(libc, "mount", lambda *how: done.append(how))
     monkeypatch.setattr(libc, "unmount", lambda *how: done.append(how))
-    with pytest.raises(RefusedError, match="leads out"), fetch.open_source("usb:sda/../x"):
+    with pytest.raises(RefusedError, match="leads out"), source.open_source("usb:sda/../x"):
         pass
-    with fetch.open_source("usb:sda/speech"):
+    with source.open_source("usb:sda/speech"):
         assert len(done) == 5
     read_only_and_harmless = 1 | 2 | 4 | 8
     mounted = ("/dev/sda", str(tmp_path), "ext4", read_only_and_harmless, "noload")
