@@ -51,6 +51,7 @@ AUDIT = RUNTIME + "/audit"  # where the audit service is told whom to listen to
 AUDITED = RUNTIME + "/audited"  # to whom it does, for the one that comes after a crash of it
 EGRESS = RUNTIME + "/egress"  # where agents' sockets are handed over
 ENFORCEMENT = "/sys/fs/bpf/ainos"
+GROW = RUNTIME + "/grow"  # the device whose file system is smaller than it is
 SEAL = RUNTIME + "/seal.json"  # how the sealed state was opened, or why not
 MEASUREMENTS = RUNTIME + "/measurements.cel"
 ADMITTED = RUNTIME + "/admitted.json"

@@ -33,27 +33,37 @@ def partitions(sysfs: str = "/sys", dev: str = "/dev") -> list[Partition]:
     tables: dict[str, dict[int, gpt.Entry]] = {}
     base = f"{sysfs}/class/block"
     for name in sorted(os.listdir(base)):
-        number = _number(f"{base}/{name}/partition")
-        if not number:
+        index = number(f"{base}/{name}/partition")
+        if not index:
             continue
         disk = os.path.basename(os.path.dirname(os.path.realpath(f"{base}/{name}")))
         if disk not in tables:
             tables[disk] = _table(f"{base}/{disk}", f"{dev}/{disk}")
-        entry = tables[disk].get(number)
+        entry = tables[disk].get(index)
         label, uuid = (entry.name, entry.uuid) if entry else ("", "")
         found.append(Partition(name, disk, label, uuid))
     return found
 
 
 def _table(directory: str, device: str) -> dict[int, gpt.Entry]:
-    sector = _number(f"{directory}/queue/logical_block_size") or _SECTOR
+    sector = number(f"{directory}/queue/logical_block_size") or _SECTOR
     try:
         return {entry.number: entry for entry in gpt.read_disk(device, sector)}
     except OSError:
         return {}
 
 
-def _number(path: str) -> int:
+def names_on(disk: str, sysfs: str = "/sys") -> list[str]:
+    """Kernel names of the partitions of a disk; empty without such a disk."""
+    try:
+        names = os.listdir(f"{sysfs}/class/block/{disk}")
+    except OSError:
+        return []
+    return [name for name in names if number(f"{sysfs}/class/block/{disk}/{name}/partition")]
+
+
+def number(path: str) -> int:
+    """The number that a file of sysfs holds; 0 without one."""
     try:
         with open(path, encoding="ascii") as file:
             return int(file.read())

@@ -11,7 +11,7 @@ import time
 from .. import constants
 from ..errors import RefusedError
 from ..linux import block, efi, kmsg, libc, process
-from . import loop, mounts, sealed, settings
+from . import growth, loop, mounts, sealed, settings
 from .enforcement import Enforcement
 from .facts import Facts
 from .journal import Journal
@@ -63,16 +63,22 @@ class Platform:
             return
         facts.root = f"{disk} ({', '.join(members)})"
         device = block.labelled(parts, disk, constants.STATE_PARTITION)
-        why = self._mount(device) if device else f"{disk} has no state partition"
+        why = self._mount(device, disk) if device else f"{disk} has no state partition"
         facts.state = why or device
         if why:
             facts.problems.append(f"no state: {why}")
 
-    def _mount(self, device: str) -> str:
+    def _mount(self, device: str, disk: str) -> str:
         """Mount the state partition, opened first where it is sealed; returns why not."""
+        growth.partition(device, disk)
         if sealed.concerns(device):
-            return sealed.unlock(device) or mounts.state(constants.MAPPED, constants.STATE)
-        return mounts.state(device, constants.STATE)
+            if why := sealed.unlock(device):
+                return why
+            device = constants.MAPPED
+        why = mounts.state(device, constants.STATE)
+        if not why:
+            growth.file_system(device)
+        return why
 
     def name(self, hostname: str) -> None:
         """Set the host name."""

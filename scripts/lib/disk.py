@@ -26,6 +26,7 @@ from lib.layout import (
     FIRST_OFFSET,
     MIB,
     PARTITIONS,
+    STATE_BYTES_PER_INODE,
     STATE_HASH_SEED,
     STATE_LABEL,
     STATE_UUID,
@@ -103,6 +104,8 @@ def build_state(files: Mapping[str, Path], out: Path, size: int = PARTITIONS["st
         os.truncate(temporary, size)
         extended = f"hash_seed={STATE_HASH_SEED},lazy_itable_init=0,lazy_journal_init=0"
         command = ["mke2fs", "-q", "-t", "ext4", "-b", str(BLOCK), "-O", "verity", "-m", "0"]
+        # It grows to the disk's size: with the usual number of inodes, a sixteenth would be theirs.
+        command += ["-i", str(STATE_BYTES_PER_INODE)]
         command += ["-U", str(STATE_UUID), "-L", STATE_LABEL, "-E", f"{extended},root_owner=0:0"]
         arguments = [*tools.command(command[0]), *command[1:], "-d", str(tree), str(temporary)]
         environment = {

@@ -107,6 +107,7 @@ EROFS_UUID = fixed_uuid("root erofs")
 VERITY_UUID = fixed_uuid("root verity")
 STATE_UUID = fixed_uuid("state ext4")
 STATE_HASH_SEED = fixed_uuid("state directory hashes")
+STATE_BYTES_PER_INODE = 32768
 STATE_LABEL = "state"
 ESP_LABEL = "AINOS"
 ESP_SERIAL = fixed_uuid("esp").hex[:8]

@@ -29,6 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "pid1", "sched", "attest", "store", "net", "devices", "bridge", "ota", "crash", "log",
         "metrics", "enforce", "seal", "egress", "audit",
+        "provision",
     ),
     ("identity", "keylime", "remote"),  # speak for attest, or judge as it does
     ("cli",),
