@@ -23,6 +23,7 @@ from tuf.api.metadata import Metadata, Root, Targets, Timestamp
 
 from ..child.source import Source
 from ..linux import files
+from .release import SIGNED_AT
 
 # The client imports the fetcher that it uses when it is given none, and that one urllib3, which a
 # machine does not have.
@@ -34,7 +35,6 @@ from tuf.ngclient.fetcher import FetcherInterface  # noqa: E402
 from tuf.ngclient.updater import Updater  # noqa: E402
 
 METADATA, TARGETS = "metadata/", "targets/"
-SIGNED_AT = "signed_at"
 _NOT_FOUND = 404
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z", re.ASCII)
 

@@ -28,13 +28,10 @@ LIBRARY = "usr/lib/ainos"
 DEVELOPMENT = REPOSITORY / "scripts" / "development.txt"
 NVIDIA = REPOSITORY / "scripts" / "nvidia.txt"
 PUBLISHER = KEYS / "publisher.pub.pem"
-# Only what the machine runs: neither training code nor what is compiled, nor what needs a library
-# that the image lacks. Nor is this host's own library, which git ignores: the one of the tree's
-# architecture is.
-NOT_PACKAGED = (
-    *("ainit/sched/train/", "ainit/sched/emulator/", "ainit/linux/native.c"),
-    "ainit/cli/released.py",
-)
+UPDATE_ROOT = KEYS / "repository" / "root.json"  # docs/release.md
+# Only what the machine runs: neither training code nor what is compiled. Nor is this host's own
+# library, which git ignores: the one of the tree's architecture is.
+NOT_PACKAGED = ("ainit/sched/train/", "ainit/sched/emulator/", "ainit/linux/native.c")
 NATIVE = f"{PACKAGE}/ainit/linux/{native.NAME}"
 MOUNT_POINTS = ("dev", "proc", "sys", "run", "tmp", "var/lib/ainos", "etc")
 # Where PID 1 mounts an agent's bundle: what a traceback says its files are.
@@ -66,7 +63,8 @@ def lay(tree: Path, target: Target, python: Path | None = None) -> None:
     (tree / places.packages / "ainit.pth").write_text(f"/{PACKAGE}\n")
     (tree / "usr/lib/os-release").write_text(os_release(release=release))
     _link(tree / "etc/os-release", "../usr/lib/os-release")
-    _copy_key(tree, PUBLISHER)
+    _copy_trusted(PUBLISHER, tree / LIBRARY / "keys/publisher.pem")
+    _copy_trusted(UPDATE_ROOT, tree / LIBRARY / "update/root.json")
     if not (tree / NATIVE).exists():
         _copy_library(native.place(places.architecture), tree / NATIVE, "scripts/native")
     if not release and not (tree / places.libraries / emulator.SONAME).exists():
@@ -171,12 +169,11 @@ def _copy(source: Path, target: Path) -> None:
     shutil.copy2(source, target, follow_symlinks=False)
 
 
-def _copy_key(tree: Path, key: Path) -> None:
-    if not key.exists():
-        raise HostError(f"{key} is missing; `secureboot/keys` makes it")
-    folder = tree / LIBRARY / "keys"
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(key, folder / "publisher.pem")
+def _copy_trusted(source: Path, target: Path) -> None:
+    if not source.exists():
+        raise HostError(f"{source} is missing; `secureboot/keys` makes it")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
 
 
 def _copy_library(library: Path, target: Path, script: str) -> None:

@@ -25,6 +25,9 @@ from ainit.ota.release import CHANNELS
 from lib.host import KEYS, HostError, exclusive, published
 
 DEVELOPMENT = KEYS / "repository"
+# The root that images carry, and that the development repository begins with: public, unlike the
+# keys beside it. Another repository's takes its place.
+FIRST_ROOT = DEVELOPMENT / "root.json"
 BUILDER = "builder"
 # Three keys for root, of which two must sign; one each for what is signed without people.
 NAMES = (*("root-1", "root-2", "root-3", "targets", "snapshot", "timestamp"), *CHANNELS, BUILDER)

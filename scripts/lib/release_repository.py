@@ -33,7 +33,16 @@ from tuf.api.metadata import (
 )
 from tuf.repository import Repository as TufRepository
 
-from ainit.ota.release import CHANNELS, DESCRIPTION, Release, newest, order, patterns, target
+from ainit.ota.release import (
+    CHANNELS,
+    DESCRIPTION,
+    SIGNED_AT,
+    Release,
+    newest,
+    order,
+    patterns,
+    target,
+)
 from lib import release_files
 from lib.host import HostError, exclusive, published, sha256_file, sync
 from lib.release_keys import KeyRing
@@ -79,6 +88,8 @@ class Repository(TufRepository):
         """Sign a role's next version with every key of its that is at hand, and write it."""
         md.signed.version += 1
         md.signed.expires = self.now + timedelta(days=DAYS[role])
+        if role == TIMESTAMP:
+            md.signed.unrecognized_fields[SIGNED_AT] = f"{self.now:%Y-%m-%dT%H:%M:%SZ}"
         delegator, ids = self.delegator(role)
         md.signatures.clear()
         for signer in self.ring.signers(ids):

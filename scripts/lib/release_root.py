@@ -10,10 +10,11 @@ keys as well as with the old: at no moment does a reader of either find somethin
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Root, RootVerificationResult
 
 from ainit.ota.release import CHANNELS
-from lib.host import HostError, published
-from lib.release_keys import Key
+from lib.host import HostError, exclusive, published
+from lib.release_keys import Key, KeyRing
 from lib.release_repository import DAYS, ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Repository
 
 ROLES = (ROOT, TARGETS, SNAPSHOT, TIMESTAMP)
@@ -61,6 +62,42 @@ def propose(repository: Repository, changes: Sequence[Change] = ()) -> Metadata[
     proposed = Metadata(root)
     _write(repository.proposal, proposed)
     return proposed
+
+
+def first(ring: KeyRing, path: Path, now: datetime) -> bool:
+    """Make the root that images carry, of a ring that has all root keys; whether it was missing.
+    One that is there stays: images trust it. Raises HostError.
+    """
+    with exclusive("update-root"), tempfile.TemporaryDirectory() as folder:
+        if path.exists():
+            return False
+        repository = Repository(Path(folder), ring, now)
+        propose(repository)
+        sign_here(repository)
+        made = repository.path(ROOT, publish(repository)).read_bytes()
+        with published(path) as file:
+            file.write_bytes(made)
+    return True
+
+
+def begin(repository: Repository, path: Path) -> bool:
+    """Have a repository go on from the root that images carry; whether it has just begun. Raises
+    HostError when it began with another.
+    """
+    data = path.read_bytes()
+    try:
+        carried: Metadata[Any] = Metadata.from_bytes(data)
+        place = repository.path(ROOT, carried.signed.version)
+        if not repository.root_version:
+            repository.write(ROOT, carried)
+    except RepositoryError as error:
+        raise HostError(f"{path}: {error}") from error
+    if not place.exists() or place.read_bytes() != data:
+        raise HostError(
+            f"{path}, which images carry, is no root of {repository.metadata}: machines would"
+            " refuse what is published there. Copy the newest root from there, or publish elsewhere"
+        )
+    return repository.root_version == carried.signed.version and not repository.begun
 
 
 def read(path: Path) -> Metadata[Root]:

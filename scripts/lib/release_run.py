@@ -59,14 +59,14 @@ def _build(options: argparse.Namespace, repository: Repository) -> Iterator[str]
 def _publish(options: argparse.Namespace, repository: Repository) -> Iterator[str]:
     for directory in options.directories:
         release_files.read(directory)  # before anything is written
-    if not repository.root_version:
-        if options.keys:
+    if options.keys:
+        if not repository.root_version:
             hint = "`scripts/release root --propose --keys DIR` begins with one"
             raise HostError(f"there is no root in {repository.metadata}; {hint}")
-        release_root.propose(repository)
-        release_root.sign_here(repository)
-        release_root.publish(repository)
-        yield f"root 1, with development keys of {repository.ring.place}"
+    else:
+        release_root.first(repository.ring, release_keys.FIRST_ROOT, repository.now)
+        if release_root.begin(repository, release_keys.FIRST_ROOT):
+            yield f"root {repository.root_version}, as in {release_keys.FIRST_ROOT}"
     fresh = repositories.publish(repository, options.directories, options.channel)
     for release in fresh:
         yield f"{options.channel}: {release.image} {release.version}, {len(release.files)} files"

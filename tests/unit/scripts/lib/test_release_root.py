@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -68,6 +69,32 @@ def test_the_first_root_needs_two_people(publisher: Publisher) -> None:
     release_root.sign(repository.proposal, [root_key(publisher, 3)])
     assert release_root.publish(repository) == 1
     assert not repository.proposal.exists()
+
+
+def test_images_carry_one_root_that_the_repository_goes_on_from(publisher: Publisher) -> None:
+    path = publisher.place / "root.json"
+    assert release_root.first(publisher.ring, path, publisher.now)
+    made = path.read_bytes()
+    assert not release_root.first(publisher.ring, path, publisher.now + timedelta(days=1))
+    assert path.read_bytes() == made
+    assert release_root.begin(publisher.repository(), path)
+    assert publisher.root() == made
+    publisher.publish("1.0")
+    assert not release_root.begin(publisher.repository(), path)
+    assert version(publisher, publisher.place / "state") == "1.0"
+
+
+def test_a_repository_that_began_with_another_root_is_refused(published: Publisher) -> None:
+    path = published.place / "root.json"
+    stranger = Publisher(published.place / "stranger")
+    release_root.first(stranger.ring, path, published.now)
+    with pytest.raises(HostError, match="is no root of"):
+        release_root.begin(published.repository(), path)
+
+
+def test_a_timestamp_says_when_it_was_signed(published: Publisher) -> None:
+    signed = published.repository().timestamp()
+    assert signed.unrecognized_fields == {"signed_at": f"{published.now:%Y-%m-%dT%H:%M:%SZ}"}
 
 
 def test_a_stranger_signs_in_vain(publisher: Publisher) -> None:
