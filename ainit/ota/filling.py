@@ -139,7 +139,7 @@ class Job:
     def whole(self) -> int:
         """Fetch everything."""
         listed = self.wanted.release.files
-        self._ask(ROOT, self.slot.root, [(0, self.root_bytes)], 0, self.root_bytes)
+        self._ask(ROOT, self.slot.root, _portions(self.root_bytes), 0, self.root_bytes)
         self.repository.fetch(self.wanted.target(UKI), self.uki, self.tell)
         return self.root_bytes + listed[UKI].size
 
@@ -231,6 +231,11 @@ def _lacking(
     wanted = [each not in have and not _has(descriptor, at, each) for at, each in enumerate(names)]
     rows = [(at * BLOCK, number * BLOCK) for at, number in blocks.runs(wanted)]
     return [(at, min(length, size - at)) for at, length in rows]
+
+
+def _portions(size: int) -> list[tuple[int, int]]:
+    """A whole file, in pieces that fit into memory."""
+    return [(at, min(_CHUNK, size - at)) for at in range(0, size, _CHUNK)]
 
 
 def _has(descriptor: int, at: int, name: bytes) -> bool:

@@ -15,7 +15,8 @@ from lib.release_delta import difference
 
 from ainit.errors import RefusedError, UnavailableError
 from ainit.ota import blocks, content, verity
-from ainit.ota.filling import BLOCK, Running, Slot, Tell, Wanted, delta_name
+from ainit.ota.blocks import BLOCK
+from ainit.ota.filling import Running, Slot, Tell, Wanted, delta_name
 from ainit.ota.release import File, Release
 
 SALT = b"salt" * 8
