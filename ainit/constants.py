@@ -34,6 +34,8 @@ MAPPING = "state"
 MAPPED = f"/dev/mapper/{MAPPING}"
 RECOVERY = STATE + "/seal/recovery-key"  # until its owner has fetched it
 
+SMBIOS = "/sys/firmware/dmi/tables/DMI"  # what firmware or hypervisor say of the machine
+
 # Runtime files.
 RUNTIME = "/run/ainit"
 CONTROL = RUNTIME + "/control"

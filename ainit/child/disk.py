@@ -23,6 +23,10 @@ _FLAGS = libc.MS_RDONLY | libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC
 _OPTIONS = {"ext4": "noload", "vfat": "utf8"}
 
 
+class NotThereError(RefusedError):
+    """No disk with this label is plugged in."""
+
+
 def identify(start: bytes) -> tuple[str, str] | None:
     """Kind and label of the file system that begins so: ext4 (or its forebears), or FAT."""
     if start[0x438:0x43A] == b"\x53\xef":
@@ -40,7 +44,9 @@ def _text(label: bytes) -> str:
 
 
 def find(label: str, sysfs: str = "/sys", dev: str = "/dev") -> tuple[str, str]:
-    """Device and kind of the one file system on USB that is called ``label``. RefusedError."""
+    """Device and kind of the one file system on USB that is called ``label``. NotThereError for
+    none, RefusedError for several.
+    """
     found = []
     base = f"{sysfs}/class/block"
     for name in sorted(os.listdir(base)):
@@ -53,24 +59,29 @@ def find(label: str, sysfs: str = "/sys", dev: str = "/dev") -> tuple[str, str]:
             continue  # a reader without a card
         if known is not None and known[1] == label:
             found.append((f"{dev}/{name}", known[0]))
+    what = f"a file system called {label} (ext4 or FAT)"
+    if not found:
+        raise NotThereError(f"no USB disk has {what}")
     if len(found) != 1:
-        how = "more than one USB disk has" if found else "no USB disk has"
-        raise RefusedError(f"{how} a file system called {label} (ext4 or FAT)")
+        raise RefusedError(f"more than one USB disk has {what}")
     return found[0]
 
 
 @contextmanager
-def mounted(label: str) -> Iterator[str]:
-    """Where the file system called ``label`` is, for as long. Raises RefusedError or OSError."""
+def mounted(label: str, at: str = "") -> Iterator[str]:
+    """Where the file system called ``label`` is, for as long; ``at`` is a place of one's
+    own. Raises RefusedError or OSError.
+    """
     device, kind = find(label)
-    os.makedirs(DISK, mode=0o700, exist_ok=True)
+    at = at or DISK
+    os.makedirs(at, mode=0o700, exist_ok=True)
     with suppress(OSError):
-        libc.unmount(DISK, libc.MNT_DETACH)  # what a store left there that was killed
-    libc.mount(device, DISK, kind, _FLAGS, _OPTIONS[kind])
+        libc.unmount(at, libc.MNT_DETACH)  # what one left there that was killed
+    libc.mount(device, at, kind, _FLAGS, _OPTIONS[kind])
     try:
-        yield DISK
+        yield at
     finally:
-        libc.unmount(DISK, libc.MNT_DETACH)
+        libc.unmount(at, libc.MNT_DETACH)
 
 
 def inside(root: str, path: str) -> str:

@@ -8,9 +8,9 @@ journaled before it is carried out, and carried out again by a PID 1 that takes 
 from __future__ import annotations
 
 from .. import constants
-from ..errors import MeasurementError
+from ..errors import RefusedError
 from ..linux import kmsg
-from ..policy import change
+from ..policy import change, origin
 from ..policy import state as life
 from ..policy.plan import Plan
 from ..wire import protocol
@@ -80,15 +80,28 @@ class Changes:
         seconds = call.parameters.get("revert_after_s") or 0.0
         if not isinstance(seconds, int | float) or not 0 <= seconds <= _LONGEST_SECONDS:
             raise VarlinkError(INVALID_PARAMETER, {"parameter": "revert_after_s"})
+        source = call.parameters.get("source")
+        if source is not None:
+            self._check_source(source)
         wanted = configuration.copied()
         wanted.update((name, text.encode()) for name, text in given.items())
         wanted = {name: data for name, data in wanted.items() if data}
-        return self._compile(client, wanted, float(seconds), keep=not seconds)
+        return self._compile(
+            client, wanted, float(seconds), keep=not seconds, source=str(source or "")
+        )
+
+    def _check_source(self, source: object) -> None:
+        """Raise VarlinkError unless the machine takes a configuration from there."""
+        if source != origin.STICK:
+            raise VarlinkError(INVALID_PARAMETER, {"parameter": "source"})
+        if why := origin.refusal(self._init.facts.configuration, self._plan.machine):
+            raise VarlinkError(f"{INTERFACE}.Refused", {"reason": why})
 
     def _reload(self, client: Client, call: Call) -> Mapping[str, object] | None:
         try:
-            return self._compile(client, configuration.stored(), 0.0, keep=False)
-        except (OSError, MeasurementError) as error:
+            wanted = configuration.stored() or configuration.offered()
+            return self._compile(client, wanted, 0.0, keep=False)
+        except (OSError, RefusedError) as error:
             raise VarlinkError(_INVALID, {"findings": [str(error)]}) from error
 
     def _confirm(self, client: Client, call: Call) -> Mapping[str, object]:
@@ -99,7 +112,7 @@ class Changes:
         return {}
 
     def _compile(
-        self, client: Client, wanted: Files, seconds: float, *, keep: bool
+        self, client: Client, wanted: Files, seconds: float, *, keep: bool, source: str = ""
     ) -> Mapping[str, object] | None:
         """Have a child compile ``wanted``; the answer follows when it has."""
         if self._busy:
@@ -115,6 +128,9 @@ class Changes:
                 findings = output.replace(candidate + "/", "").splitlines()
                 answer = protocol.error(_INVALID, {"findings": findings or ["the compiler died"]})
             else:
+                if source:
+                    came = configuration.came_from(source, configuration.digest(wanted))
+                    self._init.measurements.add(came)
                 done = self._apply(wanted, seconds)
                 if keep:
                     self._store(wanted)

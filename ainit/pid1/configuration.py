@@ -1,9 +1,10 @@
 """Which plan PID 1 runs: the image's own, or one compiled anew for this machine's configuration.
 
 That configuration is ``machine.toml`` and the machine's own units, ``units/NAME.toml``, on the
-state partition. A copy of it in /run is compiled, measured and used, whatever happens to the files
-meanwhile. TOML is parsed in a child with a deadline, never here. A wrong configuration is refused
-as a whole: the machine runs the image's plan, says why, and the refusal is measured.
+state partition; where there is none, a ``machine.toml`` that the hypervisor offers (SMBIOS). A copy
+of it in /run is compiled, measured and used, whatever happens to the files meanwhile. TOML is
+parsed in a child with a deadline, never here. A wrong configuration is refused as a whole: the
+machine runs by the next source or the image's plan, says why, and the refusal is measured.
 """
 
 from __future__ import annotations
@@ -11,16 +12,16 @@ from __future__ import annotations
 import os
 
 from .. import constants
-from ..errors import AinosError, MeasurementError
-from ..linux import files, fsverity, kmsg, libc
-from ..policy import phases
+from ..errors import AinosError, MeasurementError, RefusedError
+from ..linux import files, fsverity, kmsg, libc, smbios
+from ..policy import origin, phases
 from ..policy.plan import Plan
 from ..wire.codec import dumps, loads
 from . import errand
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from .facts import Facts
     from .journal import Journal
@@ -32,6 +33,8 @@ _FILES_MAX = 512
 MACHINE_FILE = "machine.toml"
 _SUFFIX = ".toml"
 NAME = "machine"
+SMBIOS = "SMBIOS"
+_CREDENTIAL = "ainos.machine"
 CHANGE = "change"  # journal: what is being carried out by the candidate
 
 Files = dict[str, bytes]  # "machine.toml" and "units/NAME.toml" → their bytes
@@ -51,39 +54,59 @@ def enforce(facts: Facts, journal: Journal) -> None:
     except FileNotFoundError:
         pass  # done before
     facts.plan = constants.MACHINE_PLAN
-    facts.configuration = constants.MACHINE if copied() else "default"
+    facts.configuration = constants.MACHINE if copied() else origin.DEFAULT
     facts.remember(journal)
 
 
 def load(measurements: Measurements, facts: Facts) -> Plan:
     """The plan to run; ``facts`` get the digest of the machine configuration behind it."""
-    facts.plan = constants.PLAN
+    facts.plan, facts.configuration = constants.PLAN, origin.DEFAULT
     plan = read_plan(constants.PLAN)
     found: Files = {}
-    why = ""
-    try:
-        found = stored()
-        if found:
-            stage(found, constants.CONFIG_COPY)
-            why = _compile()
-    except (OSError, MeasurementError) as error:
-        why = f"{constants.MACHINE}:1: cannot be used: {error}"
-    if why:
-        facts.configuration = f"refused: {why}"
-        facts.problems.append(f"machine configuration refused, running the default: {why}")
-        measurements.add(phases.refused(phases.MACHINE_CONFIG, NAME, why))
-        found = {}
-    elif found:
-        facts.configuration = constants.MACHINE
-        facts.plan = constants.MACHINE_PLAN
-        plan = read_plan(constants.MACHINE_PLAN)
-    else:
-        facts.configuration = "default"
+    for source, look in ((constants.MACHINE, stored), (SMBIOS, offered)):
+        if source == SMBIOS and facts.refused:
+            break  # a state that stays closed may hold a configuration
+        found, why = _taken(source, look)
+        if why:
+            facts.configuration = f"refused: {why}"
+            facts.problems.append(f"machine configuration refused, running another: {why}")
+            measurements.add(phases.refused(phases.MACHINE_CONFIG, NAME, why))
+        elif found:
+            facts.configuration = source
+            facts.plan = constants.MACHINE_PLAN
+            plan = read_plan(constants.MACHINE_PLAN)
+            break
     if not found:
         stage({}, constants.CONFIG_COPY)
     publish(plan)
     facts.config_digest = digest(found)
+    if facts.configuration == SMBIOS:
+        measurements.add(came_from(SMBIOS, facts.config_digest))
     return plan
+
+
+def _taken(source: str, look: Callable[[], Files]) -> tuple[Files, str]:
+    """What a source has, compiled; or nothing, and why it is refused."""
+    found: Files = {}
+    try:
+        found = look()
+        if not found:
+            return {}, ""
+        stage(found, constants.CONFIG_COPY)
+        why = _compile(os.path.dirname(source) or source)
+    except (OSError, RefusedError) as error:
+        why = f"{source}:1: cannot be used: {error}"
+    return ({}, why) if why else (found, "")
+
+
+def offered() -> Files:
+    """The configuration that the hypervisor offers, for a machine whose state has none; empty when
+    there is none. Raises OSError, or RefusedError when it is none or more than PID 1 takes.
+    """
+    data = smbios.credential(_CREDENTIAL, constants.SMBIOS)
+    if data is not None and len(data) > _BYTES_MAX:
+        raise RefusedError(f"it is larger than {_BYTES_MAX} bytes")
+    return {MACHINE_FILE: data} if data else {}
 
 
 def stored() -> Files:
@@ -126,6 +149,11 @@ def stage(found: Mapping[str, bytes], directory: str) -> None:
 def event(digest: str) -> phases.Event:
     """The event that measures a machine configuration."""
     return phases.measured(phases.MACHINE_CONFIG, NAME, digest)
+
+
+def came_from(source: str, digest: str) -> phases.Event:
+    """The event that tells where a configuration came from that is not the machine's yet."""
+    return phases.measured(phases.CONFIG_SOURCE, source.lower(), digest)
 
 
 def digest(found: Mapping[str, bytes]) -> str:
@@ -233,7 +261,7 @@ def _clear(directory: str) -> None:
             pass
 
 
-def _compile() -> str:
+def _compile(label: str) -> str:
     """Compile the machine's plan in a child; returns why it is refused, or nothing."""
     argv = compiler(constants.CONFIG_COPY, constants.MACHINE_PLAN)
     status, output = errand.run(argv, {"PATH": "/usr/bin"}, COMPILE_SECONDS)
@@ -241,5 +269,5 @@ def _compile() -> str:
         return f"not checked in {COMPILE_SECONDS:g} s"
     if status:
         kmsg.log(f"machine configuration: {output}", kmsg.ERROR)
-        return output.replace(constants.CONFIG_COPY, constants.CONFIG) or "the compiler died"
+        return output.replace(constants.CONFIG_COPY, label) or "the compiler died"
     return ""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 MACHINE_CONFIG = "machine-config"
+CONFIG_SOURCE = "config-source"  # where that came from, unless from the image or the state
 MODEL = "model"
 POLICY = "policy"
 EXTENSION = "extension"
@@ -35,6 +36,7 @@ BOOT = "boot"
 
 # The order of this table is the order of the boot set.
 KIND_PCR = {
+    CONFIG_SOURCE: PCR_MACHINE,
     MACHINE_CONFIG: PCR_MACHINE,
     MODEL: PCR_MODELS,
     POLICY: PCR_MODELS,

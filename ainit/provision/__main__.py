@@ -1,7 +1,8 @@
 """``python3 -m ainit.provision``: what PID 1 has done, and does not do itself.
 
 ``partition DISK`` lets the state partition grow, before it is opened; ``grow`` its file system, in
-the unit that is started for it. Both print what was done, or why not, and exit with 1 then.
+the unit that is started for it. ``stick`` takes in the configuration that a stick brings. Each
+prints what was done, or why not, and exits with 1 then.
 """
 
 from __future__ import annotations
@@ -11,8 +12,12 @@ import sys
 from collections.abc import Sequence
 
 from .. import constants
+from ..child.client import Client
 from ..errors import AinosError
-from . import grow
+from ..linux import kmsg
+from . import grow, stick
+
+_PATIENCE_S = 60.0  # PID 1 has a child compile a configuration
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -24,13 +29,20 @@ def main(arguments: Sequence[str]) -> int:
             case ["grow"]:
                 with open(constants.GROW, encoding="utf-8") as file:
                     device = file.read().strip()
+                os.unlink(constants.GROW)  # or it would start the unit once more
                 print(grow.file_system(device, constants.STATE))
-                os.unlink(constants.GROW)
+            case ["stick"]:
+                with Client(constants.CONTROL, _PATIENCE_S) as client:
+                    said = stick.adopt(client)
+                    kmsg.log(said)
+                    print(said)
             case _:
                 print(__doc__, file=sys.stderr)
                 return 2
     except (AinosError, OSError) as error:
         print(f"provision: {error}", file=sys.stderr)
+        if [*arguments] == ["stick"]:
+            kmsg.log(str(error), kmsg.WARNING)  # nobody but who stands there can ask
         return 1
     return 0
 

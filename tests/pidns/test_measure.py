@@ -13,6 +13,7 @@ from ainit.linux import fsverity
 from ainit.pid1.enforcement import IN_FORCE
 from ainit.policy import phases
 from tests.pidns.machine import Machine, Record
+from tests.support import smbios
 from tests.support.wait import wait_for
 
 PRINTS_ITS_ENVIRONMENT = """
@@ -355,6 +356,86 @@ def test_a_wrong_configuration_is_refused_with_its_line_and_the_default_runs(
     assert (first["content"]["type"], second["content"]["type"]) == ("refusal", "machine-config")
     default = fsverity.text(fsverity.digest_file(f"{machine.directory}/machine.toml"))
     assert second["content"]["digest"] == default
+
+
+def offer(machine: Machine, text: str) -> str:
+    """What the hypervisor offers; returns its digest."""
+    credential = b"io.systemd.credential:ainos.machine=" + text.encode()
+    (machine.directory / "smbios").write_bytes(smbios.table(credential))
+    return digest_of(machine, text)
+
+
+def digest_of(machine: Machine, text: str) -> str:
+    path = machine.directory / "text"
+    path.write_text(text, encoding="utf-8")
+    return fsverity.text(fsverity.digest_file(str(path)))
+
+
+def test_what_the_hypervisor_offers_is_used_where_the_state_has_nothing(machine: Machine) -> None:
+    digest = offer(machine, '[machine]\nhostname = "offered"\n')
+    machine.unit("service", "pause")
+    machine.boot()
+    found = facts(machine)
+    assert (found["hostname"], found["configuration"]) == ("offered", "SMBIOS")
+    assert "refused" not in str(found["findings"])
+    assert [record["content"] for record in records(machine)[:2]] == [
+        {"type": "config-source", "name": "smbios", "digest": digest},
+        {"type": "machine-config", "name": "machine", "digest": digest},
+    ]
+
+
+def test_what_the_hypervisor_offers_does_not_stand_before_the_state(machine: Machine) -> None:
+    offer(machine, '[machine]\nhostname = "offered"\n')
+    machine.configure('[machine]\nhostname = "own"\n')
+    machine.unit("service", "pause")
+    machine.boot()
+    assert facts(machine)["hostname"] == "own"
+    assert contents(machine)[0] == ("machine-config", "machine")
+
+
+def test_a_wrong_offer_is_refused_with_its_line(machine: Machine) -> None:
+    offer(machine, "[machine]\nhostname = 3\n")
+    machine.unit("service", "pause")
+    machine.boot()
+    machine.wait_state("service", "ready")
+    found = facts(machine)
+    assert str(found["configuration"]).startswith("refused: SMBIOS/machine.toml:2: ")
+    assert found["hostname"] == "test"
+    assert contents(machine)[:2] == [("refusal", "machine"), ("machine-config", "machine")]
+
+
+def test_behind_a_wrong_configuration_comes_what_the_hypervisor_offers(machine: Machine) -> None:
+    offer(machine, '[machine]\nhostname = "offered"\n')
+    machine.configure("[machine]\nhostname = 3\n")
+    machine.unit("service", "pause")
+    machine.boot()
+    found = facts(machine)
+    assert (found["hostname"], found["configuration"]) == ("offered", "SMBIOS")
+    findings = found["findings"]
+    assert isinstance(findings, list)
+    assert any("config/machine.toml:2: " in text for text in findings)
+    kinds = [("refusal", "machine"), ("config-source", "smbios"), ("machine-config", "machine")]
+    assert contents(machine)[:3] == kinds
+
+
+def test_a_stick_configures_a_machine_once(machine: Machine) -> None:
+    text = '[machine]\nhostname = "from-a-stick"\n'
+    machine.unit("service", "pause")
+    machine.boot()
+    machine.wait_state("service", "ready")
+    given = {"files": {"machine.toml": text}, "source": "stick"}
+    machine.call("Configure", **given)
+    assert [record["content"] for record in records(machine)[-2:]] == [
+        {"type": kind, "name": name, "digest": digest_of(machine, text)}
+        for kind, name in (("config-source", "stick"), ("machine-config", "machine"))
+    ]
+    stored = machine.directory / "state/config/machine.toml"
+    assert stored.read_text(encoding="utf-8") == text
+    count = len(records(machine))
+    with pytest.raises(VarlinkError, match="Refused") as error:
+        machine.call("Configure", **given)
+    assert "this machine has a configuration" in str(error.value.parameters["reason"])
+    assert len(records(machine)) == count
 
 
 def test_an_agent_gets_its_gpu_instance_and_gives_it_back(machine: Machine) -> None:
