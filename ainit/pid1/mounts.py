@@ -47,13 +47,29 @@ def early() -> list[str]:
 
 
 def state(device: str, target: str) -> str:
-    """Mount the state partition; returns why not, or nothing."""
+    """Mount the state partition; returns why not, or nothing. A superblock that a power cut tore,
+    of whose checksum Linux says EBADMSG, is mended first.
+    """
     flags = libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOATIME
     try:
-        libc.mount(device, target, "ext4", flags, "")
+        try:
+            libc.mount(device, target, "ext4", flags, "")
+        except OSError as error:
+            if error.errno != errno.EBADMSG or not _mended(device):
+                raise
+            libc.mount(device, target, "ext4", flags, "")
     except OSError as error:
         return f"{device} cannot be mounted: {error.strerror}"
     return ""
+
+
+def _mended(device: str) -> bool:
+    from ..linux import ext4
+
+    done = ext4.mend(device)
+    if done:
+        kmsg.log(f"{device} had a superblock that a power cut tore", kmsg.WARNING)
+    return done
 
 
 def leave(targets: tuple[str, ...]) -> None:
