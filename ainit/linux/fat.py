@@ -3,8 +3,9 @@
 FAT has no rename that survives a power cut: Linux and firmware write a new entry and delete the old
 one, in sectors that reach the disk in any order, and a sector may be torn. One byte is the most
 that changes at once. So here a file gets a name that differs in few characters, each of them one
-byte in place; whoever calls makes sure that every mixture of the two names is harmless. What Linux
-does with the file system it does between such changes, on files that nobody boots from.
+byte in place; whoever calls makes sure that every mixture of the two names is harmless. A file is
+gone with one byte as well, before anything of it is freed. New files Linux makes, between such
+changes, under names that nobody boots from.
 
 Microsoft, "FAT32 File System Specification" (2000): the layout, and long names. Leaves out FAT12
 and FAT16, making files, and characters beyond ASCII, which are shown and never changed.
@@ -41,12 +42,14 @@ _DIRECTORY_MAX = 1 << 21  # bytes
 @dataclass(frozen=True, slots=True)
 class Name:
     """An entry of a directory: name, where on the device each of its characters is (None: a point
-    that is not stored), where its short entry is, attributes, first cluster, and size in bytes.
+    that is not stored), where its short entry is, and those of the long name, attributes, first
+    cluster, and size in bytes.
     """
 
     name: str
     characters: tuple[int | None, ...]
     at: int
+    long: tuple[int, ...]
     attributes: int
     cluster: int
     size: int
@@ -71,6 +74,7 @@ class Volume:
             raise RefusedError("the file system is not FAT32")
         fat = int.from_bytes(fat_small, "little") * sector
         self._fat = reserved * sector
+        self._fats = tuple(self._fat + number * fat for number in range(fats))
         self._data = self._fat + fats * fat
         self._cluster = per_cluster * sector
         self._last = fat // 4 - 1
@@ -86,16 +90,31 @@ class Volume:
             found = self._names(inside[0].cluster)
         return found
 
-    def is_whole(self, held: Name) -> bool:
-        """Whether a file has as many clusters as its size says, and no more."""
+    def chain(self, held: Name) -> tuple[int, ...]:
+        """The clusters of a file; none when they are not as many as its size says."""
         count, cluster = -(-held.size // self._cluster), held.cluster
-        if not count:
-            return not cluster
+        found = []
         for _ in range(count):
             if not 2 <= cluster <= self._last:
-                return False
+                return ()
+            found.append(cluster)
             cluster = self._following(cluster)
-        return cluster >= _CHAIN_END
+        return tuple(found) if cluster >= _CHAIN_END and len(set(found)) == count else ()
+
+    def delete(self, held: Name, *, free: bool = True) -> None:
+        """Delete a file: its name at once, then the rest of its name, and unless told otherwise its
+        clusters, if they are as many as its size says. Each of the two is flushed.
+        """
+        chain = self.chain(held) if free else ()
+        _put(self._disk, {held.at: _DELETED})
+        entries = [copy + 4 * cluster for copy in self._fats for cluster in chain]
+        changes = dict.fromkeys(held.long, _DELETED)
+        for entry in entries:
+            # The upper half of the last byte is not the table's to change.
+            changes |= dict.fromkeys(range(entry, entry + 3), 0)
+            changes[entry + 3] = self._disk.read(entry + 3, 1)[0] & 0xF0
+        if changes:
+            _put(self._disk, changes)
 
     def _names(self, cluster: int) -> list[Name]:
         found: list[Name] = []
@@ -144,28 +163,27 @@ def rename(disk: Disk, held: Name, new: str) -> None:
     _put(disk, changes)
 
 
-def forget(disk: Disk, held: Name) -> None:
-    """Delete a name and leave what it names: for one of two names of the same clusters. Flushes."""
-    _put(disk, {held.at: _DELETED})
-
-
 def _put(disk: Disk, changes: dict[int, int]) -> None:
-    """Change single bytes."""
-    for start in sorted({place // disk.sector * disk.sector for place in changes}):
-        data = bytearray(disk.read(start, disk.sector))
-        for place, value in changes.items():
-            if start <= place < start + disk.sector:
-                data[place - start] = value
+    """Change single bytes, and flush."""
+    sectors: dict[int, bytearray] = {}
+    for place, value in changes.items():
+        start = place // disk.sector * disk.sector
+        if start not in sectors:
+            sectors[start] = bytearray(disk.read(start, disk.sector))
+        sectors[start][place - start] = value
+    for start, data in sorted(sectors.items()):
         disk.write(start, bytes(data))
     disk.flush()
 
 
 def _name(at: int, entry: bytes, long: list[tuple[int, bytes]]) -> Name:
-    name, characters = _long_name(entry, long) or _short_name(at, entry)
+    whole = _long_name(entry, long)
+    name, characters = whole or _short_name(at, entry)
     high, low, size = (
         int.from_bytes(entry[start:end], "little") for start, end in ((20, 22), (26, 28), (28, 32))
     )
-    return Name(name, characters, at, entry[11], high << 16 | low, size)
+    places = tuple(place for place, _ in long) if whole else ()
+    return Name(name, characters, at, places, entry[11], high << 16 | low, size)
 
 
 def _long_name(

@@ -1,9 +1,9 @@
 """What the loader finds on the ESP: after a power cut it is one thing or the other.
 
-`install` writes ``ainos_1+3-0.efj`` and then shows it as ``.efi``; `remove` goes the other way;
-`rearm` and `condemn` change digits, and each mixture of those is a counter as well (`esp_files`
-does each). The loader itself must never be missing: for a moment there are two of its name, both
-whole. The new one is shown before the old one is hidden, each by the first character.
+`install` writes ``ainos_1+3-0.efj`` and then shows it as ``.efi``; `rearm` and `condemn` change
+digits, and each mixture of those is a counter as well (`esp_files` does each). The loader itself
+must never be missing: for a moment there are two of its name, both whole. The new one is shown,
+by its first character, before the old one is deleted.
 
     part = Esp(esp.device())
     tidy(part)
@@ -17,9 +17,8 @@ import tempfile
 from collections.abc import Callable
 
 from ..errors import RefusedError, UnavailableError
-from ..linux import fat
 from . import slots
-from .esp_files import IMAGES, Esp, discard, has_content, hide, one, put, show, write_file
+from .esp_files import IMAGES, Esp, discard, has_content, one, put, show, write_file
 
 LOADERS = "EFI/BOOT"
 _LOADER = {"x86_64": "BOOTX64.EFI", "aarch64": "BOOTAA64.EFI"}
@@ -66,11 +65,11 @@ def prepare(part: Esp, version: str, uki: str, approval: str | None) -> str:
 
 
 def remove(part: Esp, stem: str) -> None:
-    """Take every entry of a version from the loader, then delete it and its approval."""
+    """Delete every entry of a version, then its approval."""
     for each in part.names():
         found = slots.entry(each.name)
         if found is not None and found.stem == stem:
-            hide(part, IMAGES, each.name, slots.hidden(each.name))
+            discard(part, IMAGES, each)
     tidy(part)
 
 
@@ -82,6 +81,31 @@ def rearm(part: Esp, path: str) -> str:
 def condemn(part: Esp, path: str) -> str:
     """Take its tries from the entry of this path; returns its name now."""
     return _recount(part, path, slots.condemned)
+
+
+def remove_others(part: Esp, stem: str, selected: str) -> None:
+    """Take every image of ours but the running one from the loader: that of ``stem``, or the entry
+    without a counter that systemd-boot calls ``selected``. Raises RefusedError when that is not
+    there.
+    """
+    ours = [each for each in part.names() if _is_image(each.name)]
+    kept = [each for each in ours if _is_running(each.name, stem, selected)]
+    if not kept:
+        raise RefusedError(f"{stem}, which runs, is not on the ESP")
+    for each in ours:
+        if each not in kept:
+            discard(part, IMAGES, each)
+    tidy(part)
+
+
+def _is_image(name: str) -> bool:
+    lower = name.lower()
+    return lower.startswith("ainos_") and lower.endswith(slots.SUFFIX)
+
+
+def _is_running(name: str, stem: str, selected: str) -> bool:
+    found = slots.entry(name)
+    return found.stem == stem if found else name.lower() == selected.lower()
 
 
 def confirm(part: Esp, counted: str, selected: str, version: str) -> str:
@@ -100,15 +124,13 @@ def adopt(part: Esp, name: str, version: str) -> str:
     only the short name is left then. ``name`` is that, in any case; returns the new one.
     """
     held = [each for each in part.names() if each.name.lower() == name.lower()]
-    if not held or slots.entry(held[0].name) or not name.lower().endswith(slots.SUFFIX):
+    if not held or slots.entry(held[0].name) or not _is_image(name):
         raise UnavailableError(f"{name} is no entry without a counter")
     with tempfile.NamedTemporaryFile() as copy:
         with part.mounted() as root:
             write_file(copy.fileno(), f"{root}/{IMAGES}/{held[0].name}")
         new = install(part, version, copy.name, None)
-    lost = held[0].name
-    hide(part, IMAGES, lost, lost[:-1] + slots.LOST[-1].upper())
-    tidy(part)
+    discard(part, IMAGES, held[0])
     return new
 
 
@@ -132,25 +154,19 @@ def tidy(part: Esp) -> None:
         known = best.setdefault(each.stem, each)
         if (each.left, -(each.done or 0)) > (known.left, -(known.done or 0)):
             best[each.stem] = each
-    for each in entries(part):
-        if best[each.stem] != each:
-            hide(part, IMAGES, each.name, slots.hidden(each.name))
     for held in part.names():
+        found = slots.entry(held.name)
         stem = held.name.removesuffix(slots.APPROVAL)
+        is_hidden = held.name.lower().endswith(slots.HIDDEN)
+        is_second = found is not None and best[found.stem] != found
         is_approval = stem != held.name and stem.startswith(slots.stem(""))
-        if held.name.lower().endswith((slots.HIDDEN, slots.LOST)) or (
-            is_approval and stem not in best
-        ):
-            discard(part, IMAGES, held.name)
-    hidden = _concealed(loader_name())
-    seen: set[str] = set()
-    for held in part.names(LOADERS):
-        if held.name in seen and held.name == loader_name():
-            part.rename(LOADERS, held, hidden)
-        seen.add(held.name)
-    for held in part.names(LOADERS):
-        if held.name == hidden:
-            discard(part, LOADERS, hidden)
+        if is_hidden or is_second or (is_approval and stem not in best):
+            discard(part, IMAGES, held)
+    name = loader_name()
+    loaders = [held for held in part.names(LOADERS) if held.name == name]
+    hidden = [held for held in part.names(LOADERS) if held.name == _concealed(name)]
+    for held in (*loaders[1:], *hidden):
+        discard(part, LOADERS, held)
 
 
 def replace_loader(part: Esp, path: str) -> bool:
@@ -163,9 +179,7 @@ def replace_loader(part: Esp, path: str) -> bool:
     old = one(part, LOADERS, name)
     put(part, LOADERS, hidden, path)
     show(part, LOADERS, hidden, name)
-    with part.opened() as disk:
-        fat.rename(disk, old, hidden)
-    discard(part, LOADERS, hidden)
+    discard(part, LOADERS, old)
     return True
 
 

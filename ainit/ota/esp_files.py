@@ -1,8 +1,8 @@
-"""Files on the ESP: written and deleted while no loader takes them, shown and hidden at once.
+"""Files on the ESP: written while no loader takes them, shown at once, and gone at once.
 
-A file has a name that no loader takes while it is written, or deleted, on the mounted ESP. It gets
-the name that counts, or loses it, by one character in place on the ESP that is not mounted (`fat`
-says why).
+A file has a name that no loader takes while it is written, on the mounted ESP. It gets the name
+that counts by one character in place, on the ESP that is not mounted, and loses it with one byte
+(`fat` says why).
 
     put(part, "EFI/Linux", "ainos_1+3-0.efj", source)
     show(part, "EFI/Linux", "ainos_1+3-0.efj", "ainos_1+3-0.efi")
@@ -12,14 +12,13 @@ says why).
 `sync_file`          fsync of it
 `sync_directory`     fsync of its directory, and `Esp.flush`
 `check_file`         it is read back from the device
-`show` `hide`        the one character, and a flush
-`discard`            deletes what is hidden
+`show`               the one character, and a flush
+`discard`            the name, a flush, then what is behind it
 ===================  =====================================================================
 
-`discard` deletes the name alone where the clusters are not this file's to free: a power cut may
-have freed them already, or left two names of the same (a firmware that was cut while it counted
-down). They are lost then, 11 MB of a GiB; Linux, asked to free them, would make the file system
-read-only, or damage the other file.
+`discard` frees no clusters that are not this file's alone: a power cut may have left two names of
+the same (a firmware that was cut while it counted down). What is cut between name and clusters is
+lost: 11 MB of a GiB.
 """
 
 from __future__ import annotations
@@ -116,34 +115,17 @@ def show(part: Esp, folder: str, hidden: str, name: str) -> None:
     part.rename(folder, one(part, folder, hidden), name)
 
 
-def hide(part: Esp, folder: str, name: str, hidden: str) -> None:
-    """Let it find a file no more."""
-    part.rename(folder, one(part, folder, name), hidden)
-
-
-def discard(part: Esp, folder: str, hidden: str) -> None:
-    """Delete a file that no loader takes."""
+def discard(part: Esp, folder: str, held: fat.Name) -> None:
+    """Delete a file, whatever its name."""
     with part.opened() as disk:
         volume = fat.Volume(disk)
-        names = volume.directory(folder)
-        held = _find(names, hidden)
-        shared = [each for each in names if each.cluster == held.cluster and each != held]
-        if (shared and held.cluster) or not volume.is_whole(held):
-            fat.forget(disk, held)
-            return
-    with part.mounted() as root:
-        os.unlink(f"{root}/{folder}/{hidden}")
-        sync_directory(f"{root}/{folder}")
-    part.flush()
+        sharing = [each for each in volume.directory(folder) if each.cluster == held.cluster]
+        volume.delete(held, free=len(sharing) == 1)
 
 
 def one(part: Esp, folder: str, name: str) -> fat.Name:
     """The file of this name. Raises UnavailableError."""
-    return _find(part.names(folder), name)
-
-
-def _find(names: list[fat.Name], name: str) -> fat.Name:
-    for each in names:
+    for each in part.names(folder):
         if each.name == name:
             return each
     raise UnavailableError(f"{name} is not on the ESP")

@@ -16,7 +16,6 @@ from ..errors import RefusedError
 TRIES = 3
 SUFFIX = ".efi"
 HIDDEN = ".efj"  # what no loader takes, one character away
-LOST = ".efk"  # the same, of an entry that has a short name only; no short name is taken twice
 APPROVAL = ".seal.json"  # of the file beside an entry
 _COUNTED = re.compile(r"(?P<stem>.+?)\+(?P<left>\d)(?:-(?P<done>\d))?\.efi\Z")
 

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from ainit.child.client import Client
 from ainit.errors import AinosError
+from ainit.ota.pe import Image
 from lib import accelerator, qemu
 from lib.accelerator import Accelerator
 from lib.console import Console
@@ -40,7 +41,6 @@ from lib.qmp import Qmp, QmpError
 from lib.variant import architecture_of
 from lib.vfio import PciHost
 from lib.vtpm import SoftwareTpm
-from secureboot.lib.pe import Image
 
 if TYPE_CHECKING:
     from lib.tamper import Tamper

@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from ainit.ota.pe import Image
 from lib import initrd, models, policy, state_partition
 from lib.disk import LOADER_CONFIGURATION
 from lib.host import KEYS, HostError, run
 from lib.qemu import Hardware
 from lib.state_partition import INCOMING, partition_offset
-from secureboot.lib.pe import Image
 
 MTOOLS_DEADLINE_S = 60.0
 EROFS_SUPERBLOCK = 1024

@@ -21,9 +21,9 @@ from typing import Any
 
 from lib.host import HostError
 
+from ainit.ota.pe import Image, ImageError
 from ainit.policy import phases
 from ainit.policy.phases import ZERO, fold
-from secureboot.lib.pe import Image
 
 GLOBAL = uuid.UUID("8be4df61-93ca-11d2-aa0d-00e098032b8c")  # EFI_GLOBAL_VARIABLE
 SECURITY = uuid.UUID("d719b2cb-3d3a-4596-a3bc-dad00e67656f")  # EFI_IMAGE_SECURITY_DATABASE
@@ -55,7 +55,10 @@ def predict_boot(
     ``variables`` holds the firmware's variable store by name; ``authority`` is the db certificate
     (DER) that both signatures lead to. Raises HostError when the artefacts cannot boot like that.
     """
-    images = [Image(loader), Image(uki)]
+    try:
+        images = [Image(loader), Image(uki)]
+    except ImageError as error:
+        raise HostError(str(error)) from error
     if not all(image.is_signed for image in images):
         raise HostError("the loader and the UKI must be signed: Secure Boot starts nothing else")
     events = {

@@ -11,9 +11,9 @@ import pytest
 from lib.architecture import X86_64
 from lib.host import REPOSITORY, CommandError, run
 
+from ainit.ota.pe import Image
 from secureboot.lib import tools
 from secureboot.lib.keys import KeySet, generate
-from secureboot.lib.pe import Image
 from secureboot.lib.predict import SECURITY, signature_entry
 from tests.support import pe
 

@@ -16,7 +16,7 @@ from lib.prediction import SECUREBOOT
 from lib.state_partition import partition_offset
 from lib.variant import architecture_of
 
-from secureboot.lib.pe import Image
+from ainit.ota.pe import Image
 
 
 @dataclass(frozen=True, slots=True)

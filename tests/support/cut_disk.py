@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 SECTOR = 512
 Sectors = dict[int, bytes]  # by number
-_EVERY_MAX = 8  # sectors in an epoch of which every combination is looked at
-_SOME = 128  # combinations of more than that
+_EVERY_MAX = 6  # sectors in an epoch of which every combination is looked at
+_SOME = 40  # combinations of more than that
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,34 @@ class CutDisk:
     def _epoch_cut(self, epoch: Epoch) -> st.SearchStrategy[Cut]:
         each = {number: _sector(versions) for number, versions in epoch.sectors.items()}
         return st.fixed_dictionaries(each).map(lambda held: Cut(self.initial, epoch.before | held))
+
+
+class View:
+    """A partition: a part of a disk."""
+
+    def __init__(self, disk: CutDisk | Cut, start: int, size: int) -> None:
+        self.disk = disk
+        self.start = start
+        self.size = size
+        self.sector = disk.sector
+
+    @property
+    def data(self) -> bytes:
+        """All of it."""
+        return self.read(0, self.size)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """The bytes there."""
+        return self.disk.read(self.start + offset, max(0, min(length, self.size - offset)))
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Take whole sectors."""
+        assert offset + len(data) <= self.size
+        self.disk.write(self.start + offset, data)
+
+    def flush(self) -> None:
+        """The whole disk."""
+        self.disk.flush()
 
 
 def _combinations(epoch: Epoch, rng: random.Random) -> Iterator[tuple[bytes, ...]]:

@@ -6,6 +6,7 @@ reaches the disk in any order.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -42,23 +43,23 @@ def make(files: Mapping[str, bytes]) -> bytes:
         return image.read_bytes()
 
 
-class CutEsp(Esp):
-    """An ESP on a `CutDisk`."""
+class ModelEsp(Esp):
+    """An ESP on a disk in memory."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, disk: Disk) -> None:
         super().__init__("", self._mounted)
-        self.disk = CutDisk(data)
+        self._disk = disk
 
     @contextmanager
     def opened(self) -> Iterator[Disk]:
         """The disk."""
-        yield self.disk
+        yield self._disk
 
     @contextmanager
     def _mounted(self) -> Iterator[str]:
         with tempfile.TemporaryDirectory() as name:
             image, tree = Path(name, "esp"), Path(name, "tree")
-            image.write_bytes(self.disk.data)
+            _write_sparse(self._disk, image)
             tree.mkdir()
             self._extract(tree)
             before = _tree(tree)
@@ -69,21 +70,57 @@ class CutEsp(Esp):
             for path, content in after.items():
                 if before.get(path) != content:
                     run("/usr/bin/mcopy", "-o", "-i", image, tree / path, f"::/{path}")
-            data = image.read_bytes()
-        for start in range(0, len(data), _BLOCK):
-            if data[start : start + _BLOCK] != self.disk.data[start : start + _BLOCK]:
-                for at in range(start, min(start + _BLOCK, len(data)), SECTOR):
-                    if data[at : at + SECTOR] != self.disk.data[at : at + SECTOR]:
-                        self.disk.write(at, data[at : at + SECTOR])
+            _take(self._disk, image)
 
     def _extract(self, tree: Path, folder: str = "") -> None:
-        for each in fat.Volume(self.disk).directory(folder):
+        for each in fat.Volume(self._disk).directory(folder):
             path = tree / folder / each.name
             if each.is_directory:
                 path.mkdir()
                 self._extract(tree, f"{folder}/{each.name}".lstrip("/"))
             elif not path.exists():
-                path.write_bytes(content(self.disk, each))
+                path.write_bytes(content(self._disk, each))
+
+
+class CutEsp(ModelEsp):
+    """An ESP that is a disk of its own."""
+
+    def __init__(self, data: bytes) -> None:
+        self.disk = CutDisk(data)
+        super().__init__(self.disk)
+
+
+def put(disk: Disk, start: int, data: bytes) -> None:
+    """Write the sectors that are others."""
+    if disk.read(start, len(data)) == data:
+        return
+    for at in range(0, len(data), SECTOR):
+        if data[at : at + SECTOR] != disk.read(start + at, SECTOR):
+            disk.write(start + at, data[at : at + SECTOR])
+
+
+def _write_sparse(disk: Disk, path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(disk.size)
+        for start in range(0, disk.size, _BLOCK):
+            block = disk.read(start, _BLOCK)
+            if block.strip(b"\0"):
+                file.seek(start)
+                file.write(block)
+
+
+def _take(disk: Disk, path: Path) -> None:
+    """Write to a disk what a file has that is no hole."""
+    with path.open("rb") as file:
+        end = 0
+        while True:
+            try:
+                start = os.lseek(file.fileno(), end, os.SEEK_DATA)
+            except OSError:
+                return
+            end = os.lseek(file.fileno(), start, os.SEEK_HOLE)
+            for at in range(start, end, _BLOCK):
+                put(disk, at, os.pread(file.fileno(), min(_BLOCK, end - at), at))
 
 
 def _tree(root: Path) -> dict[str, bytes]:

@@ -163,7 +163,7 @@ def _disk(root: Path) -> Ground:
     digest = hashlib.sha256(assembly.tree_digest(root).encode())
     digest.update(Path(erofs.__file__).read_bytes() + Path(disk.__file__).read_bytes())
     stamp = FOLDER / "disk.sha256"
-    from secureboot.lib.pe import Image
+    from ainit.ota.pe import Image
 
     kernel.write_bytes(Image((BUILD / "image/uki.efi").read_bytes()).sections[".linux"])
     if out.exists() and stamp.exists() and stamp.read_text() == digest.hexdigest():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -40,10 +42,12 @@ def test_what_is_in_a_directory(folder: str) -> None:
     }
     found = names(made(), folder)
     assert found.keys() == held.keys()
+    disk = CutDisk(made())
     for name, each in found.items():
-        assert esp_image.content(CutDisk(made()), each) == held[name]
+        assert esp_image.content(disk, each) == held[name]
         assert not each.is_directory
-        assert fat.Volume(CutDisk(made())).is_whole(each)
+        chain = fat.Volume(disk).chain(each)
+        assert len(chain) == -(-each.size // 512)
         stored = "".join("." if place is None else chr(made()[place]) for place in each.characters)
         assert stored.lower() == name.lower()
 
@@ -58,7 +62,8 @@ def test_the_root() -> None:
 def test_a_name_is_changed_and_nothing_else() -> None:
     disk = CutDisk(made())
     fat.rename(disk, names(made(), "EFI/Linux")["ainos_0.1.0+3-0.efi"], "ainos_0.1.0+2-1.efi")
-    changed = [at for at, byte in enumerate(disk.data) if byte != made()[at]]
+    (sector,) = disk.epochs[0].sectors.values()
+    changed = [one for one, other in zip(*sector, strict=True) if one != other]
     assert len(changed) == 2
     assert disk.log[-1] == "flush"
     assert dict(esp_image.seen(disk)) == {"ainos_0.1.0+2-1.efi": b"image" * 500}
@@ -70,11 +75,23 @@ def test_a_short_name_is_changed() -> None:
     assert list(names(bytes(disk.data), "EFI/BOOT")) == ["_OOTX64.EFI"]
 
 
-def test_a_name_is_forgotten() -> None:
+@pytest.mark.parametrize("free", [True, False])
+def test_a_file_is_deleted(free: bool, tmp_path: Path) -> None:
     disk = CutDisk(made())
-    fat.forget(disk, names(made(), "EFI/Linux")["ainos_0.1.0+3-0.efi"])
+    held = names(made(), "EFI/Linux")["ainos_0.1.0+3-0.efi"]
+    chain = fat.Volume(disk).chain(held)
+    assert len(chain) == 5
+    fat.Volume(disk).delete(held, free=free)
     assert not esp_image.seen(disk)
     assert len(names(bytes(disk.data), "EFI/Linux")) == 2
+    assert [len(epoch.sectors) for epoch in disk.epochs] == [1, 3 if free else 1, 0]
+    image = tmp_path / "esp"
+    image.write_bytes(disk.data)
+    said = subprocess.run(
+        ["/usr/sbin/fsck.vfat", "-n", str(image)], capture_output=True, text=True, check=False
+    ).stdout
+    assert ("Reclaimed 5 unused clusters" in said) == (not free)
+    assert "orphaned" not in said
 
 
 @pytest.mark.parametrize("new", ["ainos.efi", "ainos_0.1.0+3-0xefi\0", "ainos_0.1.0+3-0.ef\u00ef"])
@@ -116,7 +133,7 @@ def test_a_file_that_lost_a_cluster() -> None:
     at = int.from_bytes(data[14:16], "little") * 512 + 4 * (held.cluster + 1)
     for entry in (b"\0\0\0\0", b"\xff\xff\xff\x0f"):
         data[at : at + 4] = entry
-        assert not fat.Volume(CutDisk(bytes(data))).is_whole(held)
+        assert not fat.Volume(CutDisk(bytes(data))).chain(held)
 
 
 def test_a_long_name_of_which_a_part_is_gone() -> None:

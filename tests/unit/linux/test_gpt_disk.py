@@ -130,7 +130,7 @@ def test_any_number_of_torn_sectors(edit: str) -> None:
     disk, old, new = cut_disk(edit)
     wanted = [of(old), of(new)]
 
-    @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
     @given(disk.cut)
     def check(held: Cut) -> None:
         assert seen(held) in wanted

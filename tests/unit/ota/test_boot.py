@@ -97,7 +97,7 @@ def test_a_cut_anywhere(change: str, new: Files) -> None:
 def test_the_next_run_makes_it_good(change: str, new: Files) -> None:
     cuts = list(changed(change, new).disk.cuts(torn=0))
     wanted = listed(changed(change, new))
-    for held in cuts[:: max(len(cuts) // 6, 1)]:
+    for held in cuts[:: max(len(cuts) // 3, 1)]:
         part = CutEsp(held.data())
         boot.remove(part, "ainos_0.2.0")
         if change in {"rearm", "condemn"}:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from lib.host import HostError
 
+from ainit.ota.pe import Image
 from secureboot.lib import predict
-from secureboot.lib.pe import Image
 from secureboot.lib.predict import predict_boot, predict_boot_set
 from tests.support import pe
 

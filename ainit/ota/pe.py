@@ -1,4 +1,4 @@
-"""PE images as the firmware and systemd-stub read them: the Authenticode hash and the sections.
+"""PE images as firmware and systemd-stub read them: the Authenticode hash and the sections. Pure.
 
 Source: Microsoft, "Windows Authenticode Portable Executable Signature Format" (2008), "Calculating
 the PE Image Hash"; EDK II hashes the same way before it looks a binary up in db and measures it.
@@ -9,11 +9,11 @@ Only PE32+ (64-bit) images are read: an x86-64 machine boots nothing else.
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from dataclasses import dataclass
 
-from lib.host import HostError
+from ..digest import sha256
+from ..errors import RefusedError
 
 PE32_PLUS = 0x20B
 CHECKSUM_OFFSET = 64  # in the optional header
@@ -22,7 +22,7 @@ SECURITY_DIRECTORY = 4
 SECTION_BYTES = 40
 
 
-class ImageError(HostError):
+class ImageError(RefusedError):
     """Not a PE32+ image, or one that points outside itself."""
 
 
@@ -100,16 +100,12 @@ class Image:
     def authenticode(self) -> bytes:
         """SHA-256 over the image without its checksum, its security directory and signatures."""
         data = self._data
-        digest = hashlib.sha256()
-        digest.update(data[: self._checksum])
-        digest.update(data[self._checksum + 4 : self._security])
-        digest.update(data[self._security + 8 : self._headers_size])
+        parts = [data[: self._checksum], data[self._checksum + 4 : self._security]]
+        parts.append(data[self._security + 8 : self._headers_size])
         hashed = self._headers_size
         for section in sorted(self._sections, key=lambda section: section.raw_offset):
-            digest.update(self._raw(section))
+            parts.append(self._raw(section))
             hashed += section.raw_size
         # What lies behind the sections counts too; the certificate table closes the file.
-        end = len(data) - self._certificates_size
-        if hashed < end:
-            digest.update(data[hashed:end])
-        return digest.digest()
+        parts.append(data[hashed : max(hashed, len(data) - self._certificates_size)])
+        return sha256(b"".join(parts))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secureboot.lib.pe import Image, ImageError
+from ainit.ota.pe import Image, ImageError
 from tests.support import pe
 
 SECTIONS = {".text": b"code" * 200, ".cmdline": b"quiet"}
