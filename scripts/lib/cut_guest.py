@@ -20,13 +20,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ainit.ota.pe import Image
 from lib import accelerator
 from lib.accelerator import Accelerator
 from lib.architecture import Architecture
 from lib.host import BUILD, REPOSITORY, HostError
 from lib.host import run as call
 from lib.variant import architecture_of
-from secureboot.lib.pe import Image
 
 CLIENT = Path(__file__).with_name("guest") / "cut_client.py"
 FIRST_DISK = 2  # behind root and payload
