@@ -9,7 +9,7 @@ from __future__ import annotations
 from _socket import AF_UNIX, SO_ERROR, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, socket
 
 from ..errors import WireError
-from ..policy.state import INACTIVE
+from ..policy.state import EXITED, INACTIVE
 from ..wire import protocol
 from ..wire.protocol import Inbox, Message
 from . import loop
@@ -167,7 +167,7 @@ def why_unanswered(state: State, unit: Unit | None = None) -> str:
     if state.quarantine:
         return f"{state.name} is in quarantine: {state.quarantine}"
     reason = f": {state.reason}" if state.reason else ""
-    starts = unit is not None and unit.on_demand and state.state == INACTIVE
+    starts = unit is not None and unit.on_demand and state.state in (INACTIVE, EXITED)
     down = state.is_down and not starts
     return f"{state.name} is {state.state}{reason}" if down else ""
 

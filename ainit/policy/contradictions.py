@@ -29,7 +29,7 @@ def contradictions(document: Document, unit: Unit, wrong: Container[int]) -> Ite
     if main.line("provides") not in wrong and unit.probe_varlink not in ("", *unit.provides):
         message = f"{unit.probe_varlink} is not among what the unit provides"
         yield document.table("probe").finding("varlink", message)
-    yield from _activation(document)
+    yield from _activation(document, unit)
     if unit.kind == plan.AGENT:
         yield from _gpu(document.table("gpu"), unit)
         yield from sandbox_config.contradictions(main, document.table("sandbox"), unit)
@@ -96,15 +96,15 @@ def _probe(table: Table, unit: Unit) -> Iterator[Finding]:
         yield table.finding("readiness", 'readiness is of units of type "simple"')
 
 
-def _activation(document: Document) -> Iterator[Finding]:
+def _activation(document: Document, unit: Unit) -> Iterator[Finding]:
     timer = document.table("timer")
     if timer.values and not timer.values.keys() & {"calendar", "boot_s", "every_s"}:
         yield timer.finding(None, "a timer has at least one of calendar, boot_s, every_s")
     elif timer.values.get("persistent") and "calendar" not in timer.values:
         yield timer.finding("persistent", "persistent is of timers with a calendar")
     activation = document.table("activation")
-    if activation.values.get("on_demand") and "socket" not in document.values:
-        yield activation.finding("on_demand", "on_demand needs a [[socket]]")
+    if activation.values.get("on_demand") and not (unit.provides or "socket" in document.values):
+        yield activation.finding("on_demand", "on_demand needs a [[socket]], or provides")
 
 
 def _gpu(table: Table, unit: Unit) -> Iterator[Finding]:

@@ -199,7 +199,7 @@ class Unit:
             or self.timer_every
             or self.paths
             or self.devices
-            or (self.sockets and self.on_demand)
+            or (self.on_demand and (self.sockets or self.provides))
         )
 
     @property

@@ -56,7 +56,7 @@ def of(text: str) -> list[str]:
             "[timer]\nboot_s = 5\npersistent = true",
             "5: persistent is of timers with a calendar",
         ),
-        ("[activation]\non_demand = true", "4: on_demand needs a [[socket]]"),
+        ("[activation]\non_demand = true", "4: on_demand needs a [[socket]], or provides"),
         ("[backoff]\nfirst_s = 60", "4: first_s, 60, is more than max_s, 30"),
         ("[backoff]\nmax_s = 0.1", "4: first_s, 0.5, is more than max_s, 0.1"),
         (
@@ -87,6 +87,7 @@ def test_a_contradiction(lines: str, finding: str) -> None:
         'provides = ["org.x.Y"]\n[probe]\nvarlink = "org.x.Y"',
         "[timer]\nevery_s = 5\npersistent = false",
         "[activation]\non_demand = false",
+        'provides = ["org.x.Y"]\n[activation]\non_demand = true',
         "[backoff]\nfirst_s = 30",
         '[resources]\nmemory_low = "1M"\nmemory_max = "1M"',
         '[resources]\nmemory_pressure = "5%"\nmemory_pressure_action = "kill"',

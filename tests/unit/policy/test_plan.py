@@ -100,6 +100,8 @@ def test_equal_words_of_commands_are_one_object() -> None:
         ({"devices": [{"SUBSYSTEM": "net"}]}, True),
         ({"sockets": [{"listen": "unix:/x"}], "on_demand": True}, True),
         ({"sockets": [{"listen": "unix:/x"}]}, False),
+        ({"provides": ["org.x.Y"], "on_demand": True}, True),
+        ({"provides": ["org.x.Y"]}, False),
         ({"on_demand": True}, False),
     ],
 )
