@@ -4,6 +4,9 @@ PID 1 hands over the listening socket as descriptor 3 (``LISTEN_FDS``), so that 
 too early. A handler takes the call's parameters and returns the reply's.
 
 >>> Service(interface_text, {"Ping": lambda parameters: {"pong": True}}).serve()   # doctest: +SKIP
+
+A method that is named in ``streams`` may be called with ``more``: its reply then promises others,
+and `Service.publish` sends them. Who reads too slowly misses some.
 """
 
 from __future__ import annotations
@@ -12,7 +15,8 @@ import os
 import select
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 
 from .. import __version__
 from ..constants import CLIENTS, LISTEN_FD
@@ -45,19 +49,23 @@ def service_info(interfaces: list[str], product: str) -> dict[str, object]:
 
 
 class _Connection:
-    __slots__ = ("inbox", "outbox", "socket")
+    __slots__ = ("follows", "inbox", "outbox", "socket")
 
     def __init__(self, channel: socket.socket) -> None:
         self.socket = channel
         self.inbox = Inbox()
         self.outbox = bytearray()
+        self.follows = ""  # the method whose further replies it gets
 
 
 class Service:
     """Answers the methods of one interface on a listening socket."""
 
-    def __init__(self, description: str, methods: Mapping[str, Handler]) -> None:
+    def __init__(
+        self, description: str, methods: Mapping[str, Handler], streams: Collection[str] = ()
+    ) -> None:
         self._description = description
+        self._streams = frozenset(streams)
         self._interface = protocol.interfaces_of(description)
         self._methods = dict(methods)
         self._connections: dict[int, _Connection] = {}
@@ -73,6 +81,23 @@ class Service:
         """Look at ``descriptor`` no more. It is still open."""
         del self._watched[descriptor]
         self._poll.unregister(descriptor)
+
+    @property
+    def clients(self) -> int:
+        """How many connections there are."""
+        return len(self._connections)
+
+    def follows(self, member: str) -> bool:
+        """Whether anybody waits for further replies of a method."""
+        return any(each.follows == member for each in self._connections.values())
+
+    def publish(self, member: str, parameters: Mapping[str, object]) -> None:
+        """A further reply to everybody who called this method with ``more``."""
+        message = protocol.reply(parameters, continues=True)
+        for descriptor, connection in list(self._connections.items()):
+            if connection.follows == member and not connection.outbox:
+                connection.outbox += message
+                self._guarded(descriptor, partial(self._flush, connection))
 
     def serve(
         self, listener: socket.socket | None = None, *, tick: Callable[[], float] | None = None
@@ -109,20 +134,27 @@ class Service:
 
     def _turn(self, descriptor: int, events: int) -> None:
         connection = self._connections[descriptor]
-        try:
+
+        def turn() -> None:
             if events & select.EPOLLIN:
                 data = connection.socket.recv(65536)
                 if not data:
                     raise WireError("closed")
                 for message in connection.inbox.feed(data):
-                    connection.outbox += self._answer(message)
+                    connection.outbox += self._answer(message, connection)
             elif events & (select.EPOLLHUP | select.EPOLLERR):
                 raise WireError("closed")
             self._flush(connection)
+
+        self._guarded(descriptor, turn)
+
+    def _guarded(self, descriptor: int, what: Callable[[], None]) -> None:
+        """Do something with a connection, which is closed if that fails."""
+        try:
+            what()
         except (OSError, WireError):
             self._poll.unregister(descriptor)
-            del self._connections[descriptor]
-            connection.socket.close()
+            self._connections.pop(descriptor).socket.close()
 
     def _flush(self, connection: _Connection) -> None:
         if connection.outbox:
@@ -133,10 +165,13 @@ class Service:
         wanted = select.EPOLLOUT if connection.outbox else select.EPOLLIN  # no reply, no next call
         self._poll.modify(connection.socket.fileno(), wanted)
 
-    def _answer(self, message: Message) -> bytes:
+    def _answer(self, message: Message, connection: _Connection) -> bytes:
         call = Call(message)
         try:
-            answer = protocol.reply(self._dispatch(call))
+            found = self._dispatch(call)
+            goes_on = call.more and call.member in self._streams
+            connection.follows = call.member if goes_on else ""
+            answer = protocol.reply(found, continues=goes_on)
         except VarlinkError as problem:
             answer = protocol.error(problem.name, problem.parameters)
         except Exception as fault:  # noqa: BLE001 - no caller may end a service
