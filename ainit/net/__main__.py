@@ -6,15 +6,18 @@ import asyncio
 import os
 import sys
 import threading
+import time
+from collections.abc import Callable
 
-from ..child.server import Service
+from ..child.server import Service, VarlinkError
 from ..constants import MACHINE_JSON, RUNTIME
 from ..errors import AinosError
 from ..policy.network import NetworkPlan
 from ..wire import interface_text
 from ..wire.codec import loads
+from ..wire.protocol import INVALID_PARAMETER, Message
 from . import lease
-from .engine import Engine
+from .engine import Engine, step_clock
 from .kernel import Netlink
 
 RESOLV_CONF = RUNTIME + "/resolv.conf"
@@ -32,6 +35,17 @@ def read(path: str) -> tuple[str, NetworkPlan]:
     return str(machine.get("hostname", "")), NetworkPlan.from_record(machine["network"])
 
 
+def set_forward(parameters: Message, step: Callable[[float], None] = step_clock) -> Message:
+    """``SetForward(time)``: the clock is behind what was signed already. It is never set back."""
+    wanted = parameters.get("time")
+    if isinstance(wanted, bool) or not isinstance(wanted, int | float):
+        raise VarlinkError(INVALID_PARAMETER, {"parameter": "time"})
+    offset = wanted - time.time()
+    if offset > 0:
+        step(offset)
+    return {"set": offset > 0}
+
+
 async def work() -> None:
     """Run the engine; the service says READY=1 once everything that can be done is done."""
     hostname, plan = read(MACHINE_JSON)
@@ -40,9 +54,8 @@ async def work() -> None:
 
         def answer() -> None:
             try:
-                Service(
-                    interface_text("org.ainos.Network"), {"Status": lambda _: engine.status}
-                ).serve()
+                methods = {"Status": lambda _: engine.status, "SetForward": set_forward}
+                Service(interface_text("org.ainos.Network"), methods).serve()
             finally:
                 os._exit(1)  # PID 1 starts the whole service again
 
