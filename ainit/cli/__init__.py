@@ -50,6 +50,7 @@ COMMANDS = {
     "sandbox": Entry("sandbox:sandbox", "What agents may do, in words, and by another manifest."),
     "identity": Entry("identity:identity", "Certificates of agents: until when, and why not."),
     "seal": Entry("seal:seal", "The sealed state: whether it opened, the floor, recovery."),
+    "update": Entry("update:update", "Updates: what is offered, install, go back, history."),
     "release": Entry("release:release", "Verify a release and where it is published."),
     "network": Entry("network:network", "Links, addresses, routes and name servers."),
     "devices": Entry("devices:devices", "Devices that the kernel announced."),
@@ -131,7 +132,13 @@ def _explain_reply(error: VarlinkError) -> str:
         case "org.ainos.Control.Unavailable":
             hint = "`ainitctl status` shows what provides it"
             return f"{detail('interface')} does not answer: {detail('reason')}; {hint}"
-        case "org.ainos.Gpu.Busy" | "org.ainos.Gpu.NoGpu" | "org.ainos.Gpu.Failed":
+        case (
+            "org.ainos.Gpu.Busy"
+            | "org.ainos.Gpu.NoGpu"
+            | "org.ainos.Gpu.Failed"
+            | "org.ainos.Update.Busy"
+            | "org.ainos.Update.Failed"
+        ):
             return detail("reason")
         case protocol.PERMISSION_DENIED:
             return "permission denied; this needs root, or over the network another role"

@@ -73,7 +73,7 @@ def show(settings: Settings, crash_id: str, file: str | None) -> None:
         [
             ("id", record.get("id")),
             ("kind", record.get("kind")),
-            ("time", _when(record.get("time"))),
+            ("time", when(record.get("time"))),
             ("boot", record.get("boot_id")),
             ("kernel", record.get("kernel")),
             ("cause", record.get("cause")),
@@ -133,10 +133,11 @@ def _present(settings: Settings) -> list[reply.Record]:
 
 def _line(crash: reply.Record) -> tuple[str, ...]:
     words = (reply.text(crash, name) for name in ("kernel", "cause"))
-    return reply.text(crash, "id"), reply.text(crash, "kind"), _when(crash.get("time")), *words
+    return reply.text(crash, "id"), reply.text(crash, "kind"), when(crash.get("time")), *words
 
 
-def _when(time: object) -> str:
+def when(time: object) -> str:
+    """Seconds since 1970 as UTC; empty when it is no time."""
     if not isinstance(time, int | float):
         return ""
     try:

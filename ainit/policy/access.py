@@ -18,6 +18,7 @@ _READING = frozenset(
         "Status", "Describe", "Accounting", "Measurements", "Models", "List", "Queue", "Explain",
         "Health", "Readings",
         "Plan", "Progress", "Events",  # of GPUs
+        "History",  # of updates
     )
 )  # fmt: skip
 
@@ -38,6 +39,7 @@ OPERATING = frozenset(
         "org.ainos.Crash.Show", "org.ainos.Crash.File",
         "org.ainos.Identity.Verdict", "org.ainos.Log.Boots", "org.ainos.Log.Read",
         "org.ainos.Store.Job", "org.ainos.Store.Verify",
+        "org.ainos.Update.Check", "org.ainos.Update.Job",
     }
 )  # fmt: skip
 _SIGNED = {  # a method, and its parameter that says who asked

@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from ..errors import Finding
 from . import calendar_text, values
@@ -118,7 +119,7 @@ def from_record(record: object) -> Settings:
     if not isinstance(record, dict):
         return Settings()
     known = {field.name for field in fields(Settings)}
-    listed = {
+    listed: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value
         for key, value in record.items()
         if key in known

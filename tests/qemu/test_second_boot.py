@@ -173,7 +173,9 @@ def test_everything_else_is_up(story: Story) -> None:
         for name, unit in units(story.report).items()
         if unit["state"] not in ("ready", "exited")
     }
-    names = ("audit", "configure", "egress", "grow", "identity", "metrics", "remote", "seal")
+    names = (
+        "audit", "configure", "egress", "grow", "identity", "metrics", "remote", "seal", "update",
+    )  # fmt: skip
     unconfigured = dict.fromkeys(names, "inactive")
     assert down == {"filetype": "refused", "confirm": "waiting", **unconfigured}
     assert story.report["machine"]["health"] == "degraded"

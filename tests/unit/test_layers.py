@@ -75,7 +75,8 @@ PURE = (
     "ainit.sched.features", "ainit.sched.fallback", "ainit.sched.occupancy",
     "ainit.sched.queue", "ainit.sched.room", "ainit.sched.numa", "ainit.sched.requests",
     "ainit.sched.round_records", "ainit.sched.asking", "ainit.sched.promise",
-    "ainit.identity.rules", "ainit.ota.release",
+    "ainit.identity.rules", "ainit.ota.decide", "ainit.ota.gate", "ainit.ota.release",
+    "ainit.ota.words",
     "ainit.ota.pe", "ainit.ota.revocation", "ainit.ota.slots", "ainit.ota.uki",
     "ainit.seal.approval", "ainit.seal.decide", "ainit.seal.policies",
 )  # fmt: skip

@@ -1,0 +1,116 @@
+"""A release on trial: looked at until it is committed, or given up for the one before.
+
+trial = Trial(host, records, world, settings, say)
+trial.look()                                        # every few seconds, until trial.is_over
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from ..policy.update import Settings
+from . import decide, gate, history
+from .decide import Slot
+from .gate import Answers, Gate
+from .history import Entry, Records, State
+from .ports import World
+
+EVIDENCE_S = 60.0  # between two quotes of the TPM
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What runs: its version, image (``base-x86_64``), and the ID of this boot."""
+
+    version: str
+    image: str
+    boot: str
+
+
+class Trial:
+    """The trial of what runs. Methods raise AinosError or OSError."""
+
+    def __init__(
+        self, host: Host, records: Records, world: World, settings: Settings, say: Say
+    ) -> None:
+        self.is_over = False
+        self.host, self.records, self.world = host, records, world
+        self._settings, self._say = settings, say
+        self.gate = Gate(settings.healthy_s, settings.healthy_within_s, world.steady())
+        self._evidence = ("", -EVIDENCE_S)
+
+    def look(self) -> None:
+        """Judge a release on trial once; commit it or go back when it is time."""
+        state = self.records.state()
+        if state is None or self.is_over:
+            return
+        now = self.world.steady()
+        answers = self._answers(now)
+        found = gate.problems(answers, state, self._settings.required)
+        outcome = self.gate.look(found, gate.restarts(answers), now)
+        if outcome == gate.PASSED:
+            self._commit(state)
+        elif outcome == gate.FAILED:
+            self.give_up(state, self.gate.reason)
+        else:
+            reason = "" if self.gate.since is not None else self.gate.reason
+            if reason != state.reason:
+                self.records.write(replace(state, reason=reason))
+                self._say(f"{state.version}: {reason or 'healthy'}")
+
+    def _answers(self, now: float) -> Answers:
+        """What the services say; a quote is made now and then only, and before a commit."""
+        last, when = self._evidence
+        since = self.gate.since
+        is_last = since is not None and now - since >= self.gate.healthy_s
+        fresh = now - when >= EVIDENCE_S or bool(last) or is_last
+        answers = self.world.answers(self._settings.required, evidence=fresh)
+        if fresh:
+            self._evidence = (answers.evidence, now)
+        return answers
+
+    def _commit(self, state: State) -> None:
+        """The release stays. May be done twice: what a power cut left undone is done anew."""
+        slots = self.world.slots()
+        self.world.confirm()
+        floors = self.records.floors()
+        floors = decide.raised(floors, state.version_floor, state.data_format_floor)
+        self.records.raise_floors(floors)
+        slot = decide.other(slots, self.host.version)
+        if slot and (why := self._below(slot)):
+            self._say(f"{why}: it is removed")
+            self.world.retire()
+        self.world.raise_seal()
+        self.records.clean()
+        self.is_over = True
+        end(self.records, self.world.now(), state, history.COMMITTED)
+        self._say(f"{state.version} is committed")
+
+    def _below(self, slot: Slot) -> str:
+        floors = self.records.floors()
+        generation = decide.generation(self.world.approval(slot.version)) or floors.data_format
+        return decide.under(slot.version, generation, floors)
+
+    def give_up(self, state: State, reason: str) -> None:
+        """Go back, if there is anything to go back to."""
+        slot = decide.other(self.world.slots(), self.host.version)
+        if slot is None or not slot.left:
+            reason = f"{reason}; there is no other release to go back to"
+            self.records.write(replace(state, reason=reason))
+            self._say(reason)
+            self.gate.began = self.world.steady()
+            return
+        self.records.write(replace(state, reason=reason))
+        self._say(f"{state.version} is given up: {reason}")
+        self.world.condemn(self.host.version)
+        self.is_over = True
+        self.world.reboot()
+
+
+def end(records: Records, now: float, state: State, outcome: str, reason: str = "") -> None:
+    """Nothing is under way any more; what it came to is kept. Raises OSError."""
+    records.note(Entry(now, state.version, state.before, outcome, reason))
+    records.write(None)
