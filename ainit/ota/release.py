@@ -23,6 +23,7 @@ from ..policy import update
 CHANNELS = update.CHANNELS
 DESCRIPTION = "release.json"
 PROVENANCE = "provenance.intoto.json"
+ROLLOUT = "rollout"  # in the custom metadata of the newest: for how many machines of a hundred
 SIGNED_AT = "signed_at"  # in a repository's timestamp: when it was signed
 SCHEMA = 1
 _KEYS = {"version", "variant", "architecture", "version_floor", "data_format_floor"}

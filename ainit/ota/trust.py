@@ -42,10 +42,9 @@ from ..child.source import Source
 from ..errors import RefusedError, UnavailableError
 from . import transfer
 from .metadata import TARGETS, Client
-from .release import DESCRIPTION, File, Release, newest, target
+from .release import DESCRIPTION, ROLLOUT, File, Release, newest, target
 
 DESCRIPTION_BYTES_MAX = 1 << 20
-ROLLOUT = "rollout"
 
 
 @dataclass(frozen=True, slots=True)

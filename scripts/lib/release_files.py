@@ -18,7 +18,7 @@ from typing import Any
 
 from ainit.errors import RefusedError
 from ainit.ota.release import DESCRIPTION, PROVENANCE, File, Release, order
-from lib import release_provenance
+from lib import release_prepared, release_provenance
 from lib.assembly import APPROVAL, MANIFEST, SBOM
 from lib.host import HostError, exclusive, published_tree, sha256_file
 from lib.release_keys import KeyRing
@@ -30,13 +30,17 @@ TAKEN = ("root.erofs", "root.verity", "uki.efi", APPROVAL, MANIFEST, f"{MANIFEST
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What to make a release of. ``extra`` are files that travel with it, whatever they are."""
+    """What to make a release of. ``extra`` are files that travel with it, whatever they are;
+    ``previous`` are release directories that it prepares the way from, by default the last ones
+    beside it.
+    """
 
     version: str
     image: Path
     version_floor: str = "0"
     extra: tuple[Path, ...] = ()
     builder: str = release_provenance.DEVELOPMENT
+    previous: tuple[Path, ...] | None = None
 
 
 def build(wanted: Wanted, out: Path, ring: KeyRing) -> Path:
@@ -61,6 +65,11 @@ def build(wanted: Wanted, out: Path, ring: KeyRing) -> Path:
     with exclusive("release"), published_tree(place) as directory:
         for name, path in named.items():
             shutil.copyfile(path, directory / name)
+        before = wanted.previous
+        if before is None:
+            before = release_prepared.previous(out, release)
+        for path in release_prepared.write(directory, before):
+            files[path.name] = _file(path)
         statement = release_provenance.statement(release.with_files(files), wanted.builder)
         (directory / PROVENANCE).write_bytes(release_provenance.signed(statement, ring))
         files[PROVENANCE] = _file(directory / PROVENANCE)

@@ -33,6 +33,7 @@ def run(options: argparse.Namespace) -> Iterator[str]:
     verbs = {
         "build": _build,
         "publish": _publish,
+        "rollout": _rollout,
         "root": _root,
         "rotate": _rotate,
         "timestamp": _renew,
@@ -51,6 +52,7 @@ def _build(options: argparse.Namespace, repository: Repository) -> Iterator[str]
         image=(options.image or target.image).absolute(),
         version_floor=options.version_floor,
         extra=tuple(options.extra),
+        previous=tuple(options.previous) if options.previous else None,
         builder=options.builder_id or release_provenance.DEVELOPMENT,
     )
     yield str(release_files.build(wanted, options.out.absolute(), repository.ring))
@@ -67,11 +69,16 @@ def _publish(options: argparse.Namespace, repository: Repository) -> Iterator[st
         release_root.first(repository.ring, release_keys.FIRST_ROOT, repository.now)
         if release_root.begin(repository, release_keys.FIRST_ROOT):
             yield f"root {repository.root_version}, as in {release_keys.FIRST_ROOT}"
-    fresh = repositories.publish(repository, options.directories, options.channel)
+    fresh = repositories.publish(repository, options.directories, options.channel, options.rollout)
     for release in fresh:
         yield f"{options.channel}: {release.image} {release.version}, {len(release.files)} files"
     if not fresh:
         yield f"{options.channel} has it already, byte by byte; nothing changed"
+
+
+def _rollout(options: argparse.Namespace, repository: Repository) -> Iterator[str]:
+    version = repositories.roll_out(repository, options.channel, options.image, options.percent)
+    yield f"{options.channel}: {options.image} {version} is for {options.percent} % of the machines"
 
 
 def _root(options: argparse.Namespace, repository: Repository) -> Iterator[str]:

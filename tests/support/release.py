@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -37,6 +38,7 @@ def image(directory: Path, version: str, text: str = "") -> Path:
         "version": version,
         "variant": "base",
         "architecture": "x86_64",
+        "root": {"hash": hashlib.sha256(f"{version} {text}".encode()).hexdigest()},
         "pcrs": PCRS,
         "seal": {"generation": 2},
         "files": {

@@ -15,6 +15,7 @@ from lib import debian_lock, release_files, release_keys, release_provenance
 from lib.host import REPOSITORY, HostError, run, sha256_file
 from lib.release_files import Wanted
 
+from ainit.ota.delta import Delta
 from tests.support.release import PCRS, Publisher, image
 
 
@@ -35,7 +36,7 @@ def test_a_release_holds_what_an_update_needs(publisher: Publisher) -> None:
     assert {path.name for path in built.iterdir()} == {
         "root.erofs", "root.verity", "uki.efi", "uki.seal.json", "systemd-bootx64.efi",
         "manifest.json", "manifest.json.sig", "sbom.cdx.json", "provenance.intoto.json",
-        "release.json",
+        "release.json", "blocks.idx",
     }  # fmt: skip
     release = release_files.read(built)
     assert release.facts() == {
@@ -53,6 +54,29 @@ def test_another_file_may_travel_with_it(publisher: Publisher, tmp_path: Path) -
     extra.write_text("revoked")
     release = release_files.read(publisher.build("1.0", extra=(extra,)))
     assert release.files["dbx.esl"].sha256 == sha256_file(extra)
+
+
+def test_it_brings_the_difference_to_the_four_before_it(publisher: Publisher) -> None:
+    built = [publisher.build(version) for version in ("0.9", "0.10", "1.0", "1.1", "1.2", "1.3")]
+    manifests = [json.loads((each / "manifest.json").read_text()) for each in built]
+    names = [f"delta-{each['root']['hash'][:16]}" for each in manifests]
+    assert {path.name for path in built[-1].glob("delta-*")} == set(names[1:5])
+    old, new = (
+        b"".join((built[at] / name).read_bytes() for name in ("root.erofs", "uki.efi"))
+        for at in (3, 5)
+    )
+    with (built[-1] / names[3]).open("rb") as file:
+        assert b"".join(Delta(file).pieces(lambda at, size: old[at : at + size])) == new
+    assert names[3] in release_files.read(built[-1]).files
+
+
+def test_which_releases_it_comes_from_can_be_said(publisher: Publisher) -> None:
+    first, _ = publisher.build("1.0"), publisher.build("1.1")
+    built = publisher.build("1.2", previous=(first,))
+    root_hash = json.loads((first / "manifest.json").read_text())["root"]["hash"]
+    assert [path.name for path in built.glob("delta-*")] == [f"delta-{root_hash[:16]}"]
+    with pytest.raises(HostError, match="not a release to prepare the way from"):
+        publisher.build("1.3", previous=(publisher.place,))
 
 
 def test_two_builds_give_equal_bytes(publisher: Publisher, tmp_path: Path) -> None:

@@ -16,7 +16,9 @@ from lib import release_repository
 from lib.host import HostError
 from lib.release_keys import Key, KeyRing
 
+from ainit.child.source import open_source
 from ainit.cli.released import Reader, Seen
+from ainit.ota.trust import Offered, Trust
 from tests.support.release import IMAGE, Publisher
 
 
@@ -84,6 +86,34 @@ def test_channels_are_apart(publisher: Publisher, tmp_path: Path) -> None:
     publisher.publish("1.1", channel="edge")
     assert look(publisher, tmp_path / "state").release.version == "1.0"
     assert look(publisher, tmp_path / "state", "edge").release.version == "1.1"
+
+
+def test_the_newest_is_for_a_share_of_the_machines(publisher: Publisher, tmp_path: Path) -> None:
+    def offered() -> Offered | None:
+        with open_source(str(publisher.directory)) as source:
+            trust = Trust(str(tmp_path / "state"), publisher.root(), source)
+            return trust.newest("stable", IMAGE)
+
+    built = publisher.build("1.0")
+    release_repository.publish(publisher.repository(), [built], "stable", rollout=10)
+    found = offered()
+    assert found
+    assert (found.release.version, found.rollout) == ("1.0", 10)
+    for percent in (50, 0, 100):
+        named = release_repository.roll_out(publisher.repository(), "stable", IMAGE, percent)
+        found = offered()
+        assert found
+        assert (named, found.rollout) == ("1.0", percent)
+    with pytest.raises(HostError, match="stable has no release of base-riscv64"):
+        release_repository.roll_out(publisher.repository(), "stable", "base-riscv64", 5)
+
+
+@pytest.mark.parametrize("percent", [-1, 101])
+def test_a_share_is_a_percentage(publisher: Publisher, percent: int) -> None:
+    built = publisher.build("1.0")
+    with pytest.raises(HostError, match="between 0 and 100"):
+        release_repository.publish(publisher.repository(), [built], "stable", rollout=percent)
+    assert not publisher.repository().begun
 
 
 def test_what_is_there_already_changes_nothing(publisher: Publisher) -> None:
@@ -216,8 +246,8 @@ def test_a_reader_never_sees_a_mixture(publisher: Publisher, tmp_path: Path) -> 
         if ended:
             break
         step += 1
-    # 11 targets, then the channel, the snapshot, the timestamp: two moments each, and the end.
-    assert versions == ["1.0"] * (2 * 14 - 1) + ["1.1"] * 2
+    # 13 targets, then the channel, the snapshot, the timestamp: two moments each, and the end.
+    assert versions == ["1.0"] * (2 * 16 - 1) + ["1.1"] * 2
 
 
 def test_all_that_a_timestamp_leads_to_is_on_the_disk_before_it(
