@@ -1,5 +1,5 @@
-"""The three commands that TUF's conformance suite gives a client (`init`, `refresh`, `download`; see
-CLIENT-CLI.md in theupdateframework/tuf-conformance), done by the machine's own.
+"""The three commands that TUF's conformance suite gives a client (`init`, `refresh`, `download`;
+see CLIENT-CLI.md in theupdateframework/tuf-conformance), done by the machine's own.
 
     python bench_update_tuf_client.py --metadata-dir DIR --metadata-url URL refresh
 """
