@@ -81,7 +81,7 @@ MUTANTS = (
             (
                 _INSTALL,
                 '    tell("the other slot is written")\n',
-                "    name_slot(ground, wanted.uuids)\n",
+                "    name_slot(ground, uki.halves(staged.root_hash))\n",
             ),
         ),
     ),
