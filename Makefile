@@ -27,8 +27,8 @@ test-image: ## build the image of a VARIANT and ARCH and run the qemu tests on i
 image: ## build build/image/ only (VARIANT=server|nvidia, ARCH=aarch64; RELEASE=1: without a shell; EXTENSIONS="cuda torch"; AGENTS=DIR: with your agents)
 	@scripts/image $(target) $(if $(RELEASE),--release)
 
-flash: ## write the image to the disk TARGET=/dev/sdX, or list the disks (VARIANT, ARCH, RELEASE, EXTENSIONS, or IMAGE=DIR; YES=MODEL: do not ask)
-	@scripts/flash --image '$(or $(IMAGE),$(shell scripts/image $(target) $(if $(RELEASE),--release) --where))' $(if $(TARGET),--target '$(TARGET)') $(if $(YES),--yes '$(YES)')
+flash: ## write the image to the disk TARGET=/dev/sdX, or list the disks (VARIANT, ARCH, RELEASE, EXTENSIONS, or IMAGE=DIR; CONFIG=machine.toml; YES=MODEL: do not ask)
+	@scripts/flash --image '$(or $(IMAGE),$(shell scripts/image $(target) $(if $(RELEASE),--release) --where))' $(if $(TARGET),--target '$(TARGET)') $(if $(YES),--yes '$(YES)') $(if $(CONFIG),--config '$(CONFIG)')
 
 release: ## publish a release of what `make image RELEASE=1` made, with development keys (VERSION=1.2.0; CHANNEL=edge|beta|stable; VARIANT, ARCH)
 	@made=$$(scripts/release build '$(VERSION)' $(target)) && scripts/release publish --channel '$(or $(CHANNEL),edge)' "$$made"

@@ -17,6 +17,8 @@ CONFIG = STATE + "/config"
 MACHINE = CONFIG + "/machine.toml"
 MODELS = STATE + "/models"
 
+RESET = STATE + "/reset"  # the next boot wipes the state
+
 QUARANTINE = STATE + "/quarantine"  # the evidence of each
 QUARANTINE_HELD = QUARANTINE + "/held"  # a file for each agent that is in quarantine now
 TIMERS = STATE + "/timers"

@@ -65,6 +65,7 @@ COMMANDS = {
     "kexec": Entry("power:kexec", "Stop everything and execute the kernel that was loaded."),
     "soft-reboot": Entry("power:soft_reboot", "Begin user space anew; units that survive go on."),
     "reexec": Entry("power:reexec", "Have PID 1 execute itself anew; every unit goes on."),
+    "reset": Entry("reset:reset", "Make the machine as it was new, and restart it."),
     "completion": Entry("completion:completion", "Print the completion script of a shell."),
 }
 

@@ -27,6 +27,8 @@ _KEY_BYTES = 64  # two keys of AES-256
 _SECTOR_BYTES = 4096
 _ANY = -1  # a slot
 _TOKENS = 32
+_SLOTS = range(32)
+_SLOT_HELD = (2, 3, 4)  # crypt_keyslot_status: active, the last active one, unbound
 _NO_BENCHMARK = 1 << 1
 _TOKEN_INVALID = 0  # crypt_token_info: what else there is, is set
 _LOG_ERROR = 1
@@ -139,6 +141,11 @@ class Volume:
     def drop(self, slot: int) -> None:
         """Destroy a slot."""
         self._call("crypt_keyslot_destroy", slot)
+
+    def slots(self) -> list[int]:
+        """The slots that hold a key."""
+        states = ((slot, self._calls.crypt_keyslot_status(self._handle, slot)) for slot in _SLOTS)
+        return [slot for slot, state in states if state in _SLOT_HELD]
 
     def slot_of(self, secret: bytes) -> int:
         """The slot that a secret opens. Raises RefusedError when it opens none."""

@@ -12,7 +12,7 @@ from ..linux import process
 from ..policy import state as life
 from ..policy.state import Event
 from ..wire.protocol import VarlinkError
-from . import loop, shutdown
+from . import loop, reset, shutdown
 from .control import INTERFACE, Client, Control
 from .facts import REQUESTED
 from .log_methods import LogMethods
@@ -44,7 +44,7 @@ class Methods:
 
     def __init__(self, init: Init, plan: Plan) -> None:
         self._init = init
-        self._hostname = str(plan.machine.get("hostname", ""))
+        self.hostname = str(plan.machine.get("hostname", ""))
         self._supervisor = init.supervisor
         self._lines = LogMethods(init.logs, init.supervisor.units, init.loop)
         self.accounts = Accounts(init.cgroups, loop.now)
@@ -75,6 +75,7 @@ class Methods:
             "Kexec": lambda client, call: self._go_down(shutdown.KEXEC),
             "SoftReboot": lambda client, call: self._go_down(shutdown.SOFT_REBOOT),
             "Reexec": self._reexec,
+            "Reset": lambda client, call: reset.ask(init, client, call),
         }
 
     def health(self) -> tuple[str, list[str]]:
@@ -95,7 +96,7 @@ class Methods:
         facts = self._init.facts
         answer: dict[str, object] = {
             "machine": {
-                "hostname": self._hostname,
+                "hostname": self.hostname,
                 "version": __version__,
                 "health": health,
                 "findings": findings,

@@ -11,7 +11,7 @@ import time
 from .. import constants
 from ..errors import RefusedError
 from ..linux import block, efi, kmsg, libc, process
-from . import growth, loop, mounts, sealed, settings
+from . import growth, loop, mounts, reset, sealed, settings
 from .enforcement import Enforcement
 from .facts import Facts
 from .journal import Journal
@@ -76,9 +76,10 @@ class Platform:
                 return why
             device = constants.MAPPED
         why = mounts.state(device, constants.STATE)
-        if not why:
-            growth.file_system(device)
-        return why
+        if why:
+            return why
+        growth.file_system(device)
+        return reset.finish()
 
     def name(self, hostname: str) -> None:
         """Set the host name."""

@@ -1,8 +1,9 @@
 """``python3 -m ainit.provision``: what PID 1 has done, and does not do itself.
 
 ``partition DISK`` lets the state partition grow, before it is opened; ``grow`` its file system, in
-the unit that is started for it. ``stick`` takes in the configuration that a stick brings. Each
-prints what was done, or why not, and exits with 1 then.
+the unit that is started for it. ``stick`` takes in the configuration that a stick brings. ``mark
+WHAT…`` has the next boot reset the state but what is named, which ``wipe`` does then. Each prints
+what was done, or why not, and exits with 1 then.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from .. import constants
 from ..child.client import Client
 from ..errors import AinosError
 from ..linux import kmsg
-from . import grow, stick
+from . import grow, reset, stick
 
 _PATIENCE_S = 60.0  # PID 1 has a child compile a configuration
 
@@ -36,6 +37,11 @@ def main(arguments: Sequence[str]) -> int:
                     said = stick.adopt(client)
                     kmsg.log(said)
                     print(said)
+            case ["mark", *keep]:
+                reset.mark(constants.STATE, keep)
+                print("the next boot resets the state")
+            case ["wipe"]:
+                print(reset.wipe(constants.STATE))
             case _:
                 print(__doc__, file=sys.stderr)
                 return 2

@@ -1,7 +1,7 @@
-"""``python3 -m ainit.seal`` answers ``org.ainos.Seal``, and runs two errands.
+"""``python3 -m ainit.seal`` answers ``org.ainos.Seal``, and runs errands.
 
-``unlock DEVICE`` is PID 1's, before it mounts the state; ``commit`` that of boot confirmation. Both
-print what was done, or why not, and exit with 1 then.
+``unlock DEVICE`` is PID 1's, before it mounts the state; ``reset`` gives the state up; ``commit``
+is that of boot confirmation. Each prints what was done, or why not, and exits with 1 then.
 """
 
 from __future__ import annotations
@@ -23,6 +23,10 @@ def main(arguments: Sequence[str]) -> int:
                 from .commit import commit
 
                 print(commit(report.read()))
+            case ["reset"]:
+                from .reset import reset
+
+                print(reset(report.read().device))
             case []:
                 from .service import service
 

@@ -16,7 +16,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -109,10 +109,16 @@ class Image:
         return found
 
 
-def write(target: Target, image: Image, placed: Placed, *, discard: bool = False) -> None:
+def write(
+    target: Target,
+    image: Image,
+    placed: Placed,
+    *,
+    discard: bool = False,
+    add: Callable[[], None] | None = None,
+) -> None:
     """Write the image and read it back. Raises HostError; the disk then has no partition table.
-
-    With ``discard`` an SSD is told first that it is empty.
+    With ``discard`` an SSD is told first that it is empty. ``add`` puts a configuration beside it.
     """
     with step("image") as progress:
         image.check()
@@ -132,6 +138,9 @@ def write(target: Target, image: Image, placed: Placed, *, discard: bool = False
         with step("read back") as progress:
             _read_back(target, image, digests, progress)
             _check_tail(target, placed)
+        if add:
+            with step("configuration"):
+                add()
     except BaseException:
         print(
             f"{target.path} has no partition table now, and nothing starts from it: write it again",

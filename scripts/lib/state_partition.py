@@ -38,12 +38,12 @@ def flip(disk: Path, offset: int) -> None:
         file.write(bytes([value ^ 0xFF]))
 
 
-def debugfs(disk: Path, request: str) -> str:
+def debugfs(disk: Path, request: str, start: int | None = None) -> str:
     """Run one debugfs request and return what it printed. Raises CommandError when it failed.
 
-    debugfs reports a failed request on standard error only, behind a line with its version.
+    ``start`` is the partition's first byte, unless the disk has the usual layout. debugfs reports a failed request on standard error only, behind a line with its version.
     """
-    state = f"{disk}?offset={partition_offset('state')}"
+    state = f"{disk}?offset={partition_offset('state') if start is None else start}"
     command = [*tools.command("debugfs"), "-w", "-R", request, state]
     try:
         done = subprocess.run(

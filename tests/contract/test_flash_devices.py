@@ -97,6 +97,62 @@ def test_nobody_reads_what_memory_held_of_the_disk(
         assert file.read(8) == b"EFI PART"
 
 
+STATE = disk_image.start_of("state")
+
+
+@pytest.fixture(scope="module")
+def with_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An image whose state is a file system, as that of real ones is."""
+    folder = disk_image.make(tmp_path_factory.mktemp("with-state"))
+    state = folder / "state"
+    (folder / "tree/config").mkdir(parents=True)
+    state.touch()
+    options = ["-q", "-t", "ext4", "-O", "^has_journal", "-d", str(folder / "tree")]
+    call("mke2fs", *options, str(state), "6M")
+    with (folder / "ainos.img").open("r+b") as file:
+        file.seek(STATE)
+        file.write(state.read_bytes())
+    return folder
+
+
+def test_a_configuration_goes_onto_the_state_partition(
+    with_state: Path, attach: Attach, tmp_path: Path
+) -> None:
+    config = tmp_path / "own.toml"
+    config.write_text('[machine]\nhostname = "node1"\n', encoding="utf-8")
+    device = attach("stick")
+    done = flash(with_state, device, "--yes", "stick", "--config", str(config))
+    assert done.returncode == 0, done.stderr
+    read = call("debugfs", "-R", "cat /config/machine.toml", f"{device}?offset={STATE}")
+    assert read + "\n" == config.read_text()
+    held = (tmp_path / "stick").read_bytes()
+    assert held[MIB:STATE] == (with_state / "ainos.img").read_bytes()[MIB:STATE]
+    (tmp_path / "state").write_bytes(held[STATE:END])
+    call("e2fsck", "-fn", str(tmp_path / "state"))
+
+
+def test_a_wrong_configuration_is_refused_before_anything_is_written(
+    with_state: Path, attach: Attach, tmp_path: Path
+) -> None:
+    config = tmp_path / "own.toml"
+    config.write_text("[machine]\nhostname = 3\n", encoding="utf-8")
+    options = ("--yes", "stick", "--config", str(config))
+    assert f"{config}:2: hostname is a host name" in refused(
+        flash(with_state, attach("stick"), *options)
+    )
+    assert unchanged(tmp_path)
+
+
+def test_a_state_that_is_made_later_takes_no_configuration(
+    image: Path, attach: Attach, tmp_path: Path
+) -> None:
+    config = tmp_path / "own.toml"
+    options = ("--yes", "stick", "--config", str(config))
+    config.write_text('[machine]\nhostname = "node1"\n', encoding="utf-8")
+    assert "is made at the first boot" in refused(flash(image, attach("stick"), *options))
+    assert unchanged(tmp_path)
+
+
 INTERRUPTED = """
 import os, runpy, signal, sys
 # What is begun in the background ignores it.

@@ -12,11 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from ainit.errors import TpmError
+from ainit.errors import RefusedError, TpmError
 from ainit.linux.luks import Volume
 from ainit.linux.tpm import Tpm
+from ainit.seal import first
 from ainit.seal.report import LOCKED, OPEN, Report
+from ainit.seal.reset import reset
 from ainit.seal.unlock import unlock
+from ainit.seal.vault import UNFINISHED
 from tests.support.sealing import SealedMachine
 from tests.unit.attest.swtpm import Swtpm
 
@@ -115,6 +118,57 @@ def test_a_header_that_cannot_be_kept_up_is_open_all_the_same(bench: Bench) -> N
     report = bench.unlock()
     assert (report.state, bench.mapped) == (OPEN, ["state"])
     assert report.notes[0].startswith("the header was not kept up: TPM2_VerifySignature")
+
+
+def seeded(bench: Bench) -> Bench:
+    """What a new state is made of lies on the boot partition."""
+    seed = bench.folder / first.SEED
+    seed.parent.mkdir()
+    seed.write_bytes(b"")
+    return bench
+
+
+def test_a_state_that_is_given_up_opens_with_no_key(bench: Bench) -> None:
+    device = bench.machine.device
+    assert "the next boot makes a new one" in reset(device, seeded(bench).boot_partition)
+    with Volume(device) as volume:
+        volume.load()
+        assert (volume.label, volume.slots()) == (UNFINISHED, [])
+        with pytest.raises(RefusedError, match="opens nothing"):
+            volume.slot_of(bench.machine.RECOVERY.encode())
+    reset(device, bench.boot_partition)  # once more, as after a fault on the way
+
+
+def test_a_power_cut_after_the_name_leaves_a_state_that_is_made_anew(bench: Bench) -> None:
+    """The first write says it all: what comes after it is for those who have the disk."""
+    seeded(bench)
+
+    class Cut(Volume):
+        def drop(self, slot: int) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        reset(bench.machine.device, bench.boot_partition, Cut)
+    with Volume(bench.machine.device) as volume:
+        volume.load()
+        assert (volume.label, volume.slots()) == (UNFINISHED, [0, 1])
+
+
+def test_nothing_is_given_up_that_cannot_be_made_anew(bench: Bench) -> None:
+    with pytest.raises(RefusedError, match="nothing to start from"):
+        reset(bench.machine.device, bench.boot_partition)
+    assert bench.unlock().state == OPEN
+
+
+def test_a_volume_of_somebody_else_is_not_given_up(bench: Bench) -> None:
+    with Volume(bench.machine.device) as volume:
+        volume.load()
+        volume.name("backup")
+    with pytest.raises(RefusedError, match="not ours"):
+        reset(bench.machine.device, seeded(bench).boot_partition)
+    with Volume(bench.machine.device) as volume:
+        volume.load()
+        assert volume.slots() == [0, 1]
 
 
 def test_a_volume_of_somebody_else_is_left_alone(bench: Bench) -> None:

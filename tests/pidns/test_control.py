@@ -232,3 +232,19 @@ def lines_of(reply: Record) -> list[Record]:
     lines = reply["lines"]
     assert isinstance(lines, list)
     return lines
+
+
+def test_a_machine_is_reset_by_its_name_alone(machine: Machine) -> None:
+    machine.unit("service", "pause")
+    machine.boot()
+    machine.wait_state("service", "ready")
+    for given, why in (
+        ({"name": "other"}, "this machine is called test"),
+        ({"name": "test"}, "there is no state to reset"),  # of its own, in namespaces
+        ({"name": "test", "keep": ["log"]}, "log cannot be kept"),
+    ):
+        with pytest.raises(VarlinkError, match="Refused") as error:
+            machine.call("Reset", **given)
+        assert why in str(error.value.parameters["reason"])
+    with pytest.raises(VarlinkError, match="InvalidParameter"):
+        machine.call("Reset", name="test", keep=[1])
