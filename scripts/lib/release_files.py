@@ -18,7 +18,7 @@ from typing import Any
 
 from ainit.errors import RefusedError
 from ainit.ota.release import DESCRIPTION, PROVENANCE, File, Release, order
-from lib import release_prepared, release_provenance
+from lib import release_bundle, release_prepared, release_provenance
 from lib.assembly import APPROVAL, MANIFEST, SBOM
 from lib.host import HostError, exclusive, published_tree, sha256_file
 from lib.release_keys import KeyRing
@@ -32,7 +32,7 @@ TAKEN = ("root.erofs", "root.verity", "uki.efi", APPROVAL, MANIFEST, f"{MANIFEST
 class Wanted:
     """What to make a release of. ``extra`` are files that travel with it, whatever they are;
     ``previous`` are release directories that it prepares the way from, by default the last ones
-    beside it.
+    beside it; ``bundle`` signs a bundle for RAUC.
     """
 
     version: str
@@ -41,6 +41,7 @@ class Wanted:
     extra: tuple[Path, ...] = ()
     builder: str = release_provenance.DEVELOPMENT
     previous: tuple[Path, ...] | None = None
+    bundle: release_bundle.Signer | None = None
 
 
 def build(wanted: Wanted, out: Path, ring: KeyRing) -> Path:
@@ -69,6 +70,9 @@ def build(wanted: Wanted, out: Path, ring: KeyRing) -> Path:
         if before is None:
             before = release_prepared.previous(out, release)
         for path in release_prepared.write(directory, before):
+            files[path.name] = _file(path)
+        if wanted.bundle:
+            path = release_bundle.write(directory, release, wanted.bundle)
             files[path.name] = _file(path)
         statement = release_provenance.statement(release.with_files(files), wanted.builder)
         (directory / PROVENANCE).write_bytes(release_provenance.signed(statement, ring))

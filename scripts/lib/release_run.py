@@ -16,6 +16,7 @@ from ainit.ota.release import CHANNELS
 from lib import release_files, release_keys, release_provenance, release_root
 from lib import release_repository as repositories
 from lib.host import HostError, exclusive
+from lib.release_bundle import Signer
 from lib.release_keys import KeyRing
 from lib.release_repository import ROOT, TIMESTAMP, Repository
 from lib.variant import Target
@@ -56,6 +57,13 @@ def _build(options: argparse.Namespace, repository: Repository) -> Iterator[str]
         builder=options.builder_id or release_provenance.DEVELOPMENT,
     )
     yield str(release_files.build(wanted, options.out.absolute(), repository.ring))
+
+
+def _bundle_signer(keys: Path | None) -> Signer | None:
+    """What signs bundles for RAUC: a key in ``bundle/`` below the others, if there is one."""
+    if keys is None:
+        return Signer.development()
+    return Signer.read(keys / "bundle") if (keys / "bundle").exists() else None
 
 
 def _publish(options: argparse.Namespace, repository: Repository) -> Iterator[str]:

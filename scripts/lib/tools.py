@@ -38,9 +38,9 @@ def _unpacked(entries: Sequence[Entry]) -> Path:
 
 
 @cache
-def folder() -> Path:
-    """Return the tree of tools."""
-    return _unpacked(debian_lock.read(group="tools"))
+def folder(group: str = "tools") -> Path:
+    """Return the tree of tools, or of another list's programs for the build host."""
+    return _unpacked(debian_lock.read(group=group))
 
 
 @cache
@@ -61,9 +61,9 @@ def python_for(architecture: Architecture) -> Path | None:
     return _unpacked([entry for entry in entries if PYTHON.fullmatch(entry.package)])
 
 
-def command(name: str) -> list[str]:
-    """Return the command that starts a program of the tools, such as ``mkfs.erofs``."""
-    tree = folder()
+def command(name: str, group: str = "tools") -> list[str]:
+    """Return the command that starts a program of a list, such as ``mkfs.erofs`` of the tools."""
+    tree = folder(group)
     found = next(p for p in ("usr/bin", "usr/sbin") if (tree / p / name).exists())
     return program(tree, f"{found}/{name}")
 
