@@ -36,7 +36,6 @@ from tuf.repository import Repository as TufRepository
 from ainit.ota.release import (
     CHANNELS,
     DESCRIPTION,
-    ROLLOUT,
     SIGNED_AT,
     Release,
     newest,
@@ -44,7 +43,7 @@ from ainit.ota.release import (
     patterns,
     target,
 )
-from lib import release_files
+from lib import release_files, release_rollout
 from lib.host import HostError, exclusive, published, sha256_file, sync
 from lib.release_keys import KeyRing
 
@@ -183,7 +182,7 @@ def publish(
     What a channel has already is left as it is, if every byte is the same. ``rollout`` is for how
     many machines of a hundred the newest is.
     """
-    _check_rollout(rollout)
+    release_rollout.check(rollout)
     if channel not in CHANNELS:
         raise HostError(f"there is no channel {channel!r}; there are: {', '.join(CHANNELS)}")
     releases = [(directory, release_files.read(directory)) for directory in directories]
@@ -201,7 +200,9 @@ def publish(
             for name, path in _named(directory, release, channel).items():
                 found[name] = TargetFile.from_file(name, str(path), ["sha256"])
                 share = rollout if name == newest(channel, release.image) else 100
-                found[name].unrecognized_fields["custom"] = _custom(release.facts(), share)
+                found[name].unrecognized_fields["custom"] = release_rollout.custom(
+                    release.facts(), share
+                )
                 _store(repository, found[name], path)
         if fresh:
             with repository.edit_targets(channel) as role:
@@ -209,36 +210,6 @@ def publish(
             repository.do_snapshot()
             repository.do_timestamp()
     return [release for _, release in fresh]
-
-
-def roll_out(repository: Repository, channel: str, image: str, percent: int) -> str:
-    """Say for how many machines of a hundred a channel's newest release is; returns its version.
-
-    Raises HostError.
-    """
-    _check_rollout(percent)
-    with exclusive("release"):
-        if (
-            not repository.begun
-            or newest(channel, image) not in repository.targets(channel).targets
-        ):
-            raise HostError(f"{channel} has no release of {image}")
-        with repository.edit_targets(channel) as role:
-            pointer = role.targets[newest(channel, image)]
-            pointer.unrecognized_fields["custom"] = _custom(pointer.custom, percent)
-        repository.do_snapshot()
-        repository.do_timestamp()
-    return str(pointer.custom["version"])
-
-
-def _check_rollout(percent: int) -> None:
-    if not 0 <= percent <= 100:
-        raise HostError(f"a rollout of {percent} %: it is between 0 and 100")
-
-
-def _custom(facts: Mapping[str, Any], rollout: int) -> dict[str, Any]:
-    found = {name: value for name, value in facts.items() if name != ROLLOUT}
-    return found if rollout == 100 else {**found, ROLLOUT: rollout}
 
 
 def _named(directory: Path, release: Release, channel: str) -> dict[str, Path]:

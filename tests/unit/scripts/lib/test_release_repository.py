@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lib import release_repository
+from lib import release_repository, release_rollout
 from lib.host import HostError
 from lib.release_keys import Key, KeyRing
 
@@ -100,12 +100,12 @@ def test_the_newest_is_for_a_share_of_the_machines(publisher: Publisher, tmp_pat
     assert found
     assert (found.release.version, found.rollout) == ("1.0", 10)
     for percent in (50, 0, 100):
-        named = release_repository.roll_out(publisher.repository(), "stable", IMAGE, percent)
+        named = release_rollout.change(publisher.repository(), "stable", IMAGE, percent)
         found = offered()
         assert found
         assert (named, found.rollout) == ("1.0", percent)
     with pytest.raises(HostError, match="stable has no release of base-riscv64"):
-        release_repository.roll_out(publisher.repository(), "stable", "base-riscv64", 5)
+        release_rollout.change(publisher.repository(), "stable", "base-riscv64", 5)
 
 
 @pytest.mark.parametrize("percent", [-1, 101])
