@@ -19,7 +19,7 @@ from ..child.source import Limits, Source, open_source
 from ..errors import RefusedError, UnavailableError
 from ..linux.files import sync_directory
 
-__all__ = ("Limits", "Source", "complete", "open_source", "ranges")
+__all__ = ("Limits", "Source", "complete", "open_source", "ranges", "small")
 
 SPARE_BYTES = 16 << 20  # what is left free on the disk
 MERGED_BYTES = 4 << 20  # ranges that touch are asked for together, up to so much
@@ -91,6 +91,16 @@ def _touching(wanted: Iterable[tuple[int, int]]) -> Iterator[list[tuple[int, int
         yield group
 
 
+def small(source: Source, name: str, size: int) -> bytes:
+    """A small file of known length; at most so many bytes. Raises RefusedError when more come."""
+    content = b""
+    for chunk in source.read(name, 0, size):
+        content += chunk
+        if len(content) > size:
+            raise RefusedError(f"{name}: the source sends more than the {size} bytes")
+    return content
+
+
 def _bring(source: Source, name: str, part: str, size: int, tell: Tell) -> bool:
     """Bring what is missing, and flush it; whether something was there before."""
     with open(part, "ab") as file:
@@ -101,6 +111,8 @@ def _bring(source: Source, name: str, part: str, size: int, tell: Tell) -> bool:
         tell(done, size)
         try:
             for chunk in source.read(name, done, size):
+                if done + len(chunk) > size:
+                    raise RefusedError(f"{name}: the source sends more than the {size} bytes")
                 done += file.write(chunk)
                 tell(done, size)
         finally:

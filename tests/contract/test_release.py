@@ -64,31 +64,12 @@ class Service:
             return reader.verify(channel, IMAGE, version)
 
     def alter(self, role: str, keys: str, change: Callable[[Any], None]) -> None:
-        """Write a role's next version over what is served, signed with these keys."""
-        repository = self.publisher.repository()
-        version = repository.open(role).signed.version
-        path = repository.path(role, version)
-        after = repository.path(role, version + 1)
-        if path != after:
-            shutil.copy(path, after)
-
-        def later(signed: Any) -> None:
-            signed.version += 1
-            change(signed)
-
-        alter(after, self.publisher.ring, keys.split(), later)
+        """See Publisher."""
+        self.publisher.alter(role, keys, change)
 
     def lead_to(self, role: str, version: int) -> None:
-        """Have a new snapshot and a new timestamp lead to a version of a role."""
-
-        def snapshot(signed: Any) -> None:
-            signed.meta[f"{role}.json"] = MetaFile(version)
-
-        def timestamp(signed: Any) -> None:
-            signed.snapshot_meta = MetaFile(signed.snapshot_meta.version + 1)
-
-        self.alter("snapshot", "snapshot", snapshot)
-        self.alter("timestamp", "timestamp", timestamp)
+        """See Publisher."""
+        self.publisher.lead_to(role, version)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,7 @@ from lib import release_files, release_keys, release_repository, release_root
 from lib.host import sha256_file
 from lib.release_keys import KeyRing
 from lib.release_repository import Repository
-from tuf.api.metadata import Metadata
+from tuf.api.metadata import Metadata, MetaFile
 
 IMAGE = "base-x86_64"
 PCRS = {str(pcr): f"{pcr:064x}" for pcr in (4, 7, 9, 11, 12, 13, 14)}
@@ -96,6 +97,33 @@ class Publisher:
     def root(self) -> bytes:
         """The first root, which a machine comes with."""
         return (self.directory / "metadata/1.root.json").read_bytes()
+
+    def alter(self, role: str, keys: str, change: Callable[[Any], None]) -> None:
+        """Write a role's next version over what is served, signed with these keys."""
+        repository = self.repository()
+        version = repository.open(role).signed.version
+        path = repository.path(role, version)
+        after = repository.path(role, version + 1)
+        if path != after:
+            shutil.copy(path, after)
+
+        def later(signed: Any) -> None:
+            signed.version += 1
+            change(signed)
+
+        alter(after, self.ring, keys.split(), later)
+
+    def lead_to(self, role: str, version: int) -> None:
+        """Have a new snapshot and a new timestamp lead to a version of a role."""
+
+        def snapshot(signed: Any) -> None:
+            signed.meta[f"{role}.json"] = MetaFile(version)
+
+        def timestamp(signed: Any) -> None:
+            signed.snapshot_meta = MetaFile(signed.snapshot_meta.version + 1)
+
+        self.alter("snapshot", "snapshot", snapshot)
+        self.alter("timestamp", "timestamp", timestamp)
 
 
 def alter(path: Path, ring: KeyRing, names: Sequence[str], change: Callable[[Any], None]) -> None:
