@@ -13,7 +13,7 @@ from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Root
 
 from ainit.ota.release import CHANNELS
-from lib import release_files, release_keys, release_provenance, release_root
+from lib import release_files, release_keys, release_provenance, release_rollout, release_root
 from lib import release_repository as repositories
 from lib.host import HostError, exclusive
 from lib.release_bundle import Signer
@@ -85,7 +85,7 @@ def _publish(options: argparse.Namespace, repository: Repository) -> Iterator[st
 
 
 def _rollout(options: argparse.Namespace, repository: Repository) -> Iterator[str]:
-    version = repositories.roll_out(repository, options.channel, options.image, options.percent)
+    version = release_rollout.change(repository, options.channel, options.image, options.percent)
     yield f"{options.channel}: {options.image} {version} is for {options.percent} % of the machines"
 
 

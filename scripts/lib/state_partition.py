@@ -41,7 +41,8 @@ def flip(disk: Path, offset: int) -> None:
 def debugfs(disk: Path, request: str, start: int | None = None) -> str:
     """Run one debugfs request and return what it printed. Raises CommandError when it failed.
 
-    ``start`` is the partition's first byte, unless the disk has the usual layout. debugfs reports a failed request on standard error only, behind a line with its version.
+    ``start`` is the partition's first byte, unless the disk has the usual layout. debugfs reports a
+    failed request on standard error only, behind a line with its version.
     """
     state = f"{disk}?offset={partition_offset('state') if start is None else start}"
     command = [*tools.command("debugfs"), "-w", "-R", request, state]

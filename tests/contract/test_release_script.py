@@ -79,6 +79,10 @@ def test_a_ceremony(office: Office, capsys: pytest.CaptureFixture[str]) -> None:
         0,
         ["stable: base-x86_64 1.0, 10 files"],
     )
+    assert office.online("rollout", "--channel", "stable", "base-x86_64", "50") == (
+        0,
+        ["stable: base-x86_64 1.0 is for 50 % of the machines"],
+    )
     assert main(["release", "verify", str(office.place / "repository")]) == 0
     assert "base-x86_64 1.0" in capsys.readouterr().out
 
