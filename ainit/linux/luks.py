@@ -87,11 +87,15 @@ class Volume:
         self._device = device
         self._calls = _library()
         self._calls.crypt_token_external_disable()
-        self._handle = c_void_p()
         self._said: list[str] = []
         self._log = _LOG(self._note)
-        self._check(self._calls.crypt_init(byref(self._handle), device.encode()), "crypt_init")
-        self._calls.crypt_set_log_callback(self._handle, self._log, None)
+        self._handle = self._begun()
+
+    def _begun(self) -> c_void_p:
+        handle = c_void_p()
+        self._check(self._calls.crypt_init(byref(handle), self._device.encode()), "crypt_init")
+        self._calls.crypt_set_log_callback(handle, self._log, None)
+        return handle
 
     def __enter__(self) -> Self:
         return self
@@ -119,6 +123,9 @@ class Volume:
 
     def format(self, label: str) -> None:
         """Write a new header. What was there is lost: the caller knows that nothing was."""
+        self._calls.crypt_free(self._handle)  # one that has read a header writes no other
+        self._handle = c_void_p()
+        self._handle = self._begun()
         parameters = _Luks2(
             ctypes.pointer(_KDF), None, None, 0, None, _SECTOR_BYTES, label.encode(), None
         )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _PYTHON = ("/usr/bin/python3", "-I", "-m")
 _SECONDS = 60.0
-_WIPE_SECONDS = 600.0  # terabytes of models
+_WIPE_SECONDS = 240.0  # a watchdog that the firmware armed waits for 300
 
 
 def ask(init: Init, client: Client, call: Call) -> None:

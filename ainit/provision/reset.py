@@ -1,8 +1,8 @@
 """A machine becomes as it was new: marked while it runs, done at the next boot.
 
 The mark is a file on the state. The boot finds it before anything uses the state, and it is the
-last that goes: after a power cut the next boot begins anew. Leaves out a sealed state, whose header
-is erased instead (`ainit.seal.reset`).
+last that goes: after a power cut the next boot begins anew. Leaves out what is left on the disk of
+removed files, and a sealed state, whose header is erased instead (`ainit.seal.reset`).
 
     mark(STATE, ["models"])     # on request; then the machine restarts
     wipe(STATE)                 # PID 1 has it done
@@ -10,12 +10,9 @@ is erased instead (`ainit.seal.reset`).
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
-import struct
 from collections.abc import Collection
-from contextlib import suppress
 
 from ..constants import RESET
 from ..errors import RefusedError
@@ -26,8 +23,6 @@ MARK = os.path.basename(RESET)
 KEPT = ("config", "models")  # what may be kept
 _STAYS = "lost+found"
 _SKELETON = ("config", "models/incoming", "models/objects", "models/names")
-_FITRIM = 0xC0185879
-_EVERYTHING = struct.pack("=3Q", 0, (1 << 64) - 1, 0)
 
 
 def mark(state: str, keep: Collection[str]) -> None:
@@ -53,8 +48,6 @@ def wipe(state: str) -> str:
     descriptor = os.open(state, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.sync()
-        with suppress(OSError):  # the disk need not know
-            fcntl.ioctl(descriptor, _FITRIM, _EVERYTHING)
         os.unlink(f"{state}/{MARK}")
         os.fsync(descriptor)
     finally:

@@ -24,7 +24,7 @@ from ..policy import origin
 LABEL = "AINOSCONFIG"
 FILE = "machine.toml"
 _BYTES_MAX = 1 << 20
-_SETTLE_S = 15.0  # from the driver of a stick to its partitions
+_SETTLE_S = 8.0  # from the driver of a stick to its partitions
 _PAUSE_S = 0.5
 _MOUNTED = f"{RUNTIME}/stick"
 

@@ -1,6 +1,7 @@
 """The disks of one machine: copy-on-write overlays, so that an image is never written.
 
 disks = Disks(files, image); disks.attach(2); disks.alter(edit)
+A disk may be larger than the image is.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ class Disks:
         self._files = files
         self._image = image
 
-    def attach(self, count: int) -> None:
-        """Make ``count`` disks that hold the same image."""
+    def attach(self, count: int, gib: int = 0) -> None:
+        """Make ``count`` disks that hold the same image, of its size or of ``gib``."""
         self.remove()
         for number in range(count):
-            self._overlay(number, self._image)
+            self._overlay(number, self._image, gib)
 
     def alter(self, edit: Callable[[Path], None]) -> None:
         """Let ``edit`` change the first disk, as a raw image, with everything written to it so far.
@@ -46,6 +47,7 @@ class Disks:
             for path in self._files.directory.glob(pattern):
                 path.unlink()
 
-    def _overlay(self, number: int, base: Path) -> None:
+    def _overlay(self, number: int, base: Path, gib: int = 0) -> None:
         command = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(base), "-F", "raw"]
-        run([*command, str(self._files.disk(number))], timeout=DEADLINE_S)
+        size = [f"{gib}G"] if gib else []
+        run([*command, str(self._files.disk(number)), *size], timeout=DEADLINE_S)

@@ -138,7 +138,7 @@ class Machine:
         if self._gpu:
             self._gpu.take()
             self.hardware = replace(self.hardware, gpu=self._gpu.address)
-        self._disks.attach(self.hardware.disks)
+        self._disks.attach(self.hardware.disks, self.hardware.disk_gib)
         (self.directory / "console.log").unlink(missing_ok=True)
         if self.hardware.is_direct:
             self._files.kernel.write_bytes(self._uki_section(".linux"))

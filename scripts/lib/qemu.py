@@ -44,6 +44,8 @@ class Hardware:
     memory_mib: int = 0
     disk_bus: DiskBus = DiskBus.VIRTIO
     disks: int = 1
+    # How large a disk is, in GiB; 0 takes the image's size.
+    disk_gib: int = 0
     has_tpm: bool = True
     # How much longer the TPM takes for every command.
     tpm_delay_s: float = 0.0

@@ -19,7 +19,7 @@ from ainit.seal import first
 from ainit.seal.report import LOCKED, OPEN, Report
 from ainit.seal.reset import reset
 from ainit.seal.unlock import unlock
-from ainit.seal.vault import UNFINISHED
+from ainit.seal.vault import LABEL, UNFINISHED
 from tests.support.sealing import SealedMachine
 from tests.unit.attest.swtpm import Swtpm
 
@@ -137,6 +137,26 @@ def test_a_state_that_is_given_up_opens_with_no_key(bench: Bench) -> None:
         with pytest.raises(RefusedError, match="opens nothing"):
             volume.slot_of(bench.machine.RECOVERY.encode())
     reset(device, bench.boot_partition)  # once more, as after a fault on the way
+
+
+def test_a_state_that_is_given_up_is_made_anew(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As is one whose first boot was interrupted: both headers say that they are unfinished."""
+    reset(bench.machine.device, seeded(bench).boot_partition)
+    left: list[str] = []
+    monkeypatch.setattr(first, "fill", lambda seed, device: left.append(device))
+    monkeypatch.setattr(first, "_leave_key", left.append)
+    report = bench.unlock()
+    assert (report.state, report.findings) == (OPEN, ())
+    assert left[0] == "/dev/mapper/state"
+    with Volume(bench.machine.device) as volume:
+        volume.load()
+        assert (volume.label, volume.slots()) == (LABEL, [0, 1])
+        assert volume.slot_of(left[1].encode()) == 1
+        with pytest.raises(RefusedError, match="opens nothing"):
+            volume.slot_of(bench.machine.RECOVERY.encode())
+    assert bench.unlock().state == OPEN
 
 
 def test_a_power_cut_after_the_name_leaves_a_state_that_is_made_anew(bench: Bench) -> None:

@@ -27,6 +27,7 @@ from ainit.errors import AinosError
 
 Data = dict[str, Any]
 
+DISK_GIB = 8  # more than the image has
 STEER_DEADLINE_S = 180.0
 QUESTIONS = {
     "hostname": "hostname",
@@ -238,7 +239,7 @@ def tell(image: Path, configuration: Path, directory: Path) -> Story:
         tamper.change_model(path)
         deliver(path, extension)
 
-    hardware = Hardware(disk_bus=DiskBus.NVME)
+    hardware = Hardware(disk_bus=DiskBus.NVME, disk_gib=DISK_GIB)
     with Machine(image, directory, hardware) as machine:
         boot(machine)
         first = drive.wait_at_rest(machine)

@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 from lib import disk, drive
+from lib.layout import BLOCK, MIB
+from lib.state_partition import partition_offset
 
 from ainit.linux import fsverity
 from ainit.policy import phases
-from tests.qemu.story import EXTENSION, SAID, Story, tell
+from tests.qemu.story import DISK_GIB, EXTENSION, SAID, Story, tell
 
 Data = dict[str, Any]
 
@@ -87,6 +89,16 @@ def test_power_off_and_reboot_leave_the_file_system_clean(story: Story) -> None:
     for seen in (story.disk_between, story.disk_after):
         assert re.search(r"Filesystem state: +clean\n", seen.state)
         assert "needs_recovery" not in seen.state
+
+
+def test_the_state_took_the_rest_of_the_disk_at_the_first_boot(story: Story) -> None:
+    end = DISK_GIB * 1024 - 1  # MiB; the last one is the table's
+    wanted = end - partition_offset("state") // MIB
+    for seen in (story.disk_between, story.disk_after):
+        blocks = re.search(r"^Block count: +(\d+)$", seen.state, re.MULTILINE)
+        assert blocks, seen.state
+        assert int(blocks[1]) * BLOCK == wanted * MIB
+    assert units(story.first)["grow"]["state"] == "exited"
 
 
 def test_every_model_was_taken_in(image: Path, story: Story) -> None:

@@ -8,7 +8,6 @@ import json
 import pytest
 
 from ainit.wire.protocol import Message, VarlinkError
-
 from tests.support.replies import STATUS
 
 from .conftest import Run, Serve

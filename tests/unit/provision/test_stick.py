@@ -89,7 +89,7 @@ def test_a_stick_of_another_name_is_none(tmp_path: Path) -> None:
     asked, found = Asked(), Stick(tmp_path, late=1000)
     assert adopt(asked, found) == "no stick is called AINOSCONFIG"
     assert not asked.given
-    assert found.looks == 30
+    assert found.looks == 16
 
 
 @pytest.mark.parametrize("how", ["none", "link", "directory", "fifo", "large", "bytes"])
