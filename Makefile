@@ -1,7 +1,7 @@
 # What people run. Every target calls one script of scripts/; `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-image image flash release extension shell bench-boot bench-image bench-gpu bench-sandbox bench-sched bench-supervisor bench-trust soak-supervisor soak-trust train lint
+.PHONY: help run test test-image image flash release extension shell bench-boot bench-image bench-gpu bench-sandbox bench-sched bench-supervisor bench-trust bench-update soak-supervisor soak-trust train lint
 .PHONY: fuzz relock buildroot buildroot-check buildroot-licences buildroot-cve clean
 
 # Make hands what is set on its command line on in the environment: scripts/test reads BUILDROOT there.
@@ -60,6 +60,9 @@ soak-supervisor: ## long tests of PID 1: faults at every line (MINUTES=60, FAULT
 
 bench-trust: ## attacks that are withstood, honest machines that are accepted
 	@scripts/bench-trust
+
+bench-update: ## cut the power at every write of an update, judge and boot what is left; TUF's conformance suite (ONLY=cuts,mutants,boots,tuf; MINUTES=120; PEERS=DIR)
+	@scripts/bench-update $(if $(ONLY),--only '$(ONLY)') $(if $(MINUTES),--minutes '$(MINUTES)') $(if $(PEERS),--peers '$(PEERS)')
 
 train: ## train the GPU scheduling policy in simulation (MINUTES=50; TRACES=DIRECTORY: with the jobs of those traces; FRESH=1)
 	@scripts/train $(if $(MINUTES),--minutes '$(MINUTES)') $(if $(FRESH),--fresh)

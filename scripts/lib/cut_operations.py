@@ -14,9 +14,12 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import PurePath
 
+from lib import disk
 from lib.cut_oracle import Claim, Files, World
 from lib.cut_stand import Stand
+from lib.layout import PARTITIONS, slot_uuids
 
 STATE = "update/state.json"
 MODEL = "placement"
@@ -40,8 +43,8 @@ UPDATE = (
     _GROUND
     + """
 def fill(root, tree):
-    for descriptor, name in ((root, "root"), (tree, "verity")):
-        with open(f"{WORK}/{name}", "rb") as file:
+    for descriptor, path in ((root, job["root"]), (tree, f"{WORK}/verity")):
+        with open(path, "rb") as file:
             at = 0
             while data := file.read(1 << 16):
                 at += os.pwrite(descriptor, data, at)
@@ -93,6 +96,23 @@ with mounted(job["disk"] + "6", "ext4", "/tmp/state"):
 """
 
 
+def facts(stand: Stand) -> dict[str, object]:
+    """What the operations have to know of a stand."""
+    root_a, verity_a = slot_uuids(stand.old.known.root_hash)
+    return {
+        "root_a": str(root_a),
+        "verity_a": str(verity_a),
+        "root_b": str(PARTITIONS["root_b"].uuid),
+        "verity_b": str(PARTITIONS["verity_b"].uuid),
+        "old": stand.old.known.version,
+        "new": stand.new.known.version,
+        "root_hash": stand.new.known.root_hash,
+        "root": "/dev/cut/root",
+        "before": PurePath(disk.entry_name(stand.old.known.version)).name,
+        "entry": f"ainos_{stand.new.known.version}+2-1.efi",  # as a boot leaves it
+    }
+
+
 def of_update(stand: Stand, *, done: bool = True) -> World:
     """What may be there while an update is installed, and once it was."""
     old, new = stand.old.known.version, stand.new.known.version
@@ -115,11 +135,15 @@ def of_rollback(stand: Stand) -> World:
     return replace(common(stand), allowed=frozenset({old, new}), done=frozenset({old}))
 
 
+def unchanged(stand: Stand) -> World:
+    """While only the state partition is written to."""
+    return replace(common(stand), allowed=frozenset({stand.old.known.version}))
+
+
 def of_ingest(stand: Stand, model: Files) -> World:
     """While a model is admitted: what names it is never there before all of it is."""
     return replace(
-        common(stand),
-        allowed=frozenset({stand.old.known.version}),
+        unchanged(stand),
         lost=lambda files, done: torn_model(files, model, done=done),
     )
 

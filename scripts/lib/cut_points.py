@@ -14,7 +14,7 @@ order of their ends, so a client that waits for no write before it flushes would
 `boundary`       all writes up to one, in order; with none of the epoch: all dropped
 `dropped`        all writes of an epoch but one
 `alone`          one write of an epoch
-`torn`           all writes before one, and some of its sectors
+`torn`           all writes before one, and some of its sectors; or some of two writes'
 `reordered`      some of the epoch's writes, in any order, some of them torn
 ===============  =====================================================================
 """
@@ -111,6 +111,9 @@ def _points(
         for size in range(1, len(whole)):
             for some in itertools.combinations(whole, size):
                 yield Point(number, "reordered", some)
+        for one, other in itertools.combinations(whole, 2):
+            for _ in range(samples):
+                yield Point(number, "torn", (_torn(one, draw), _torn(other, draw)))
     for _ in range(samples * bool(len(whole) > 1)):
         drawn = draw.sample(whole, draw.randint(1, len(whole)))
         yield Point(number, "reordered", tuple(_worn(piece, draw) for piece in drawn))
@@ -130,8 +133,13 @@ def _tears(count: int, draw: random.Random, samples: int) -> Iterator[tuple[int,
 
 
 def _worn(piece: Piece, draw: random.Random) -> Piece:
+    return piece if draw.random() < 0.5 else _torn(piece, draw)
+
+
+def _torn(piece: Piece, draw: random.Random) -> Piece:
+    """Some sectors of a write, if it has several."""
     count = piece.write.count
-    if count == 1 or draw.random() < 0.5:
+    if count == 1:
         return piece
     return replace(piece, sectors=tuple(sorted(draw.sample(range(count), draw.randint(1, count)))))
 

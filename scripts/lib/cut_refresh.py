@@ -33,9 +33,10 @@ with mounted(job["disk"] + "6", "ext4", "/tmp/state"):
 
 
 class Repositories:
-    """Both, in a folder."""
+    """Both, in a folder of their own, which is made anew."""
 
     def __init__(self, folder: Path) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
         publisher = Publisher(folder / "publisher")
         publisher.begin()
         publisher.publish(OLD)

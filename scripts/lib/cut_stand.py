@@ -35,8 +35,6 @@ class Release:
     root: bytes
     verity: bytes
     approval: bytes
-    salt: str
-    blocks: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +100,4 @@ def _release(folder: Path, version: str, draw: random.Random) -> Release:
         Part.of(tree.read_bytes()),
         Part.of(approval),
     )
-    return Release(
-        known, uki, root.read_bytes(), tree.read_bytes(), approval, made.salt, made.data_blocks
-    )
+    return Release(known, uki, root.read_bytes(), tree.read_bytes(), approval)

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lib import cut_log, cut_points
-from lib.cut_log import SECTOR, Log
-from lib.cut_oracle import DONE_SECTOR, Oracle, Verdict, World
+from lib.cut_log import Log
+from lib.cut_oracle import Oracle, Verdict, World
 from lib.cut_points import FileBase, Point, Replay
 from lib.cut_state import State
 
@@ -31,7 +31,6 @@ class Trial:
     log: Path
     base: Path
     world: World
-    samples: int = cut_points.SAMPLES
 
 
 @dataclass(slots=True)
@@ -72,26 +71,17 @@ def judge(trial: Trial, state: State | None, *, first_fault: bool = False) -> Fo
     return found
 
 
+def points(log: Log) -> Iterator[Point]:
+    """The points that are judged, by their fixed seed."""
+    return cut_points.points(log, SEED)
+
+
 def verdicts(trial: Trial, log: Log, state: State | None) -> Iterator[tuple[Point, Verdict]]:
     """Every point of a log with what the oracle says of it."""
     oracle = Oracle(trial.world, state.files if state else None)
     replay = Replay(log, FileBase(trial.base))
     try:
-        for point in cut_points.points(log, SEED, samples=trial.samples):
+        for point in points(log):
             yield point, oracle.judge(replay.at(point))
     finally:
         replay.close()
-
-
-def touches(log: Log, point: Point, first: int, end: int) -> bool:
-    """Whether a cut lies among writes to these sectors."""
-    epoch = log.epochs[point.epoch]
-    return any(write.sector < end and write.end > first for write in epoch)
-
-
-def is_quiet(log: Log, point: Point) -> bool:
-    """Whether nothing of the epoch of a cut is anything but the mark that the client was done."""
-    return all(
-        (write.sector, write.count * SECTOR) == (DONE_SECTOR, SECTOR)
-        for write in log.epochs[point.epoch]
-    )

@@ -31,12 +31,12 @@ PAYLOAD = ""  # set before this text
 
 def unpack(payload: str) -> list[Job]:
     """Write the files, and return the jobs."""
-    content = json.loads(zlib.decompress(base64.b85decode(payload)))
+    content = json.loads(zlib.decompress(base64.b64decode(payload)))
     for path, data in content["files"].items():
         target = f"{WORK}/{path}"
         os.makedirs(os.path.dirname(target), exist_ok=True)
         with open(target, "wb") as file:
-            file.write(base64.b85decode(data))
+            file.write(base64.b64decode(data))
     sys.path.insert(0, f"{WORK}/package")
     jobs: list[Job] = content["jobs"]
     return jobs
