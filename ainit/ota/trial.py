@@ -13,7 +13,7 @@ from ..policy.update import Settings
 from . import decide, gate, history
 from .decide import Slot
 from .gate import Answers, Gate
-from .history import Entry, Records, State
+from .history import Checked, Entry, Records, State
 from .ports import World
 
 EVIDENCE_S = 60.0  # between two quotes of the TPM
@@ -113,4 +113,6 @@ class Trial:
 def end(records: Records, now: float, state: State, outcome: str, reason: str = "") -> None:
     """Nothing is under way any more; what it came to is kept. Raises OSError."""
     records.note(Entry(now, state.version, state.before, outcome, reason))
+    if outcome in (history.COMMITTED, history.FELL_BACK, history.ROLLED_BACK):
+        records.note_checked(Checked())  # what was offered was offered to another release
     records.write(None)

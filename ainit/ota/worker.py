@@ -69,10 +69,7 @@ class Worker:
     def is_needed(self) -> bool:
         """Whether there is anything to do without being asked, now or later."""
         return bool(
-            self.working
-            or self.flow.trial
-            or self.flow.settings().polls
-            or self.flow.meaning() == decide.UNFINISHED
+            self.working or self.flow.settings().polls or self.flow.meaning() != decide.QUIET
         )
 
     def ask(self, what: str, work: Work) -> Job:

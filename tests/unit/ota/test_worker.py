@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,8 @@ MIDNIGHT = START // 86400 * 86400 + 86400
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> UpdateMachine:
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> UpdateMachine:
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # nothing loses its power here
     made = UpdateMachine(tmp_path)
     made.publish("0.2.0")
     made.config = replace(made.config, poll_s=7200, jitter_s=600)
@@ -127,6 +129,16 @@ def test_it_judges_a_trial_before_it_does_anything_else(machine: UpdateMachine) 
     assert machine.outcomes()[-1] == ("0.3.0", "installed")
 
 
+def test_what_was_offered_before_a_commit_is_offered_no_more(machine: UpdateMachine) -> None:
+    at_work = worker(machine, OFF)
+    at_work.ask("install", lambda tell: machine.flow.install(None, tell))
+    at_work.step()
+    assert machine.records.checked().offered == "0.2.0"
+    machine.boot()
+    machine.look(400)
+    assert machine.records.checked().offered == ""
+
+
 def test_a_look_that_fails_is_made_again(machine: UpdateMachine) -> None:
     machine.flow.install(None, quiet)
     machine.boot()
@@ -174,6 +186,13 @@ def test_cancel_ends_it_at_its_next_step_and_is_no_trouble(machine: UpdateMachin
     at_work.step()
     assert again.reason == ""
     assert (again.done, again.total) == (1, 2)
+
+
+def test_it_is_needed_while_an_update_is_under_way(machine: UpdateMachine) -> None:
+    at_work = worker(machine, OFF)
+    assert not at_work.is_needed
+    machine.flow.install(None, quiet)
+    assert at_work.is_needed  # PID 1 starts it as long as there is a state
 
 
 def test_a_fault_ends_the_job_and_not_the_service(machine: UpdateMachine) -> None:
