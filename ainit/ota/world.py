@@ -142,7 +142,7 @@ def image(path: str = OS_RELEASE) -> str:
     """What releases are for this machine, such as ``base-x86_64``. Raises OSError."""
     with open(path, encoding="utf-8") as file:
         facts = dict(line.strip().split("=", 1) for line in file if "=" in line)
-    return f"{facts.get('VARIANT_ID', 'base')}-{platform.machine()}"
+    return f"{facts.get('AINOS_VARIANT', 'base')}-{platform.machine()}"
 
 
 def flow() -> Flow:

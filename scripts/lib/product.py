@@ -61,7 +61,7 @@ def lay(tree: Path, target: Target, python: Path | None = None) -> None:
         if not str(inside).startswith(NOT_PACKAGED):
             _copy(source, tree / PACKAGE / inside)
     (tree / places.packages / "ainit.pth").write_text(f"/{PACKAGE}\n")
-    (tree / "usr/lib/os-release").write_text(os_release(release=release))
+    (tree / "usr/lib/os-release").write_text(os_release(target.variant.name, release=release))
     _link(tree / "etc/os-release", "../usr/lib/os-release")
     _copy_trusted(PUBLISHER, tree / LIBRARY / "keys/publisher.pem")
     _copy_trusted(UPDATE_ROOT, tree / LIBRARY / "update/root.json")
@@ -103,13 +103,13 @@ def check(tree: Path, *, release: bool) -> None:
         raise TreeError("\n".join(["the root tree is not right:", *findings]))
 
 
-def os_release(*, release: bool) -> str:
-    """Return os-release(5) of this version."""
+def os_release(hardware: str, *, release: bool) -> str:
+    """Return os-release(5) of this version; ``hardware`` is the variant that updates go by."""
     variant = "release" if release else "development"
     return (
         f'ID={PRODUCT}\nNAME="AINOS"\nPRETTY_NAME="AINOS {version()}"\n'
         f"VERSION_ID={version()}\nVERSION={version()}\nVARIANT_ID={variant}\n"
-        f"IMAGE_ID={PRODUCT}\nIMAGE_VERSION={version()}\n"
+        f"IMAGE_ID={PRODUCT}\nIMAGE_VERSION={version()}\nAINOS_VARIANT={hardware}\n"
     )
 
 

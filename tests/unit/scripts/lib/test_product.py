@@ -32,11 +32,13 @@ def test_what_is_only_for_development_exists() -> None:
 
 
 def test_os_release_names_version_and_variant() -> None:
-    fields = dict(line.split("=", 1) for line in product.os_release(release=True).splitlines())
+    fields = dict(
+        line.split("=", 1) for line in product.os_release("base", release=True).splitlines()
+    )
     assert fields["ID"] == "ainos"
     assert fields["VARIANT_ID"] == "release"
     assert fields["VERSION_ID"] == fields["IMAGE_VERSION"]
-    assert "VARIANT_ID=development" in product.os_release(release=False)
+    assert "VARIANT_ID=development" in product.os_release("server", release=False)
 
 
 @pytest.fixture
