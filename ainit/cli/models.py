@@ -50,8 +50,16 @@ def list_(settings: Settings) -> None:
 
 @models.command()
 @click.argument("source")
+@click.option(
+    "--hold",
+    "hold_s",
+    type=click.FloatRange(0, 3600),
+    metavar="SECONDS",
+    help="Start the units that use its predecessor anew with it, and admit it only when they get "
+    "ready and stay so for SECONDS; else they go back.",
+)
 @click.pass_obj
-def add(settings: Settings, source: str) -> None:
+def add(settings: Settings, source: str, hold_s: float | None) -> None:
     """Fetch a model from SOURCE and admit it.
 
     SOURCE is a directory on the machine, usb:LABEL/PATH for a directory on the USB disk with this
@@ -60,7 +68,8 @@ def add(settings: Settings, source: str) -> None:
     gone on with when you add the same SOURCE again. Units that name the model use it from their
     next start on.
     """
-    _follow(settings, "Add", {"source": source})
+    trial = {} if hold_s is None else {"hold_s": hold_s}
+    _follow(settings, "Add", {"source": source, **trial})
 
 
 @models.command()

@@ -66,6 +66,7 @@ def main() -> int:
         print(f"{verdict.kind} {verdict.name}: {verdict.state}{by}{why}", flush=True)
     library = Library(store, verdicts, publish)
     publish(library.models())
+    library.put_back()
     Service(interface_text(INTERFACE), library.methods()).serve()
     return 0
 

@@ -109,8 +109,12 @@ class Store:
 
     # Admission
 
-    def admit(self, name: str) -> Verdict:
-        """Take in what was delivered under a name; a refusal leaves all as it is."""
+    def admit(self, name: str, trial: Callable[[Verdict], None] | None = None) -> Verdict:
+        """Take in what was delivered under a name; a refusal leaves all as it is.
+
+        ``trial`` is given what the name is about to stand for, when that is whole and durable and
+        the delivery is gone; it raises RefusedError when that is not to be.
+        """
         directory = f"{self.root}/incoming/{name}"
         verdict = Verdict(name, State.REFUSED)
         try:
@@ -129,13 +133,17 @@ class Store:
                 signer = self._verify(contents, record, note)
                 with self._writing:
                     note = self._sealed(name, note)
-                    self._publish(contents, record, note)
+                    self._file(contents, record, note)
+                    if trial:
+                        self.discard(name)
+                        trial(self._admitted(verdict, record, note, signer))
+                    self._name(name, note)
         except (RefusedError, OSError, UnicodeError) as error:
             return replace(verdict, reason=reason(error))
         return self._admitted(verdict, record, note, signer)
 
-    def _publish(self, contents: Contents, record: Record, note: Admitted) -> None:
-        """Make verified files the object that their name stands for."""
+    def _file(self, contents: Contents, record: Record, note: Admitted) -> None:
+        """Make verified files an object."""
         source = f"{self.root}/incoming/{record.name}"
         target = f"{self.root}/objects/{note.object}"
         os.makedirs(target, mode=0o755, exist_ok=True)
@@ -145,9 +153,12 @@ class Store:
         files.sync_directory(target)
         files.sync_directory(f"{self.root}/objects")
         self.step("object")
-        files.replace(f"{self.root}/names/{record.name}.json", note.to_bytes())
+
+    def _name(self, name: str, note: Admitted) -> None:
+        """Have a name stand for an object, and let go of what was delivered."""
+        files.replace(f"{self.root}/names/{name}.json", note.to_bytes())
         self.step("named")
-        self.discard(record.name)
+        self.discard(name)
         self.step("taken")
 
     def _admitted(self, verdict: Verdict, record: Record, note: Admitted, signer: str) -> Verdict:
@@ -186,10 +197,15 @@ class Store:
         return self._admitted(verdict, record, note, signer)
 
     def discard(self, name: str) -> None:
-        """Remove what was delivered under a name: all of it at once, whatever comes between."""
+        """Remove what was delivered under a name, if anything: all of it at once, whatever comes
+        between.
+        """
         gone = f"{self.root}/incoming/.{name}{_GONE}"
         shutil.rmtree(gone, ignore_errors=True)
-        os.rename(f"{self.root}/incoming/{name}", gone)
+        try:
+            os.rename(f"{self.root}/incoming/{name}", gone)
+        except FileNotFoundError:
+            return
         files.sync_directory(f"{self.root}/incoming")
         self.step("gone")
         shutil.rmtree(gone)

@@ -10,16 +10,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from ..child.server import VarlinkError
 from ..child.source import open_source
 from ..errors import RefusedError
+from ..policy import state as life
 from ..wire.protocol import INVALID_PARAMETER, Message
 from . import fetch
 from .admission import Store
 from .reading import reason
 from .records import State, Verdict, is_name
+from .trial import HOLD_S_MAX, Notes, Units, hold
 
 INTERFACE = "org.ainos.Store"
 _MISSING = f"{INTERFACE}.NoModel"
@@ -47,8 +49,16 @@ class Job:
 class Library:
     """The store at run time. ``publish`` is given the reply of ``Models`` whenever it changes."""
 
-    def __init__(self, store: Store, verdicts: list[Verdict], publish: Publish) -> None:
+    def __init__(
+        self,
+        store: Store,
+        verdicts: list[Verdict],
+        publish: Publish,
+        units: Units | None = None,
+    ) -> None:
         self._store = store
+        self._units = units or Units()
+        self._notes = Notes(store.root)
         self._verdicts = {verdict.name: verdict for verdict in verdicts}
         self._publish = publish
         self._job: Job | None = None
@@ -58,7 +68,7 @@ class Library:
         """The methods by name, for ``child.server.Service``."""
         return {
             "Models": lambda _: self.models(),
-            "Add": lambda parameters: self._add(_text(parameters, "source")),
+            "Add": lambda parameters: self._add(_text(parameters, "source"), _hold_s(parameters)),
             "Verify": lambda parameters: self._verify(_text(parameters, "name")),
             "Job": lambda _: self._progress(),
             "Remove": lambda parameters: self._remove(_text(parameters, "name")),
@@ -67,20 +77,73 @@ class Library:
 
     def models(self) -> Mapping[str, object]:
         """Every name and what became of it."""
-        return {"models": [self._verdicts[name].to_record() for name in sorted(self._verdicts)]}
+        found = (self._verdicts[name] for name in sorted(self._verdicts))
+        return {"models": [self._noted(verdict).to_record() for verdict in found]}
 
-    def _add(self, source: str) -> Mapping[str, object]:
+    def put_back(self) -> None:
+        """Have the units of a trial that was cut short started with the old model, as a job."""
+        for name, verdict in self._verdicts.items():
+            if self._notes.of(name).get("digest") == verdict.digest:
+                self._notes.forget(name)  # it held, and the name stands for it
+        cut = [name for name in self._verdicts if self._notes.of(name).get("units")]
+
+        def work(job: Job) -> None:
+            for job.name in cut:
+                self._units.restart(self._units.users(job.name))
+                self._notes.settle(job.name)
+
+        if cut:
+            self._start("put back what a trial left", work)
+
+    def _add(self, source: str, hold_s: float | None) -> Mapping[str, object]:
         def work(job: Job) -> None:
             with open_source(source) as found:
                 job.name = fetch.fetch(found, self._store.root, self._store.signer, job.tell)
-            verdict = self._store.admit(job.name)
+            old = self._verdicts.get(job.name)
+            tried = None
+            if old and old.state is State.ADMITTED and hold_s is not None:
+                tried = self._trial(job, old, hold_s)
+            verdict = self._store.admit(job.name, tried)
             if verdict.state is State.REFUSED:
                 self._store.discard(job.name)
                 raise RefusedError(verdict.reason)
+            self._notes.forget(job.name)
             self._set(verdict)
             self._store.collect()
 
         return self._start(f"add {source}", work)
+
+    def _trial(self, job: Job, old: Verdict, hold_s: float) -> Callable[[Verdict], None]:
+        def trial(new: Verdict) -> None:
+            users = self._units.users(new.name)
+            if not users or new.digest == old.digest:
+                return
+            job.what = f"try {new.name} with {', '.join(sorted(users))}"
+            self._notes.write(new.name, new.digest, users)
+            try:
+                self._set(new)
+                self._units.restart(users)
+                hold(self._units, users, hold_s)
+            except Exception as error:
+                self._notes.write(new.name, new.digest, users, reason(error))
+                self._set(old)
+                self._units.restart(self._wanted(users))
+                self._notes.settle(new.name)
+                raise
+
+        return trial
+
+    def _wanted(self, names: Mapping[str, object]) -> list[str]:
+        """Those that nobody stopped meanwhile."""
+        return [name for name in names if self._units.describe(name).get("desired") == life.UP]
+
+    def _noted(self, verdict: Verdict) -> Verdict:
+        """A verdict, with why the last successor of its name was not taken."""
+        note = self._notes.of(verdict.name)
+        if not note or note.get("digest") == verdict.digest:
+            return verdict
+        why = f"its successor {note.get('digest')} was not taken: {note.get('reason')}"
+        return replace(verdict, reason="; ".join(filter(None, (verdict.reason, why))))
 
     def _verify(self, name: str) -> Mapping[str, object]:
         self._known(name)
@@ -104,6 +167,7 @@ class Library:
                 self._store.remove(name)
             except FileNotFoundError:
                 pass  # delivered and refused; there is only the verdict
+            self._notes.forget(name)
             del self._verdicts[name]
             self._publish(self.models())
         return {}
@@ -158,3 +222,17 @@ def _text(parameters: Message, name: str) -> str:
     if not isinstance(value, str):
         raise VarlinkError(INVALID_PARAMETER, {"parameter": name})
     return value
+
+
+def _hold_s(parameters: Message) -> float | None:
+    """For how long units are to hold with a successor; None: it is taken without a trial."""
+    value = parameters.get("hold_s")
+    if value is None:
+        return None
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not 0 <= value <= HOLD_S_MAX
+    ):
+        raise VarlinkError(INVALID_PARAMETER, {"parameter": "hold_s"})
+    return float(value)
