@@ -8,7 +8,8 @@ a machine that does not start.
     Oracle(World(releases, allowed={"1", "2"})).judge(disk)
 
 ===============  ==========================================================================
-`UNBOOTABLE`     no table, no ESP, no loader, no entry, or one that is no release's image
+`UNBOOTABLE`     no table, no ESP, no loader, no entry, one that is no release's image, or one
+                 without the approval that opens a sealed state
 `MIXED`          the root or the hash tree that the image names is not there, or reads otherwise
 `WRONG`          another version than may start here, or one is claimed that is not there
 `LOST`           a file on the state partition is gone, or is neither the old nor the new one
@@ -146,6 +147,8 @@ class Oracle:
                 return Verdict(UNBOOTABLE, "", "no entry")
             first = found[ordered[0]]
             known = self._release(volume.content(first))
+            if known is not None:
+                self._check_approval(volume, known)
         except cut_fat.FatError as error:
             return Verdict(UNBOOTABLE, "", str(error))
         return known or Verdict(UNBOOTABLE, "", f"{first.name} is no release's image")
@@ -158,6 +161,13 @@ class Oracle:
             digest = hashlib.sha256(volume.content(each)).hexdigest()
             if digest not in self.world.loaders:
                 raise cut_fat.FatError("the loader is torn")
+
+    def _check_approval(self, volume: cut_fat.Fat, known: Known) -> None:
+        """A state that is sealed does not open without it."""
+        if known.approval is not None:
+            held = volume.content(volume.find(f"{IMAGES}/ainos_{known.version}.seal.json"))
+            if Part.of(held) != known.approval:
+                raise cut_fat.FatError(f"the approval of {known.version} is torn")
 
     def _version(self, volume: cut_fat.Fat, file: cut_fat.File) -> str:
         """What sorts an entry: the release's version; of no release's image, a higher one."""

@@ -60,6 +60,7 @@ def test_a_whole_disk_is_fine(stand: Stand, tmp_path: Path) -> None:
 PLACES: dict[str, tuple[Callable[[Stand], bytes], int, str]] = {
     "loader": (lambda stand: stand.loaders[0], 40_000, UNBOOTABLE),
     "image": (lambda stand: stand.old.uki, 100_000, UNBOOTABLE),
+    "approval": (lambda stand: stand.old.approval, 0, UNBOOTABLE),
     "boot sector": (lambda _: b"\xeb\x58\x90mkfs.fat", 0, UNBOOTABLE),
     "root": (lambda stand: stand.old.root, 500_000, MIXED),
     "hash tree": (lambda stand: stand.old.verity, 8192, MIXED),
