@@ -57,16 +57,22 @@ def parse_records(text: str, group: str) -> list[Entry]:
 
 
 class Archive:
-    """Debian trixie for one architecture, with its updates and its security archive."""
+    """Debian trixie for one architecture, with its updates and its security archive; another suite
+    comes without those.
+    """
 
-    def __init__(self, cache: Path = CACHE, architecture: Architecture = X86_64) -> None:
+    def __init__(
+        self, cache: Path = CACHE, architecture: Architecture = X86_64, suite: str = SUITE
+    ) -> None:
         self._cache = cache
         self._architecture = architecture
+        self._suite = suite
         self._mirrors: Mirrors | None = None
 
     @property
     def _folder(self) -> str:
-        return f"apt-{self._architecture.debian}"
+        suite = "" if self._suite == SUITE else f"-{self._suite}"
+        return f"apt-{self._architecture.debian}{suite}"
 
     @property
     def mirrors(self) -> Mirrors:
@@ -83,8 +89,10 @@ class Archive:
         for part in ("lists/partial", "cache/archives/partial"):
             (root / part).mkdir(parents=True, exist_ok=True)
         (root / "status").touch()
-        suites = [(self.mirrors.main, f"{SUITE} {SUITE}-updates")]
-        suites.append((self.mirrors.security, f"{SUITE}-security"))
+        suites = [(self.mirrors.main, self._suite)]
+        if self._suite == SUITE:
+            suites = [(self.mirrors.main, f"{SUITE} {SUITE}-updates")]
+            suites.append((self.mirrors.security, f"{SUITE}-security"))
         with published(root / "debian.sources") as file:
             file.write_text(
                 "\n".join(
@@ -107,12 +115,16 @@ class Archive:
         try:
             shown = self._apt("apt-cache", "show", "--no-all-versions", *wanted)
         except CommandError as error:
-            raise ArchiveError(f"not in {SUITE}:\n{error}") from error
+            raise ArchiveError(f"not in {self._suite}:\n{error}") from error
         entries = sorted(parse_records(shown, group))
         missing = set(wanted) - {entry.package for entry in entries}
         if missing:
-            raise ArchiveError(f"not in {SUITE}: {', '.join(sorted(missing))}")
+            raise ArchiveError(f"not in {self._suite}: {', '.join(sorted(missing))}")
         return entries
+
+    def names(self, beginning: str) -> list[str]:
+        """The packages whose names begin like this. Needs `update` first."""
+        return sorted(self._apt("apt-cache", "pkgnames", beginning).split())
 
     def closure(self, names: Iterable[str]) -> list[str]:
         """Return the names with all that they depend on (not what they recommend)."""
