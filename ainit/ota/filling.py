@@ -23,6 +23,7 @@ from .delta import Delta
 from .release import Release, target
 
 ROOT, UKI = "root.erofs", "uki.efi"
+PACKED = "uki.delta"  # the UKI as a difference to nothing
 _CHUNK = 1 << 20
 
 Tell = Callable[[int, int], None]  # bytes transferred so far, bytes in all
@@ -121,20 +122,38 @@ class Job:
         sizes = [len(index.root) * BLOCK, len(index.uki) * BLOCK]
         if sizes != [_whole(listed[name].size) for name in (ROOT, UKI)]:
             raise RefusedError(f"{blocks.FILE} is of another release")
-        place = self._have()
-        parts = ((self.slot.root, index.root, ROOT), (self._open_uki(), index.uki, UKI))
-        ranges = [_lacking(each, names, place, listed[name].size) for each, names, name in parts]
-        total = sum(size for each in ranges for _, size in each)
-        done = 0
-        for (descriptor, names, name), lacking in zip(parts, ranges, strict=True):
-            for at, known in enumerate(names):
-                if known in place and not _has(descriptor, at, known):
-                    os.pwrite(descriptor, self._old(place[known], BLOCK), at * BLOCK)
-            done = self._ask(name, descriptor, lacking, done, total)
-            os.fsync(descriptor)
-        os.ftruncate(parts[1][0], listed[UKI].size)
-        os.close(parts[1][0])
-        return total + len(data)
+        place, uki = self._have(), self._open_uki()
+        try:
+            parts = [(self.slot.root, index.root, ROOT), (uki, index.uki, UKI)]
+            lacking = [
+                _lacking(each, names, place, listed[name].size) for each, names, name in parts
+            ]
+            packed = listed.get(PACKED)
+            if packed and packed.size < sum(size for _, size in lacking[-1]):
+                parts.pop()
+                lacking.pop()
+            else:
+                packed = None
+            done, total = 0, sum(size for each in lacking for _, size in each)
+            for (descriptor, names, name), ranges in zip(parts, lacking, strict=True):
+                for at, known in enumerate(names):
+                    if known in place and not _has(descriptor, at, known):
+                        os.pwrite(descriptor, self._old(place[known], BLOCK), at * BLOCK)
+                done = self._ask(name, descriptor, ranges, done, total)
+            os.ftruncate(uki, listed[UKI].size)
+            os.fsync(uki)
+        finally:
+            os.close(uki)
+        return len(data) + total + (self._unpack(packed.size) if packed else 0)
+
+    def _unpack(self, size: int) -> int:
+        """Fetch the UKI alone, packed; returns what that transferred."""
+        path = f"{self.staging}/{PACKED}"
+        self.repository.fetch(self.wanted.target(PACKED), path, self.tell)
+        with open(path, "rb") as file, open(self.uki, "wb") as uki:
+            uki.writelines(Delta(file).pieces(lambda *_: b""))
+            os.fsync(uki.fileno())
+        return size
 
     def whole(self) -> int:
         """Fetch everything."""

@@ -140,12 +140,15 @@ def transfers(old: Image, new: Image, work: Path) -> Transfers:
 
 
 def _by_blocks(old: Image, new: Image) -> int:
-    """The index, and every block that the old image lacks."""
+    """The index, and every block that the old image lacks; of a UKI the whole, packed, if less."""
     have = Index.of(old.root.read_bytes(), old.uki.read_bytes())
     wanted = Index.of(new.root.read_bytes(), new.uki.read_bytes())
     known = {*have.root, *have.uki}
-    missing = sum(each not in known for each in (*wanted.root, *wanted.uki))
-    return len(wanted.to_bytes()) + missing * BLOCK
+    root, uki = (
+        sum(each not in known for each in names) * BLOCK for names in (wanted.root, wanted.uki)
+    )
+    packed = len(difference(b"", new.uki.read_bytes()))
+    return len(wanted.to_bytes()) + root + min(uki, packed)
 
 
 def _by_xdelta(old: Path, new: Path, out: Path) -> int:

@@ -1,8 +1,9 @@
-"""What a release brings so that machines transfer little: the block index, and differences to the
-releases before it.
+"""What a release brings so that machines transfer little: the block index, a packed UKI, and
+differences to the releases before it.
 
-A difference is for machines that run exactly that release; all others use the index. The hash tree
-is part of neither, for a machine makes it. Equal releases give equal bytes.
+A difference is for machines that run exactly that release; all others use the index, and the packed
+UKI if theirs has little of the new one. The hash tree is part of none, for a machine makes it.
+Equal releases give equal bytes.
 
     files = write(directory, previous(out, release))
 """
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from ainit.errors import RefusedError
 from ainit.ota import blocks
-from ainit.ota.filling import ROOT, UKI, delta_name
+from ainit.ota.filling import PACKED, ROOT, UKI, delta_name
 from ainit.ota.release import Release, order
 from lib.host import HostError
 from lib.progress import step
@@ -39,14 +40,16 @@ def previous(out: Path, release: Release) -> tuple[Path, ...]:
 
 
 def write(directory: Path, before: Sequence[Path]) -> list[Path]:
-    """Write the index, and a difference to each release before; returns the files.
+    """Write the index, the packed UKI, a difference to each release before; returns the files.
 
     Raises HostError for a directory that is no release.
     """
     root, uki = (directory / name for name in (ROOT, UKI))
     index = directory / blocks.FILE
     index.write_bytes(blocks.Index.of(root.read_bytes(), uki.read_bytes()).to_bytes())
-    made = [index]
+    packed = directory / PACKED
+    packed.write_bytes(difference(b"", uki.read_bytes()))
+    made = [index, packed]
     new = _content(directory)
     for old in before:
         place = directory / delta_name(_root_hash(old))

@@ -77,7 +77,7 @@ def test_a_ceremony(office: Office, capsys: pytest.CaptureFixture[str]) -> None:
     assert office.online("root", "--publish") == (0, ["root 1 is published"])
     assert office.online("publish", "--channel", "stable", built) == (
         0,
-        ["stable: base-x86_64 1.0, 10 files"],
+        ["stable: base-x86_64 1.0, 11 files"],
     )
     assert office.online("rollout", "--channel", "stable", "base-x86_64", "50") == (
         0,

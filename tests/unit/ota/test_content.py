@@ -16,7 +16,7 @@ from lib.release_delta import difference
 from ainit.errors import RefusedError, UnavailableError
 from ainit.ota import blocks, content, verity
 from ainit.ota.blocks import BLOCK
-from ainit.ota.filling import Running, Slot, Tell, Wanted, delta_name
+from ainit.ota.filling import PACKED, Running, Slot, Tell, Wanted, delta_name
 from ainit.ota.release import File, Release
 
 SALT = b"salt" * 8
@@ -88,6 +88,10 @@ class Machine:
         """Signed, but this."""
         self.repository.files[self.wanted.target(name)] = data
 
+    def transferred(self) -> int:
+        """All that was asked for but the manifest."""
+        return sum(self.repository.asked.values()) - len(self.new["manifest.json"])
+
     def written(self) -> tuple[bytes, bytes, bytes]:
         root = os.pread(self.slot.root, len(self.new["root.erofs"]), 0)
         hashes = os.pread(self.slot.verity, len(self.new["root.verity"]), 0)
@@ -144,6 +148,22 @@ def test_without_one_only_the_blocks_that_are_not_here_are_asked_for(machine: Ma
     assert machine.written() == machine.expected()
     assert machine.repository.asked["root.erofs"] == 30 * BLOCK
     assert machine.repository.asked["uki.efi"] < BLOCK
+    assert filled.bytes == sum(machine.repository.asked.values()) - len(
+        machine.new["manifest.json"]
+    )
+
+
+def test_a_uki_of_which_little_is_here_comes_packed(machine: Machine) -> None:
+    machine.without(delta_name(OLD_HASH))
+    packed = difference(b"", machine.new["uki.efi"])
+    release = machine.wanted.release
+    listed = {**release.files, PACKED: File(hashlib.sha256(packed).hexdigest(), len(packed))}
+    machine.wanted = Wanted("beta", release.with_files(listed))
+    machine.serve(PACKED, packed)
+    filled = machine.fill()
+    assert (filled.way, machine.written()) == ("blocks", machine.expected())
+    assert machine.repository.asked[PACKED] == len(packed)
+    assert "uki.efi" not in machine.repository.asked
     assert filled.bytes == sum(machine.repository.asked.values()) - len(
         machine.new["manifest.json"]
     )

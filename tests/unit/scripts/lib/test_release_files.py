@@ -36,7 +36,7 @@ def test_a_release_holds_what_an_update_needs(publisher: Publisher) -> None:
     assert {path.name for path in built.iterdir()} == {
         "root.erofs", "root.verity", "uki.efi", "uki.seal.json", "systemd-bootx64.efi",
         "manifest.json", "manifest.json.sig", "sbom.cdx.json", "provenance.intoto.json",
-        "release.json", "blocks.idx",
+        "release.json", "blocks.idx", "uki.delta",
     }  # fmt: skip
     release = release_files.read(built)
     assert release.facts() == {

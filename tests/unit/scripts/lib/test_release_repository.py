@@ -246,8 +246,8 @@ def test_a_reader_never_sees_a_mixture(publisher: Publisher, tmp_path: Path) -> 
         if ended:
             break
         step += 1
-    # 13 targets, then the channel, the snapshot, the timestamp: two moments each, and the end.
-    assert versions == ["1.0"] * (2 * 16 - 1) + ["1.1"] * 2
+    # 14 targets, then the channel, the snapshot, the timestamp: two moments each, and the end.
+    assert versions == ["1.0"] * (2 * 17 - 1) + ["1.1"] * 2
 
 
 def test_all_that_a_timestamp_leads_to_is_on_the_disk_before_it(
