@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 import threading
 from collections.abc import Iterator, Mapping
@@ -176,13 +178,21 @@ def test_a_model_that_is_never_ready_goes_back_and_no_request_is_lost(
     assert (models[0]["state"], reason in models[0]["reason"]) == ("admitted", True)
 
 
-def test_pid_1_begins_anew_in_the_middle_of_a_trial(bench: Bench, client: Client) -> None:
+@pytest.mark.parametrize("fatal", [False, True])
+def test_pid_1_begins_anew_in_the_middle_of_a_trial(
+    bench: Bench, client: Client, fatal: bool
+) -> None:
     first = bench.machine.pid("speaker")
     bench.begin(GOOD, 2.0)
     wait_for(lambda: bench.machine.describe("speaker")["pid"] not in (first, None), "the trial")
-    bench.machine.call("Reexec")
+    if fatal:
+        os.kill(bench.machine.init_host_pid, signal.SIGSEGV)
+    else:
+        bench.machine.call("Reexec")
     assert bench.job()["reason"] == ""
     client.more()
     client.close()
     assert client.lost == []
     assert client.answers[-1] == b"better"
+    machine: Any = bench.machine.call("Status")["machine"]
+    assert machine["faults"] == int(fatal)
