@@ -1,7 +1,7 @@
 """The block index of a release: which blocks of 4096 bytes its root and its UKI consist of.
 
     head      magic, number of the root's blocks, of the UKI's
-    names     eight bytes each, the first of a block's SHA-256
+    names     six bytes each, the first of a block's SHA-256
 
 A machine of any version copies the blocks that it has and asks for the rest by their place.
 Nothing is believed because of such a name: what comes out is checked as a whole. Our file systems
@@ -22,10 +22,10 @@ from ..errors import RefusedError
 
 FILE = "blocks.idx"
 BLOCK = 4096
-BYTES_MAX = 16 << 20  # of an index: 8 GiB of a release
+BYTES_MAX = 16 << 20  # of an index: 10 GiB of a release
 _MAGIC = b"AINOSBLK"
 _HEAD = struct.Struct("<8sQQ")
-_WIDTH = 8
+_WIDTH = 6
 
 
 def name(block: bytes | memoryview) -> bytes:
