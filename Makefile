@@ -61,7 +61,7 @@ soak-supervisor: ## long tests of PID 1: faults at every line (MINUTES=60, FAULT
 bench-trust: ## attacks that are withstood, honest machines that are accepted
 	@scripts/bench-trust
 
-bench-update: ## cut the power at every write of an update, judge and boot what is left; TUF's conformance suite (ONLY=cuts,mutants,boots,tuf; MINUTES=120; PEERS=DIR)
+bench-update: ## cut the power at every write of an update, judge and boot what is left; TUF's conformance suite; transfers (ONLY=cuts,mutants,boots,tuf,delta; MINUTES=120; PEERS=DIR)
 	@scripts/bench-update $(if $(ONLY),--only '$(ONLY)') $(if $(MINUTES),--minutes '$(MINUTES)') $(if $(PEERS),--peers '$(PEERS)')
 
 train: ## train the GPU scheduling policy in simulation (MINUTES=50; TRACES=DIRECTORY: with the jobs of those traces; FRESH=1)

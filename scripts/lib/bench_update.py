@@ -14,6 +14,7 @@ from pathlib import Path
 
 from lib import (
     bench,
+    bench_update_delta,
     bench_update_tuf,
     cut_boots,
     cut_guest,
@@ -36,7 +37,7 @@ from lib.progress import step
 
 RESULT = bench.FOLDER / "bench-update.json"
 FOLDER = bench.FOLDER / "update"
-PARTS = ("cuts", "mutants", "boots", "tuf")
+PARTS = ("cuts", "mutants", "boots", "tuf", "delta")
 LEAST_POINTS, LEAST_BOOTS = 1000, 200
 INGEST, REFRESH, ROLLBACK = "ingest", "refresh", "rollback"
 _MODEL = models.MODELS / cut_operations.MODEL
@@ -207,6 +208,8 @@ def main(options: Options) -> int:
         entries += boots(options.minutes)
     if "tuf" in wanted:
         entries += conformance(options.peers)
+    if "delta" in wanted:
+        entries += bench_update_delta.measure(FOLDER / "delta")
     if not options.only:
         # A soft reboot is not there yet: nothing to measure.
         entries.append(bench.goal("update.outage_ratio", [], "of a cold reboot", 0.5))
