@@ -333,5 +333,5 @@ def test_reboot_resets_the_machine(story: Story) -> None:
 
 
 def test_a_boot_that_nobody_confirmed_costs_a_try(story: Story) -> None:
-    armed, left = f"+{disk.TRIES}.efi", f"+{disk.TRIES - 1}-1.efi"
+    armed, left = f"+{disk.TRIES}-0.efi", f"+{disk.TRIES - 1}-1.efi"
     assert story.disk_after.uki == story.disk_between.uki.replace(armed, left)
