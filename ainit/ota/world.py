@@ -44,7 +44,12 @@ class Machine:
                 root = file.read()
         except FileNotFoundError as error:
             raise RefusedError("this image came without a root of updates to believe") from error
-        limits = Limits(rate=settings.rate, proxy=settings.proxy, dated=asked.is_dated())
+        limits = Limits(
+            rate=settings.rate,
+            proxy=settings.proxy,
+            authorities=settings.authorities,
+            dated=asked.is_dated(),
+        )
         with open_source(settings.repository, limits) as source:
             yield Trust(f"{constants.UPDATE}/metadata", root, source)
 

@@ -2,6 +2,7 @@
 
     [update]
     repository = "https://updates.example/ainos"
+    authorities = "-----BEGIN CERTIFICATE-----…"
     channel = "stable"
     automatic = "reboot"                # off, check, install or reboot
     windows = ["Sat,Sun 02:00"]         # when one may begin; UTC, see units.md#calendar
@@ -32,13 +33,17 @@ AGENTS, GPUS, NETWORK, ATTESTATION = REQUIRED = ("agents", "gpus", "network", "a
 
 _DAY = 86400
 _ADDRESS = re.compile(r"(https?://[^\s/?#@]+(/[^\s?#]*)?|usb:[^\s/]+(/\S*)?|/\S+)\Z")
+_PEM = re.compile(
+    r"(\s*-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----)+\s*\Z"
+)
 _PROXY = re.compile(r"http://[^\s/?#@]+/?\Z")
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """``[update]`` with what it leaves out. Times are seconds, ``rate`` bytes a second, 0 for no
-    limit. ``required``: what has to be healthy, besides units and machine, for a new release to
+    limit; ``authorities`` vouch for an https:// server (PEM), without which none is believed.
+    ``required``: what has to be healthy, besides units and machine, for a new release to
     stay. ``windows`` are compiled calendar expressions; none is always.
     """
 
@@ -53,6 +58,7 @@ class Settings:
     healthy_within_s: int = 1800
     rate: int = 0
     proxy: str = ""
+    authorities: str = ""
     required: tuple[str, ...] = REQUIRED
 
     @property
@@ -82,6 +88,7 @@ _KEYS: Mapping[str, values.Check] = {
     "healthy_within_s": values.whole(10, 7 * _DAY),
     "rate": values.size(1024),
     "proxy": values.matching(_PROXY, "an http:// address such as http://10.0.0.9:3128"),
+    "authorities": values.matching(_PEM, "certificates in PEM"),
     "required": values.names_list(values.one_of(REQUIRED)),
 }
 
@@ -109,6 +116,12 @@ def update(table: Table) -> tuple[dict[str, object] | None, list[Finding]]:
         ]
     if found.automatic in (INSTALL, REBOOT) and not found.repository:
         findings.append(table.finding("automatic", "automatic needs a repository"))
+    if found.repository.startswith("https:") and not found.authorities:
+        findings.append(
+            table.finding(
+                "repository", "an https:// repository needs authorities: the image has none"
+            )
+        )
     if found.proxy and not found.repository.startswith("http"):
         findings.append(table.finding("proxy", "proxy is for a repository at an http address"))
     return asdict(found), findings

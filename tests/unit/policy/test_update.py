@@ -12,7 +12,7 @@ from ainit.policy import calendar_text
 from ainit.policy.machine_config import machine
 from ainit.policy.update import CHANNELS, Settings, from_record, opens
 
-HEAD = '[update]\nrepository = "https://updates.example/ainos"\n'
+HEAD = '[update]\nrepository = "http://updates.example/ainos"\n'
 WHOLE = """\
 [update]
 repository = "http://10.0.0.8:8080/ainos"
@@ -57,6 +57,13 @@ def test_without_the_table_nothing_is_looked_for() -> None:
     assert not from_record(machine(HEAD + 'automatic = "off"\n', "m.toml")[0]["update"]).polls
 
 
+def test_who_vouches_for_a_server() -> None:
+    pem = "-----BEGIN CERTIFICATE-----\nQUJD\n-----END CERTIFICATE-----\n"
+    text = f'[update]\nrepository = "https://updates.example"\nauthorities = """\n{pem * 2}"""\n'
+    record, wrong = machine(text, "m.toml")
+    assert (from_record(record["update"]).authorities, wrong) == (pem * 2, [])
+
+
 def test_channels_are_those_that_releases_have() -> None:
     assert release.CHANNELS == CHANNELS
 
@@ -88,13 +95,18 @@ def test_repositories_without_a_network(address: str) -> None:
             "m.toml:3: healthy_within_s 1800 leaves no time to be healthy for healthy_s 3600",
         ),
         (HEAD + "healthy_within_s = 100\n", "m.toml:3: healthy_within_s 100 leaves no time"),
-        (HEAD + "colour = 1\n", "m.toml:3: unknown key colour (known: automatic, channel,"),
+        (HEAD + "colour = 1\n", "m.toml:3: unknown key colour (known: authorities, automatic,"),
         ('[update]\nchannel = "beta"\n', "m.toml:2: channel is of no use without a repository"),
         ('[update]\nautomatic = "install"\n', "m.toml:2: automatic needs a repository"),
         (
             '[update]\nrepository = "/srv"\nproxy = "http://x"\n',
             "m.toml:3: proxy is for a repository at an http address",
         ),
+        (
+            '[update]\nrepository = "https://updates.example"\n',
+            "m.toml:2: an https:// repository needs authorities: the image has none",
+        ),
+        (HEAD + 'authorities = "mine"\n', "m.toml:3: authorities is certificates in PEM"),
         ("update = 3\n", "m.toml:1: update is a table"),
     ],
 )
