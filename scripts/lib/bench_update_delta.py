@@ -2,7 +2,8 @@
 
     package   libssl of Debian's next release in the place of ours
     kernel    a UKI with one of Debian's kernels, and with the patch release after it
-    month     eight C libraries of Debian's next release: what a month of Debian changes, and more
+    month     Python and 14 libraries of Debian's next release in the place of ours: no month has
+              that many at once, and a year changes each of them by so much
 
 An image is root, hash tree and UKI. Each root is packed as the build packs it, with a hash tree of
 its own salt, as every version has. xdelta3 is given the old bytes as a whole, with its strongest
@@ -35,11 +36,13 @@ from lib.tree import unpack
 _KERNEL = re.compile(r"linux-image-(6\.12\.(\d+)\+deb13-amd64)")
 PACKAGE = ("libssl3t64",)
 MONTH = (
-    *("libblkid1", "libcap2", "libexpat1", "libpcre2-8-0", "libudev1", "libuuid1", "libzstd1"),
-    "zlib1g",
+    *("libblkid1", "libcap2", "libexpat1", "libffi8", "libgcc-s1", "libjson-c5", "libpcre2-8-0"),
+    *("libselinux1", "libssl3t64", "libstdc++6", "libudev1", "libuuid1", "libzstd1", "zlib1g"),
+    *("python3.13-minimal", "libpython3.13-stdlib"),
 )
 NEXT = "testing"
-_SONAME = re.compile(r"(.+\.so\.\d+)(\.[0-9.]+)?")
+# A library up to its major version, an extension module of Python, Python itself.
+_NAMED = re.compile(r"(.+\.so\.\d+)(\.[0-9.]+)?|(.+\.cpython-.+\.so|python3\.13)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +188,7 @@ def _unpacked(archive: Archive, packages: Sequence[str], out: Path) -> Path:
 
 
 def _replace(tree: Path, packages: Path) -> None:
-    """Put the libraries of some packages in the place of those in a tree, under the old names."""
+    """Put what some packages have compiled in the place of what a tree has, under its names."""
     ours = dict(_libraries(tree))
     for key, path in _libraries(packages):
         if key in ours:
@@ -196,9 +199,9 @@ def _libraries(tree: Path) -> Iterable[tuple[str, Path]]:
     for folder, _, names in os.walk(tree):
         for name in names:
             path = Path(folder) / name
-            match = _SONAME.fullmatch(name)
+            match = _NAMED.fullmatch(name)
             if match and path.is_file() and not path.is_symlink():
-                yield match[1], path
+                yield match[1] or match[3], path
 
 
 def _kernels(archive: Archive) -> list[str]:
