@@ -27,8 +27,8 @@ def credential(name: str, path: str) -> bytes | None:
     that is none, or OSError.
     """
     try:
-        with open(path, "rb", buffering=0) as file:
-            table = file.read(_BYTES_MAX) or b""
+        with open(path, "rb") as file:  # sysfs gives a page at a time
+            table = file.read(_BYTES_MAX)
     except FileNotFoundError:
         return None
     if name.encode() not in table:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,24 @@ def test_another_string_is_none(tmp_path: Path, begin: bytes) -> None:
 def test_what_is_no_base64_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RefusedError, match=r"ainos\.machine= is no base64"):
         found(tmp_path, table(b"io.systemd.credential.binary:ainos.machine=x"))
+
+
+def test_a_table_is_read_whole_though_each_read_gives_a_part_of_it() -> None:
+    """As sysfs does, which gives a page; a pipe gives what fits into it."""
+    wanted = b"io.systemd.credential:ainos.machine=" + TEXT
+    reader, writer = os.pipe()
+    try:
+
+        def write() -> None:
+            with open(writer, "wb") as file:
+                file.write(table(b"x" * (1 << 20), wanted))
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        assert smbios.credential(NAME, f"/proc/self/fd/{reader}") == TEXT
+    finally:
+        os.close(reader)
+    thread.join()
 
 
 def test_a_machine_without_a_table_has_none(tmp_path: Path) -> None:
