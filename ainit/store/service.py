@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 
 from ..child.server import VarlinkError
@@ -106,6 +106,7 @@ class Library:
             verdict = self._store.admit(job.name, tried)
             if verdict.state is State.REFUSED:
                 self._store.discard(job.name)
+                self._store.collect()  # a trial has made an object of it
                 raise RefusedError(verdict.reason)
             self._notes.forget(job.name)
             self._set(verdict)
@@ -125,17 +126,28 @@ class Library:
                 self._units.restart(users)
                 hold(self._units, users, hold_s)
             except Exception as error:
-                self._notes.write(new.name, new.digest, users, reason(error))
+                with suppress(OSError):  # a full disk does not keep anybody at the new one
+                    self._notes.write(new.name, new.digest, users, reason(error))
                 self._set(old)
-                self._units.restart(self._wanted(users))
-                self._notes.settle(new.name)
+                if self._all_anew(users):
+                    with suppress(OSError):
+                        self._notes.settle(new.name)
                 raise
 
         return trial
 
-    def _wanted(self, names: Mapping[str, object]) -> list[str]:
-        """Those that nobody stopped meanwhile."""
-        return [name for name in names if self._units.describe(name).get("desired") == life.UP]
+    def _all_anew(self, names: Mapping[str, object]) -> bool:
+        """Have units started anew, but those that somebody stopped meanwhile. One that PID 1 does
+        not start, perhaps for a quarantine, is not in the way of the others; then it says False.
+        """
+        refused = 0
+        for name in names:
+            try:
+                if self._units.describe(name).get("desired") == life.UP:
+                    self._units.restart([name])
+            except RefusedError:
+                refused += 1
+        return not refused
 
     def _noted(self, verdict: Verdict) -> Verdict:
         """A verdict, with why the last successor of its name was not taken."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from ainit.errors import RefusedError, UnavailableError
 from ainit.policy import state as life
 from ainit.store.records import Verdict
 from ainit.store.service import Library
-from ainit.store.trial import Units, hold
+from ainit.store.trial import CUT_SHORT, Notes, Units, hold
 from tests.support.store import FakeCover, Publisher, deliver, onnx, store
 from tests.support.wait import wait_for
 
@@ -150,6 +151,49 @@ def test_a_unit_that_is_not_ready_goes_back(bench: Bench) -> None:
     bench.machine.bad = set()
     assert bench.add()["reason"] == ""
     assert (bench.speech()["digest"], bench.speech()["reason"]) == (new, "")
+
+
+def test_what_was_not_taken_takes_no_room(bench: Bench) -> None:
+    bench.machine.bad = {digest_of(bench, OTHER)}
+    bench.add()
+    objects = bench.folder / "models/objects"
+    assert [f"sha256:{path.name}" for path in objects.iterdir()] == [bench.old]
+
+
+def test_a_full_disk_keeps_no_unit_at_the_new_model(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Notes.write
+
+    def full(notes: Notes, name: str, digest: str, units: Any, reason: str = CUT_SHORT) -> None:
+        if reason != CUT_SHORT:
+            raise OSError(errno.ENOSPC, "no room")
+        write(notes, name, digest, units, reason)
+
+    monkeypatch.setattr(Notes, "write", full)
+    bench.machine.bad = {digest_of(bench, OTHER)}
+    assert "exited with status 1" in bench.add()["reason"]
+    assert bench.speech()["digest"] == bench.machine.started_with[-1] == bench.old
+
+
+def test_a_unit_that_is_held_does_not_keep_the_others_at_the_new_model(bench: Bench) -> None:
+    machine, asked = bench.machine, bench.machine.ask
+    held = {**machine.unit, "name": "held"}
+
+    def ask(method: str, parameters: Mapping[str, object]) -> Mapping[str, object]:
+        if method == "Status":
+            return {"units": [held, machine.unit]}
+        if parameters["name"] != "held":
+            return asked(method, parameters)
+        if method == "Restart":
+            if held["state"] == life.QUARANTINED:
+                raise VarlinkError("org.ainos.Control.Refused", {"reason": "held"})
+            held.update(state=life.QUARANTINED, reason="it is held")
+        return {"unit": held}
+
+    bench.library._units = Units(ask, lambda: machine.clock, machine.sleep)
+    assert "held is not ready with it: it is held" in bench.add()["reason"]
+    assert machine.started_with[-1] == bench.speech()["digest"] == bench.old
 
 
 @pytest.mark.parametrize(
