@@ -14,6 +14,7 @@ _WORTH = 64 << 20  # bytes: less than that is left alone
 _SECTOR = 512  # of sysfs, whatever the disk's is
 _SECONDS = 60.0
 _SUPERBLOCK, _EXT4 = 1024, b"\x53\xef"
+_SHIFT_MAX = 6  # blocks of 64 KiB
 
 
 def room(name: str, disk: str, sysfs: str = "/sys") -> int:
@@ -43,7 +44,10 @@ def spare(device: str) -> int:
     if head[56:58] != _EXT4:
         return 0
     blocks = int.from_bytes(head[4:8] + head[336:340], "little")
-    left = size - (blocks << 10 + int.from_bytes(head[24:28], "little"))
+    shift = int.from_bytes(head[24:28], "little")
+    if shift > _SHIFT_MAX:
+        return 0
+    left = size - (blocks << 10 + shift)
     return left if left >= _WORTH else 0
 
 

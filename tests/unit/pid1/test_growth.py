@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,19 @@ def test_only_ext4_has_a_size(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "device").write_bytes(content)
     assert growth.spare(str(tmp_path / "device")) == 0
     assert growth.spare(str(tmp_path / "none")) == 0
+
+
+def test_no_superblock_makes_pid_1_count_without_end(tmp_path: Path) -> None:
+    """A block as large as its field can say would be a number of half a gigabyte."""
+    superblock = bytearray(b"\xff" * 1024)
+    superblock[56:58] = b"\x53\xef"
+    (tmp_path / "device").write_bytes(bytes(1024) + superblock)
+    tracemalloc.start()
+    try:
+        assert growth.spare(str(tmp_path / "device")) == 0
+        assert tracemalloc.get_traced_memory()[1] < MIB
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -53,6 +54,20 @@ def test_its_failure_is_seen() -> None:
 
 def test_one_that_does_not_end_is_ended() -> None:
     assert run("import signal; signal.pause()", 0.1) == (-1, "")
+
+
+def test_one_that_does_not_die_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one that waits for a disk which does not answer."""
+    kept: list[int] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "kill", lambda pid, signal: kept.append(pid))
+        patched.setattr(errand, "_DYING_MS", 1.0)
+        try:
+            assert run("import time; time.sleep(60)", 0.1) == (-1, "")
+        finally:
+            patched.undo()
+            os.kill(kept[0], 9)
+            os.waitpid(kept[0], 0)
 
 
 @pytest.mark.parametrize(
