@@ -99,8 +99,10 @@ class Changes:
 
     def _reload(self, client: Client, call: Call) -> Mapping[str, object] | None:
         try:
-            wanted = configuration.stored() or configuration.offered()
-            return self._compile(client, wanted, 0.0, keep=False)
+            wanted, source = configuration.stored(), ""
+            if not wanted and (wanted := configuration.offered()):
+                source = configuration.SMBIOS
+            return self._compile(client, wanted, 0.0, keep=False, source=source)
         except (OSError, RefusedError) as error:
             raise VarlinkError(_INVALID, {"findings": [str(error)]}) from error
 

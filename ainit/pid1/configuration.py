@@ -4,7 +4,7 @@ That configuration is ``machine.toml`` and the machine's own units, ``units/NAME
 state partition; where there is none, a ``machine.toml`` that the hypervisor offers (SMBIOS). A copy
 of it in /run is compiled, measured and used, whatever happens to the files meanwhile. TOML is
 parsed in a child with a deadline, never here. A wrong configuration is refused as a whole: the
-machine runs by the next source or the image's plan, says why, and the refusal is measured.
+machine runs by the image's plan, says why, and the refusal is measured.
 """
 
 from __future__ import annotations
@@ -64,12 +64,12 @@ def load(measurements: Measurements, facts: Facts) -> Plan:
     plan = read_plan(constants.PLAN)
     found: Files = {}
     for source, look in ((constants.MACHINE, stored), (SMBIOS, offered)):
-        if source == SMBIOS and facts.refused:
-            break  # a state that stays closed may hold a configuration
+        if source == SMBIOS and (facts.refused or facts.configuration != origin.DEFAULT):
+            break  # a state that stays closed may hold a configuration, and one refused is one
         found, why = _taken(source, look)
         if why:
             facts.configuration = f"refused: {why}"
-            facts.problems.append(f"machine configuration refused, running another: {why}")
+            facts.problems.append(f"machine configuration refused, running the default: {why}")
             measurements.add(phases.refused(phases.MACHINE_CONFIG, NAME, why))
         elif found:
             facts.configuration = source
