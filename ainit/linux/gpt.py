@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _SIGNATURE = b"EFI PART"
 _HEADER_MAX = 512
+_START_MAX = 1 << 50  # sectors: no disk has them, and pread(2) takes no offset of 64 bits
 _ENTRIES_MAX = 1 << 20  # bytes; 128 entries of 128 bytes are usual
 
 
@@ -66,7 +67,9 @@ def read_copy(read: Callable[[int, int], bytes], place: int, sector: int) -> Cop
         return None
     own, start = (int.from_bytes(header[at : at + 8], "little") for at in (24, 72))
     count, width, checksum = (int.from_bytes(header[at : at + 4], "little") for at in (80, 84, 88))
-    if own != place or not 128 <= width <= 4096 or not 0 < count * width <= _ENTRIES_MAX:
+    if own != place or start > _START_MAX:
+        return None
+    if not 128 <= width <= 4096 or not 0 < count * width <= _ENTRIES_MAX:
         return None
     entries = read(start * sector, count * width)
     if len(entries) != count * width or crc32(entries) != checksum:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from binascii import crc32
 from pathlib import Path
 
 import pytest
@@ -157,3 +158,24 @@ def test_an_altered_table_is_not_believed(sysfs: Sysfs, offset: int) -> None:
         file.seek(DISK_BYTES - 512)
         file.write(bytes(512))
     assert all(not part.uuid for part in sysfs.partitions())
+
+
+@pytest.mark.parametrize("start", [1 << 40, 1 << 54, (1 << 55) - 1, 1 << 63, (1 << 64) - 1])
+def test_entries_that_no_disk_can_have_leave_the_second_table(tmp_path: Path, start: int) -> None:
+    """Checksums are no signatures: any stick can say that."""
+    sysfs = Sysfs(tmp_path)
+    sysfs.disk("vda", IMAGE)
+    before = sysfs.partitions()
+    with (sysfs.dev / "vda").open("r+b") as file:
+        file.seek(512)
+        header = bytearray(file.read(92))
+        header[72:80] = start.to_bytes(8, "little")
+        header[16:20] = bytes(4)
+        header[16:20] = crc32(header).to_bytes(4, "little")
+        file.seek(512)
+        file.write(header)
+    assert [vars_of(each) for each in sysfs.partitions()] == [vars_of(each) for each in before]
+
+
+def vars_of(partition: block.Partition) -> tuple[str, str, str, str]:
+    return partition.name, partition.disk, partition.label, partition.uuid
