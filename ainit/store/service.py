@@ -106,7 +106,10 @@ class Library:
             verdict = self._store.admit(job.name, tried)
             if verdict.state is State.REFUSED:
                 self._store.discard(job.name)
-                self._store.collect()  # a trial has made an object of it
+                if old and self._verdicts[job.name] is not old:  # it held, and got no name
+                    self._go_back(old, verdict.digest, self._units.users(old.name), verdict.reason)
+                else:
+                    self._store.collect()  # a trial has made an object of it
                 raise RefusedError(verdict.reason)
             self._notes.forget(job.name)
             self._set(verdict)
@@ -126,15 +129,19 @@ class Library:
                 self._units.restart(users)
                 hold(self._units, users, hold_s)
             except Exception as error:
-                with suppress(OSError):  # a full disk does not keep anybody at the new one
-                    self._notes.write(new.name, new.digest, users, reason(error))
-                self._set(old)
-                if self._all_anew(users):
-                    with suppress(OSError):
-                        self._notes.settle(new.name)
+                self._go_back(old, new.digest, users, reason(error))
                 raise
 
         return trial
+
+    def _go_back(self, old: Verdict, tried: str, users: Mapping[str, object], why: str) -> None:
+        """Have units started with the old model again, and note why another was not taken."""
+        with suppress(OSError):  # a full disk does not keep anybody at the new one
+            self._notes.write(old.name, tried, users, why)
+        self._set(old)
+        if self._all_anew(users):
+            with suppress(OSError):
+                self._notes.settle(old.name)
 
     def _all_anew(self, names: Mapping[str, object]) -> bool:
         """Have units started anew, but those that somebody stopped meanwhile. One that PID 1 does

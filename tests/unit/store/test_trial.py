@@ -13,6 +13,7 @@ import pytest
 from ainit.child.server import VarlinkError
 from ainit.errors import RefusedError, UnavailableError
 from ainit.policy import state as life
+from ainit.store.admission import Store
 from ainit.store.records import Verdict
 from ainit.store.service import Library
 from ainit.store.trial import CUT_SHORT, Notes, Units, hold
@@ -174,6 +175,20 @@ def test_a_full_disk_keeps_no_unit_at_the_new_model(
     bench.machine.bad = {digest_of(bench, OTHER)}
     assert "exited with status 1" in bench.add()["reason"]
     assert bench.speech()["digest"] == bench.machine.started_with[-1] == bench.old
+
+
+def test_a_name_that_cannot_be_written_takes_the_units_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    monkeypatch.setattr(Store, "_name", full)
+    assert bench.add()["reason"]
+    assert len(bench.machine.started_with) == 2
+    assert bench.speech()["digest"] == bench.machine.started_with[-1] == bench.old
+    bench.start()
+    assert bench.speech()["digest"] == bench.old
 
 
 def test_a_unit_that_is_held_does_not_keep_the_others_at_the_new_model(bench: Bench) -> None:
