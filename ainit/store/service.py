@@ -89,7 +89,8 @@ class Library:
 
         def work(job: Job) -> None:
             for job.name in cut:
-                self._units.restart(self._units.users(job.name))
+                users = self._units.users(job.name)
+                self._all_anew({**users, **dict.fromkeys(self._given_up(job.name))})
                 self._notes.settle(job.name)
 
         if cut:
@@ -142,6 +143,14 @@ class Library:
         if self._all_anew(users):
             with suppress(OSError):
                 self._notes.settle(old.name)
+
+    def _given_up(self, model: str) -> Iterator[str]:
+        """The units of a trial that nobody starts any more: not those that are not up *yet*."""
+        noted = self._notes.of(model).get("units")
+        for name in map(str, noted if isinstance(noted, list) else ()):
+            with suppress(RefusedError):
+                if self._units.describe(name).get("state") in (life.FAILED, life.REFUSED):
+                    yield name
 
     def _all_anew(self, names: Mapping[str, object]) -> bool:
         """Have units started anew, but those that somebody stopped meanwhile. One that PID 1 does

@@ -55,6 +55,8 @@ class Machine:
             raise UnavailableError("nobody answers")
         if method == "Status":
             return {"units": [self.unit]}
+        if parameters["name"] != self.unit["name"]:
+            raise VarlinkError("org.ainos.Control.NoSuchUnit", parameters)
         if method == "Restart":
             self.restart()
             return {}
@@ -284,6 +286,24 @@ def test_a_store_that_dies_in_a_trial_comes_back_with_the_old_model(bench: Bench
     gone.set()
     ended: Any = dead.methods()["Job"]
     wait_for(lambda: ended({})["job"]["finished"], "the thread to end")
+
+
+def test_a_unit_that_failed_in_a_trial_that_was_cut_short_is_put_back(bench: Bench) -> None:
+    Notes(str(bench.folder / "models")).write("speech", "sha256:0", ["listener", "gone"])
+    bench.machine.unit.update(state=life.FAILED, reason="it failed too often")
+    bench.start()
+    assert bench.job()["reason"] == ""
+    assert bench.machine.started_with == [bench.old]
+    bench.start()
+    assert bench.machine.started_with == [bench.old]
+
+
+def test_a_unit_that_did_not_start_yet_is_left_to_the_boot(bench: Bench) -> None:
+    Notes(str(bench.folder / "models")).write("speech", "sha256:0", ["listener"])
+    bench.machine.unit.update(state=life.INACTIVE)
+    bench.start()
+    assert bench.job()["reason"] == ""
+    assert bench.machine.started_with == []
 
 
 def test_who_is_never_ready_is_not_waited_for_for_ever() -> None:
