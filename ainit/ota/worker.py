@@ -145,9 +145,10 @@ class Worker:
         if now < self._due and not (installs and waits and opens == 0):
             left = self._due - now
             return min(_LONG_S, left, max(opens, 1.0) if installs and waits else left)
+        before = checked.failures
         self._perform("check", lambda tell: flow.check())
         if installs and opens == 0 and self._succeeded and not flow.hindrance:
-            self._perform("install", lambda tell: flow.install(None, tell))
+            self._perform("install", lambda tell: flow.install(None, tell), before)
         failures = flow.records.checked().failures
         pause = decide.poll_delay(settings.poll_s, settings.jitter_s, failures, self._chance())
         self._due = flow.world.steady() + pause
@@ -168,21 +169,29 @@ class Worker:
     def _succeeded(self) -> bool:
         return self.job is not None and not self.job.reason
 
-    def _perform(self, what: str, work: Work) -> None:
+    def _perform(self, what: str, work: Work, failures: int = 0) -> None:
         with self._changed:
             if self._asked is not None:
                 return  # somebody was faster
             self._begin(what)
-        self._do(work)
+        self._do(work, failures)
 
     def _begin(self, what: str) -> Job:
         self._cancelled = False
         self.job = Job(1 + (self.job.id if self.job else 0), what)
         return self.job
 
-    def _do(self, work: Work) -> None:
+    def _do(self, work: Work, failures: int = 0) -> None:
+        """Work, and note what came of it. ``failures`` were before, whatever is written down: a
+        look that went well does not make the next installation likelier to.
+        """
         job, records = self.job, self.flow.records
         assert job is not None
+
+        def known() -> Checked:
+            found = records.checked()
+            return replace(found, failures=max(found.failures, failures))
+
         try:
             work(self._tell)
             self._note(Checked(), "")
@@ -191,11 +200,11 @@ class Worker:
         except (AinosError, OSError) as error:
             job.reason = str(error) or type(error).__name__
             self._say(f"<4>{job.what}: {job.reason}")
-            self._note(records.checked(), job.reason, words.kind(error))
+            self._note(known(), job.reason, words.kind(error))
         except Exception as fault:  # noqa: BLE001 (a job that fails ends, and says how)
             job.reason = f"fault: {fault!r}"
             self._say(f"<3>{job.what}: {job.reason}")
-            self._note(records.checked(), job.reason, words.FAULT)
+            self._note(known(), job.reason, words.FAULT)
         finally:
             job.finished = True
 

@@ -89,6 +89,13 @@ def test_it_backs_off_and_says_why(machine: UpdateMachine) -> None:
     assert machine.records.checked().problem == ""
 
 
+def test_an_installation_that_fails_is_made_again_ever_later(machine: UpdateMachine) -> None:
+    machine.faults["install"] = RefusedError("the UKI names another root than the release")
+    run(machine, worker(machine, INSTALL), 86400)
+    assert 5 < looks(machine) < 50
+    assert machine.records.checked().failures > 5
+
+
 def test_it_installs_within_the_window_only(machine: UpdateMachine) -> None:
     windows = (calendar_text.parse("daily"),)
     machine.config = replace(machine.config, windows=windows, window_s=3600)
