@@ -56,7 +56,7 @@ def prepare(part: Esp, version: str, uki: str, approval: str | None) -> str:
     stem = slots.stem(version)
     if any(each.stem == stem for each in entries(part)):
         raise RefusedError(f"there is an entry of {version} already")
-    tidy(part)
+    tidy(part, stem)
     name = slots.Entry(stem, slots.TRIES).name
     if approval is not None:
         put(part, IMAGES, stem + slots.APPROVAL, approval)
@@ -95,7 +95,7 @@ def remove_others(part: Esp, stem: str, selected: str) -> None:
     for each in ours:
         if each not in kept:
             discard(part, IMAGES, each)
-    tidy(part)
+    tidy(part, stem)
 
 
 def _is_image(name: str) -> bool:
@@ -145,9 +145,10 @@ def _recount(part: Esp, path: str, following: Callable[[str], str]) -> str:
     return new
 
 
-def tidy(part: Esp) -> None:
+def tidy(part: Esp, kept: str = "") -> None:
     """Delete what an interruption left: hidden files, a second entry of a version, which has fewer
-    tries, and approvals of images that are not there.
+    tries, and approvals of images that are not there, but for that of ``kept``, whose entry may
+    have lost its name.
     """
     best: dict[str, slots.Entry] = {}
     for each in entries(part):
@@ -160,7 +161,7 @@ def tidy(part: Esp) -> None:
         is_hidden = held.name.lower().endswith(slots.HIDDEN)
         is_second = found is not None and best[found.stem] != found
         is_approval = stem != held.name and stem.startswith(slots.stem(""))
-        if is_hidden or is_second or (is_approval and stem not in best):
+        if is_hidden or is_second or (is_approval and stem not in (*best, kept)):
             discard(part, IMAGES, held)
     name = loader_name()
     loaders = [held for held in part.names(LOADERS) if held.name == name]

@@ -212,6 +212,7 @@ def test_an_entry_without_its_counter_is_adopted() -> None:
     assert [name for name, _ in seen(part.disk)] == ["AINOS_~1.EFI"]
     assert boot.confirm(part, "", "ainos_~1.efi", "0.1.0") == "ainos_0.1.0+3-0.efi"
     assert seen(part.disk) == [("ainos_0.1.0+3-0.efi", OLD)]
+    assert listed(part)["ainos_0.1.0.seal.json"] == b"old approval"  # or the state stays locked
     with pytest.raises(UnavailableError, match="no entry without a counter"):
         boot.adopt(part, "ainos_0.1.0+3-0.efi", "0.1.0")
 
