@@ -61,10 +61,15 @@ class Flow:
             return
         if meaning == decide.TRIAL:
             if state.last_boot != self.host.boot:
-                state = replace(state, boots=state.boots + 1, last_boot=self.host.boot)
-                self.records.write(state)
+                here, began = self.host.boot, self.world.steady()
+                state = replace(state, boots=state.boots + 1, last_boot=here, began=began)
+                try:
+                    self.records.write(state)
+                except OSError as error:
+                    self._say(f"<4>the state partition takes nothing: {error.strerror}")
             settings = self.settings()
             self.trial = Trial(self.host, self.records, self.world, settings, self._say)
+            self.trial.gate.began = state.began  # a service that dies has no more time for that
             self._say(f"{state.version} is on trial until it is healthy for {settings.healthy_s} s")
         elif meaning == decide.FELL_BACK:
             self._fell_back(state)
@@ -121,6 +126,7 @@ class Flow:
             )
             try:
                 self.world.install(repository, wanted, tell)
+                self._prefer(state.version)
             except Exception as error:
                 self._given_up(state, str(error) or repr(error))
                 raise
@@ -153,6 +159,8 @@ class Flow:
         if state.phase == history.ROLLING_BACK:
             raise RefusedError(f"the machine is going back to {state.version}")
         self.world.retire()
+        if order(state.version) < order(self.host.version):
+            self.world.rearm(self.host.version)
         self.records.clean()
         self._end(state, history.CANCELLED)
         return state.version
@@ -161,7 +169,8 @@ class Flow:
         """Boot the release before, which returns its version. Raises RefusedError."""
         state, slots = self.records.state(), self.world.slots()
         if state is not None and self.trial is not None:
-            self.trial.give_up(state, "it was rolled back by hand")
+            if not self.trial.give_up(state, "it was rolled back by hand"):
+                raise RefusedError("there is no other release to go back to")
             return state.before
         if state is not None:
             raise RefusedError(f"{state.version} is installed; `ainitctl update cancel` forgets it")
@@ -218,6 +227,13 @@ class Flow:
             raise DeclinedError(why)
         return release
 
+    def _prefer(self, version: str) -> None:
+        """Have the loader take a release that is older than what runs: of those that have tries it
+        takes the newest.
+        """
+        if order(version) < order(self.host.version):
+            self.world.condemn(self.host.version)
+
     def _given_up(self, state: State, reason: str) -> None:
         """What was written so far boots nothing; what was fetched stays, to go on with."""
         try:
@@ -230,11 +246,15 @@ class Flow:
         try:
             slots = self.world.slots()
         except (AinosError, OSError) as error:
-            slots = []
             self._say(f"<4>the boot partition cannot be read: {error}")
+            if not state.boots:
+                return  # it may be there, and boot next
+            slots = []
         mine = [slot for slot in slots if order(slot.version) == order(state.version)]
-        if not state.boots and mine and mine[0].left == TRIES:  # nobody tried it: it boots next
-            self.records.write(replace(state, boot=self.host.boot))
+        is_untried = not state.boots and mine and mine[0].left == TRIES
+        if is_untried and not state.passed:  # it boots next
+            self._prefer(state.version)
+            self.records.write(replace(state, boot=self.host.boot, passed=1))
             return
         if not state.boots and not mine:
             self._end(state, history.FAILED, "interrupted before it could boot")

@@ -41,7 +41,8 @@ class State:
     """The update under way from ``before`` to ``version``, and what the machine was like.
 
     ``boot`` is the ID of the boot in which it was made; ``boots`` counts those of the new release
-    so far, ``reason`` says what was wrong when it was looked at last. ``agents`` and ``interfaces``
+    so far, the last of them ``last_boot``, in which its trial ``began`` so many seconds after the
+    start; ``passed`` those in which the loader took another entry; ``reason`` says what was wrong when it was looked at last. ``agents`` and ``interfaces``
     were up, ``findings`` were there, before. Floors are those of the new release.
     """
 
@@ -51,6 +52,8 @@ class State:
     boot: str = ""
     boots: int = 0
     last_boot: str = ""
+    began: float = 0.0
+    passed: int = 0
     by_hand: bool = False
     reason: str = ""
     version_floor: str = "0"

@@ -15,6 +15,7 @@ from .decide import Slot
 from .gate import Answers, Gate
 from .history import Checked, Entry, Records, State
 from .ports import World
+from .release import order
 
 EVIDENCE_S = 60.0  # between two quotes of the TPM
 
@@ -48,9 +49,14 @@ class Trial:
         if state is None or self.is_over:
             return
         now = self.world.steady()
-        answers = self._answers(now)
-        found = gate.problems(answers, state, self._settings.required)
-        outcome = self.gate.look(found, gate.restarts(answers), now)
+        restarts = self.gate.restarts or {}
+        try:
+            answers = self._answers(now)
+            found = gate.problems(answers, state, self._settings.required)
+            restarts = gate.restarts(answers)
+        except Exception as error:  # noqa: BLE001 (what says nothing of itself is not healthy)
+            found = [f"nothing is known of the machine: {str(error) or repr(error)}"]
+        outcome = self.gate.look(found, restarts, now)
         if outcome == gate.PASSED:
             self._commit(state)
         elif outcome == gate.FAILED:
@@ -58,7 +64,7 @@ class Trial:
         else:
             reason = "" if self.gate.since is not None else self.gate.reason
             if reason != state.reason:
-                self.records.write(replace(state, reason=reason))
+                self._keep(state, reason)
                 self._say(f"{state.version}: {reason or 'healthy'}")
 
     def _answers(self, now: float) -> Answers:
@@ -94,20 +100,32 @@ class Trial:
         generation = decide.generation(self.world.approval(slot.version)) or floors.data_format
         return decide.under(slot.version, generation, floors)
 
-    def give_up(self, state: State, reason: str) -> None:
-        """Go back, if there is anything to go back to."""
+    def give_up(self, state: State, reason: str) -> bool:
+        """Go back, if there is anything to go back to; whether there is."""
         slot = decide.other(self.world.slots(), self.host.version)
-        if slot is None or not slot.left:
+        # One that is newer lost its tries so that this one boots: see `Flow`.
+        is_newer = slot is not None and order(slot.version) > order(self.host.version)
+        if slot is None or not (slot.left or is_newer):
             reason = f"{reason}; there is no other release to go back to"
-            self.records.write(replace(state, reason=reason))
+            self._keep(state, reason)
             self._say(reason)
             self.gate.began = self.world.steady()
-            return
-        self.records.write(replace(state, reason=reason))
+            return False
+        self._keep(state, reason)
         self._say(f"{state.version} is given up: {reason}")
+        if is_newer:
+            self.world.rearm(slot.version)
         self.world.condemn(self.host.version)
         self.is_over = True
         self.world.reboot()
+        return True
+
+    def _keep(self, state: State, reason: str) -> None:
+        """Write down a reason. A state partition that is full is no reason to stay."""
+        try:
+            self.records.write(replace(state, reason=reason))
+        except OSError as error:
+            self._say(f"<4>the state partition takes nothing: {error.strerror}")
 
 
 def end(records: Records, now: float, state: State, outcome: str, reason: str = "") -> None:

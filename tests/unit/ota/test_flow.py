@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ainit.errors import RefusedError, UnavailableError
+from ainit.linux import files
 from ainit.ota import decide, history
 from tests.support.update_world import (
     HEALTHY,
@@ -300,6 +301,8 @@ def test_with_nothing_to_go_back_to_it_stays(machine: UpdateMachine) -> None:
     machine.look(2000)
     assert "condemn 0.2.0" not in machine.did
     assert any(line.endswith("there is no other release to go back to") for line in machine.said)
+    with pytest.raises(RefusedError, match="no other release"):
+        machine.flow.rollback()
     machine.found = HEALTHY
     machine.look(400)
     assert machine.outcomes()[-1] == ("0.2.0", "committed")
@@ -335,6 +338,109 @@ def test_an_older_one_by_its_name(machine: UpdateMachine) -> None:
     machine.shelf.all["0.0.5"] = release("0.0.5")
     machine.flow.install("0.0.5", quiet)
     assert machine.outcomes() == [("0.0.5", "installed")]
+    machine.boot()  # of those that have tries the loader takes the newest
+    assert machine.version == "0.0.5"
+    machine.look(400)
+    assert machine.outcomes()[-1] == ("0.0.5", "committed")
+    machine.boot()
+    assert machine.version == "0.0.5"
+
+
+def test_an_older_one_that_is_not_healthy(machine: UpdateMachine) -> None:
+    machine.shelf.all["0.0.5"] = release("0.0.5")
+    machine.flow.install("0.0.5", quiet)
+    machine.boot()
+    machine.found = BROKEN
+    machine.look(3000)
+    machine.boot()
+    assert (machine.version, machine.outcomes()[-1]) == ("0.1.0", ("0.0.5", "fell-back"))
+
+
+def test_an_older_one_that_is_cancelled_or_cut(machine: UpdateMachine) -> None:
+    machine.shelf.all["0.0.5"] = release("0.0.5")
+    machine.flow.install("0.0.5", quiet)
+    assert machine.flow.cancel() == "0.0.5"
+    assert machine.entries == {"0.1.0": TRIES}
+    machine.dies_at = "condemn"
+    with pytest.raises(KeyboardInterrupt):
+        machine.flow.install("0.0.5", quiet)
+    machine.dies_at = ""
+    machine.boots += 1
+    machine.start()
+    machine.boot()
+    assert machine.version == "0.0.5"
+
+
+def test_a_loader_that_always_takes_another_entry(machine: UpdateMachine) -> None:
+    installed(machine)
+    for _ in range(2):
+        machine.boots += 1
+        machine.start()
+    assert machine.flow.meaning() == decide.QUIET  # or a machine that may would reboot for ever
+    last = machine.records.history()[-1]
+    assert (last.outcome, machine.entries["0.2.0"]) == ("fell-back", 0)
+    assert last.reason.startswith("the boot loader took another entry")
+
+
+def test_a_boot_partition_that_cannot_be_read_ends_nothing(
+    machine: UpdateMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable() -> list[decide.Slot]:
+        raise OSError(16, "Device or resource busy")
+
+    installed(machine)
+    machine.boots += 1
+    with monkeypatch.context() as patch:
+        patch.setattr(machine, "slots", unreadable)
+        machine.start()
+    machine.boot()
+    assert (machine.version, machine.flow.meaning()) == ("0.2.0", decide.TRIAL)
+
+
+def full(machine: UpdateMachine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str, content: bytes, mode: int = 0o644) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "replace", refuse)
+
+
+def test_a_full_state_partition_keeps_no_release_that_is_not_healthy(
+    machine: UpdateMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed(machine)
+    with monkeypatch.context() as patch:
+        full(machine, patch)
+        machine.boot()
+        machine.found = BROKEN
+        machine.look(3000)
+        assert machine.did[-2:] == ["condemn 0.2.0", "reboot"]
+    machine.boot()
+    assert machine.outcomes()[-1] == ("0.2.0", "fell-back")
+
+
+def test_a_machine_that_says_nothing_is_not_healthy(
+    machine: UpdateMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def silent(*_: object, **__: object) -> None:
+        raise UnavailableError("PID 1 does not answer")
+
+    installed(machine).boot()
+    monkeypatch.setattr(machine, "answers", silent)
+    machine.look(3000)
+    assert machine.did[-1] == "reboot"
+
+
+def test_a_service_that_dies_again_and_again_does_not_prolong_a_trial(
+    machine: UpdateMachine,
+) -> None:
+    installed(machine).boot()
+    machine.found = BROKEN
+    for _ in range(20):
+        machine.look(100)
+        if machine.did[-1] == "reboot":
+            break
+        machine.start()
+    assert machine.did[-1] == "reboot"
 
 
 def test_downloads_are_cleaned(machine: UpdateMachine) -> None:
