@@ -18,6 +18,7 @@ import socket
 import ssl
 import urllib.parse
 from collections.abc import Iterator
+from functools import partial
 from http import HTTPStatus
 from types import TracebackType
 from typing import Self
@@ -27,6 +28,7 @@ from . import tls
 from .source import CHUNK, Limits, Pace
 
 REDIRECTS = 5
+_TUNNEL_BYTES = 1 << 16  # of what a proxy says before there is a tunnel
 _MOVED = (301, 302, 303, 307, 308)
 # 403 is what object stores say of a file that is not there.
 _MISSING = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE, HTTPStatus.FORBIDDEN)
@@ -185,9 +187,15 @@ class Web:
             )
             if proxy:
                 made.set_tunnel(place)
+                made.response_class = partial(_Tunnelled, self._pace)  # type: ignore[assignment]
         else:
             made = http.client.HTTPConnection(proxy or place, timeout=self._limits.silence_s)
-        made.connect()
+        try:
+            made.connect()
+        except BaseException:
+            made.close()
+            raise
+        made.response_class = http.client.HTTPResponse
         made.sock = _Channel(made.sock, self._pace)
         return made
 
@@ -215,12 +223,23 @@ class _Channel:
         return io.BufferedReader(_Reading(self._channel.makefile("rb", buffering=0), self._pace))
 
 
-class _Reading(io.RawIOBase):
-    """A stream that is paced."""
+class _Tunnelled(http.client.HTTPResponse):
+    """What a proxy answers to CONNECT, of which `http.client` would read headers without end."""
 
-    def __init__(self, raw: io.RawIOBase, pace: Pace) -> None:
+    def __init__(self, pace: Pace, channel: socket.socket, method: str | None = None) -> None:
+        super().__init__(channel, method=method)
+        self.fp.close()
+        raw = channel.makefile("rb", buffering=0)
+        self.fp = io.BufferedReader(_Reading(raw, pace, _TUNNEL_BYTES))
+
+
+class _Reading(io.RawIOBase):
+    """A stream that is paced, and ends after so many bytes."""
+
+    def __init__(self, raw: io.RawIOBase, pace: Pace, left: int | None = None) -> None:
         self._raw = raw
         self._pace = pace
+        self._left = left
 
     def readable(self) -> bool:
         """It is."""
@@ -228,7 +247,12 @@ class _Reading(io.RawIOBase):
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         """Wait for what comes next; 0 at the end."""
-        return self._pace.took(lambda: self._raw.readinto(buffer) or 0)
+        count = self._pace.took(lambda: self._raw.readinto(buffer) or 0)
+        if self._left is not None:
+            self._left -= count
+            if self._left < 0:
+                raise http.client.HTTPException("its proxy does not come to an end")
+        return count
 
     def close(self) -> None:
         """Close the stream, not its socket."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -49,6 +50,24 @@ class Handler(BaseHTTPRequestHandler):
         extra = {"Content-Range": f"bytes {start}-{start + len(data) - 1}/{len(CONTENT)}"}
         self.answer(206 if "Range" in self.headers else 200, data, **extra)
 
+    def do_CONNECT(self) -> None:
+        """A tunnel to where it is asked for; headers without end for what has a name."""
+        self.send_response(200)
+        self.close_connection = True
+        host, _, port = self.path.rpartition(":")
+        if host == "127.0.0.1":
+            self.end_headers()
+            with socket.create_connection((host, int(port))) as other, suppress(OSError):
+                relay = threading.Thread(target=relayed, args=(other, self.connection))
+                relay.start()
+                relayed(self.connection, other)
+                relay.join()
+            return
+        self.flush_headers()
+        with suppress(ConnectionError):
+            while True:
+                self.wfile.write(b"X-More: " + b"x" * 1000 + b"\r\n")
+
     def range(self) -> tuple[int, int]:
         """What was asked for."""
         first, _, last = self.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")
@@ -66,6 +85,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """A request is no event."""
+
+
+def relayed(source: socket.socket, sink: socket.socket) -> None:
+    """Everything from one to the other, its end too."""
+    with suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
 
 
 class Server(ThreadingHTTPServer):
@@ -289,6 +316,15 @@ def test_a_proxy_is_asked_for_the_whole_address(server: Server) -> None:
     assert server.requests == ["GET http://updates.example/base/file bytes=0-4"]
 
 
+def test_a_proxy_that_never_ends_what_it_says(server: Server) -> None:
+    proxy = server.address.removesuffix("base")
+    with (
+        open_source("https://updates.example/base", Limits(proxy=proxy)) as source,
+        pytest.raises(UnavailableError, match="does not come to an end"),
+    ):
+        b"".join(source.read("file"))
+
+
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("tls")
@@ -314,6 +350,13 @@ def test_tls_with_the_authorities_that_are_given(secure: Server, keys: Path) -> 
         whole(secure, "down", ours)
     with pytest.raises(ConfigError, match="no certificates"):
         whole(secure, limits=Limits(authorities="none"))
+
+
+def test_tls_through_a_proxy(server: Server, secure: Server, keys: Path) -> None:
+    proxy = server.address.removesuffix("base")
+    ours = Limits(authorities=(keys / "ca.crt").read_text(), proxy=proxy)
+    assert whole(secure, limits=ours) == CONTENT
+    assert server.requests == []
 
 
 def test_a_machine_whose_clock_is_wrong_need_not_look_at_dates(
