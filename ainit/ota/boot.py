@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Callable
 
 from ..errors import RefusedError, UnavailableError
+from ..linux import fat
 from . import slots
 from .esp_files import IMAGES, Esp, discard, has_content, one, put, show, write_file
 
@@ -56,7 +57,7 @@ def prepare(part: Esp, version: str, uki: str, approval: str | None) -> str:
     stem = slots.stem(version)
     if any(each.stem == stem for each in entries(part)):
         raise RefusedError(f"there is an entry of {version} already")
-    tidy(part, stem)
+    tidy(part)
     name = slots.Entry(stem, slots.TRIES).name
     if approval is not None:
         put(part, IMAGES, stem + slots.APPROVAL, approval)
@@ -126,11 +127,21 @@ def adopt(part: Esp, name: str, version: str) -> str:
     held = [each for each in part.names() if each.name.lower() == name.lower()]
     if not held or slots.entry(held[0].name) or not _is_image(name):
         raise UnavailableError(f"{name} is no entry without a counter")
+    stem = slots.stem(version)
+    if any(each.stem == stem for each in entries(part)):
+        raise RefusedError(f"there is an entry of {version} already")
+    tidy(part, stem)
+    return _copied(part, held[0], slots.Entry(stem, slots.TRIES).name)
+
+
+def _copied(part: Esp, held: fat.Name, new: str) -> str:
+    """Show the same image by a name that its own does not become in place; returns that."""
     with tempfile.NamedTemporaryFile() as copy:
         with part.mounted() as root:
-            write_file(copy.fileno(), f"{root}/{IMAGES}/{held[0].name}")
-        new = install(part, version, copy.name, None)
-    discard(part, IMAGES, held[0])
+            write_file(copy.fileno(), f"{root}/{IMAGES}/{held.name}")
+        put(part, IMAGES, slots.hidden(new), copy.name)
+    show(part, IMAGES, slots.hidden(new), new)
+    discard(part, IMAGES, held)
     return new
 
 
@@ -141,6 +152,8 @@ def _recount(part: Esp, path: str, following: Callable[[str], str]) -> str:
     if not held:
         raise UnavailableError(f"{name} is not on the ESP")
     if all(each.name != new for each in held):
+        if len(name) != len(new):
+            return _copied(part, held[0], new)
         part.rename(folder, held[0], new)
     return new
 

@@ -3,7 +3,8 @@
 ``ainos_1.0+3-0.efi`` has three tries left; each boot that nobody confirms takes one and notes it:
 ``ainos_1.0+2-1.efi``. AINOS re-arms the counter instead of removing it, so that a slot that rots
 later still falls back. All names of an entry are equally long, so that one becomes another in
-place, character by character, and each mixture of two of them is a counted name as well. Pure.
+place, character by character, and each mixture of two of them is a counted name as well; but not
+the name of one that was started ten times and never confirmed, which has two digits there. Pure.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ TRIES = 3
 SUFFIX = ".efi"
 HIDDEN = ".efj"  # what no loader takes, one character away
 APPROVAL = ".seal.json"  # of the file beside an entry
-_COUNTED = re.compile(r"(?P<stem>.+?)\+(?P<left>\d)(?:-(?P<done>\d))?\.efi\Z")
+_COUNTED = re.compile(r"(?P<stem>.+?)\+(?P<left>\d)(?:-(?P<done>\d{1,9}))?\.efi\Z")
 
 
 @dataclass(frozen=True, slots=True)

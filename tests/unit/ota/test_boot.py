@@ -153,6 +153,18 @@ def test_tries_are_digits_in_place() -> None:
     assert names <= {f"ainos_0.1.0+{left}-{done}.efi" for left in "023" for done in "013"}
 
 
+def test_one_that_was_started_ten_times_and_never_confirmed(new: Files) -> None:
+    part = CutEsp(made())
+    put(part, IMAGES, "ainos_0.1.0+0-10.efj", new["uki"])
+    show(part, IMAGES, "ainos_0.1.0+0-10.efj", "ainos_0.1.0+0-10.efi")
+    old = next(each for each in part.names() if each.name == RUNNING)
+    esp_files.discard(part, IMAGES, old)
+    wanted = {"ainos_0.1.0+3-0.efi": NEW, "ainos_0.1.0.seal.json": b"old approval"}
+    assert boot.confirm(part, "/EFI/Linux/ainos_0.1.0+0-10.efi", "", "0.1.0") in wanted
+    assert {name: listed(part)[name] for name in wanted} == wanted
+    assert [name for name, _ in seen(part.disk)] == ["ainos_0.1.0+3-0.efi"]
+
+
 def test_what_is_confirmed() -> None:
     part = CutEsp(made())
     assert boot.confirm(part, "", "ainos_0.1.0.efi", "0.1.0") == ""
