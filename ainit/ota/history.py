@@ -42,7 +42,8 @@ class State:
 
     ``boot`` is the ID of the boot in which it was made; ``boots`` counts those of the new release
     so far, the last of them ``last_boot``, in which its trial ``began`` so many seconds after the
-    start; ``passed`` those in which the loader took another entry; ``reason`` says what was wrong when it was looked at last. ``agents`` and ``interfaces``
+    start; ``passed`` those in which the loader took another entry; ``reason`` says what was wrong
+    when it was looked at last. ``agents`` and ``interfaces``
     were up, ``findings`` were there, before. Floors are those of the new release.
     """
 
