@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from ..constants import RUNTIME
 from ..errors import UnavailableError
 from ..linux import block, efi, libc
 
 IMAGES = "EFI/Linux"
+_PLACE = f"{RUNTIME}/esp"
 
 
 def device() -> str:
@@ -31,7 +32,7 @@ def mounted(*, writable: bool = False) -> Iterator[str]:
     """The directory that it is mounted at. Raises UnavailableError or OSError."""
     flags = libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC
     flags |= 0 if writable else libc.MS_RDONLY
-    directory = f"{RUNTIME}/esp"
+    directory = _PLACE
     source = device()
     os.makedirs(directory, exist_ok=True)
     libc.mount(source, directory, "vfat", flags, "umask=0077")
@@ -39,3 +40,16 @@ def mounted(*, writable: bool = False) -> Iterator[str]:
         yield directory
     finally:
         libc.unmount(directory)
+
+
+def forget(mounts: str = "/proc/self/mounts") -> None:
+    """Unmount what a process left mounted for writing that was killed: nobody could mount it for
+    reading any more, and what is changed beside a mount is not what that one knows. For whoever is
+    the only one that writes.
+    """
+    with open(mounts, encoding="utf-8", errors="replace") as file:
+        found = [line.split() for line in file]
+    for _, place, _, options, *_ in found:
+        if place == _PLACE and "rw" in options.split(","):
+            with suppress(OSError):
+                libc.unmount(_PLACE)

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from .. import constants
+from ..child import esp
 from ..child.notify import notify
 from ..child.server import Service, VarlinkError
 from ..errors import AinosError
@@ -202,6 +203,7 @@ def serve(flow: Flow) -> None:
 
     def work() -> None:
         try:
+            esp.forget()
             flow.begin()
             worker.run()
         finally:
