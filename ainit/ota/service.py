@@ -116,7 +116,7 @@ class Desk:
         if working := self._worker.cancel():
             return {"what": working}
         try:
-            return {"what": self._flow.cancel()}
+            return {"what": self._worker.between(self._flow.cancel)}
         except (AinosError, OSError) as error:
             raise VarlinkError(f"{INTERFACE}.Failed", {"reason": str(error)}) from error
 

@@ -59,6 +59,7 @@ class Worker:
         self._cancelled = False
         self._changed = threading.Condition()
         self._due: float | None = None
+        self._turn = threading.Lock()
 
     @property
     def working(self) -> str:
@@ -88,6 +89,17 @@ class Worker:
             self._cancelled = bool(self.working)
             return self.working
 
+    def between(self, work: Callable[[], str]) -> str:
+        """Do what is short, in the caller's thread, while nothing else is done. Raises BusyError,
+        and what ``work`` raises.
+        """
+        if not self._turn.acquire(blocking=False):
+            raise BusyError("something else was begun just now: try it again")
+        try:
+            return work()
+        finally:
+            self._turn.release()
+
     def wake(self) -> None:
         """Look anew what is due: the configuration is another."""
         with self._changed:
@@ -104,16 +116,17 @@ class Worker:
 
     def step(self) -> float:
         """Do what comes next, if anything does; returns how long there is nothing, in seconds."""
-        with self._changed:
-            asked, self._asked = self._asked, None
-        if asked is not None:
-            self._do(asked)
-            return 0.0
-        try:
-            return self._by_itself()
-        except (AinosError, OSError) as error:
-            self._say(f"<4>{error}")
-            return LOOK_S
+        with self._turn:
+            with self._changed:
+                asked, self._asked = self._asked, None
+            if asked is not None:
+                self._do(asked)
+                return 0.0
+            try:
+                return self._by_itself()
+            except (AinosError, OSError) as error:
+                self._say(f"<4>{error}")
+                return LOOK_S
 
     def _by_itself(self) -> float:
         flow, settings = self.flow, self.flow.settings()

@@ -181,6 +181,15 @@ def test_one_thing_at_a_time(machine: UpdateMachine) -> None:
     at_work.ask("check", lambda tell: machine.flow.check())
 
 
+def test_what_is_short_is_done_between_two_steps(machine: UpdateMachine) -> None:
+    at_work = worker(machine, OFF)
+    machine.flow.install(None, quiet)
+    assert at_work.between(machine.flow.cancel) == "0.2.0"
+    job = at_work.ask("check", lambda tell: print(at_work.between(lambda: "never")))
+    at_work.step()
+    assert "try it again" in job.reason
+
+
 def test_cancel_ends_it_at_its_next_step_and_is_no_trouble(machine: UpdateMachine) -> None:
     at_work = worker(machine, OFF)
     job = at_work.ask("install", lambda tell: machine.flow.install(None, tell))
