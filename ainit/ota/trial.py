@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from ..errors import AinosError
 from ..policy.update import Settings
 from . import decide, gate, history
 from .decide import Slot
@@ -89,7 +90,10 @@ class Trial:
         if slot and (why := self._below(slot)):
             self._say(f"{why}: it is removed")
             self.world.retire()
-        self.world.raise_seal()
+        try:
+            self.world.raise_seal()
+        except (AinosError, OSError) as error:  # it is done again after each healthy boot
+            self._say(f"<4>{error}")
         self.records.clean()
         self.is_over = True
         end(self.records, self.world.now(), state, history.COMMITTED)

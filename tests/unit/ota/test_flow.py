@@ -55,6 +55,15 @@ def test_it_is_installed_tried_and_committed(machine: UpdateMachine) -> None:
     assert machine.did[-1] == "raise seal"
 
 
+def test_a_floor_of_the_state_that_cannot_be_raised_now_ends_no_commit(
+    machine: UpdateMachine,
+) -> None:
+    machine.faults["raise"] = UnavailableError("the floor of the state was not raised: timeout")
+    installed(machine).boot()
+    machine.look(400)
+    assert machine.outcomes()[-1] == ("0.2.0", "committed")
+
+
 def test_one_that_is_not_healthy_goes_back_says_why_and_is_not_tried_again(
     machine: UpdateMachine,
 ) -> None:
