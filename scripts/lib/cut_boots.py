@@ -70,7 +70,7 @@ def prepare(image: Path, folder: Path) -> Ground:
 
 def chosen(log: Log, count: int) -> list[Point]:
     """So many points, or fewer: those among writes to table or boot partition first, the same
-    every time.
+    every time, and of those that are called the same one.
     """
     every = list(cut_trial.points(log))
     touching = [each for each in every if touches(log, each)]
@@ -78,7 +78,10 @@ def chosen(log: Log, count: int) -> list[Point]:
     draw = random.Random(SEED)
     draw.shuffle(touching)
     draw.shuffle(others)
-    return (touching + others)[:count]
+    named: dict[str, Point] = {}
+    for each in touching + others:
+        named.setdefault(str(each), each)
+    return list(named.values())[:count]
 
 
 def touches(log: Log, point: Point) -> bool:
@@ -121,8 +124,8 @@ def sample(
                 print(f"{point}: not booted: {error}")
                 continue
             foreseen = oracle.judge(held).version
-            right = "new" if foreseen == VERSION else "old"
-            told = f"starts {started or 'nothing'}, not the {right} release"
+            right = ("new" if foreseen == VERSION else "old") if foreseen else ""
+            told = f"starts {started or 'nothing'}, not {right or 'nothing'}"
             known[str(point)] = "" if started == right else told
             with published(results) as file:
                 file.write_text(json.dumps(known, indent=1) + "\n")
