@@ -54,6 +54,7 @@ def _build(options: argparse.Namespace, repository: Repository) -> Iterator[str]
         version_floor=options.version_floor,
         extra=tuple(options.extra),
         previous=tuple(options.previous) if options.previous else None,
+        bundle=_bundle_signer(options.keys),
         builder=options.builder_id or release_provenance.DEVELOPMENT,
     )
     yield str(release_files.build(wanted, options.out.absolute(), repository.ring))

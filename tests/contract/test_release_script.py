@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from lib import release_keys
+from lib import release_bundle, release_keys
 from lib.host import REPOSITORY
 
 from ainit.cli import main
+from ainit.ota.release import Release
 from tests.support.release import image
 
 
@@ -120,3 +121,10 @@ def test_a_refusal_is_one_line(office: Office, words: list[str], said: str) -> N
     assert lines[0].startswith("release: ")
     assert said in lines[0]
     assert not (office.place / "repository").exists()
+
+
+def test_a_key_for_bundles_makes_one(office: Office) -> None:
+    release_bundle.Signer.development(office.place / "online" / "bundle")
+    built = office.place / office.build("1.0")
+    assert "ainos.raucb" in Release.from_bytes((built / "release.json").read_bytes()).files
+    assert (built / "ainos.raucb").stat().st_size > 4096
