@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from .. import __version__
+from .. import __version__, constants
 from ..errors import UnavailableError
 from ..linux import gpt_disk
 from ..linux.files import replace
@@ -25,6 +25,7 @@ from .ports import Repository, Tell, Wanted
 from .release import Release
 
 REVOCATIONS = "dbx"
+LEFT_OUT = "the list of revocations is left out: it changes PCR 7, to which the state is sealed"
 RUNNING = "running.efi"
 _LOADER = "systemd-boot"
 _SMALL_MAX = 4 << 20
@@ -59,13 +60,21 @@ def install(
         version=release.version,
         root_hash=filled.root_hash,
         uki=filled.uki,
-        **small(repository, named, wanted.staging),
+        **small(repository, named, wanted.staging, say),
     )
     slot.install(staged, lambda root, tree: None, say, wanted.pending, ground)
 
 
-def small(repository: Repository, named: filling.Wanted, staging: str) -> dict[str, str | None]:
-    """The paths of approval, loader and revocations, verified; None for what a release lacks."""
+def small(
+    repository: Repository, named: filling.Wanted, staging: str, say: Callable[[str], None]
+) -> dict[str, str | None]:
+    """The paths of approval, loader and revocations, verified; None for what a release lacks, and
+    for revocations that would lock the state: it is sealed to PCR 7, whichever slot boots.
+    """
+    revocations = REVOCATIONS if REVOCATIONS in named.release.files else None
+    if revocations and os.path.exists(constants.SEAL):
+        say(f"<4>{LEFT_OUT}")
+        revocations = None
 
     def fetched(name: str | None, limit: int) -> str | None:
         if name is None:
@@ -77,7 +86,7 @@ def small(repository: Repository, named: filling.Wanted, staging: str) -> dict[s
     return {
         "approval": fetched(APPROVAL, APPROVAL_BYTES_MAX),
         "loader": fetched(loader(named.release), _SMALL_MAX),
-        "dbx": fetched(REVOCATIONS if REVOCATIONS in named.release.files else None, _SMALL_MAX),
+        "dbx": fetched(revocations, _SMALL_MAX),
     }
 
 

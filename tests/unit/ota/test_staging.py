@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 import ainit.ota.staging as fetching
+from ainit import constants
 from ainit.errors import RefusedError, UnavailableError
 from ainit.ota import install as slot
 from ainit.ota.ports import Wanted
-from tests.support import slot_machine
+from tests.support import dbx, slot_machine
 from tests.support.slot_machine import Machine, boots, contents, image, loader, root_hash
 from tests.support.update_world import Shelf, quiet, release
 
@@ -62,6 +63,23 @@ def test_it_boots_next_and_the_other_one_is_gone(machine: Machine, tmp_path: Pat
     assert last(machine) == [NEW, OLD]
     assert seen == [[OLD]]  # it was written down before the loader saw it
     assert any("bytes came, whole" in line for line in said)
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_revocations_do_not_lock_a_sealed_state(
+    sealed: bool, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seal = tmp_path / "seal.json"
+    if sealed:
+        seal.write_text("{}")
+    monkeypatch.setattr(constants, "SEAL", str(seal))
+    given = dbx.update([bytes(32)])
+    said: list[str] = []
+    revoked: list[str] = []
+    monkeypatch.setattr(slot, "revoke", revoked.append)
+    fetching.install(shelf(dbx=given), wanted(tmp_path), quiet, said.append)
+    assert last(machine) == [NEW, OLD]
+    assert (bool(revoked), any(fetching.LEFT_OUT in line for line in said)) == (not sealed, sealed)
 
 
 def test_what_comes_is_held_against_what_was_signed(machine: Machine, tmp_path: Path) -> None:
