@@ -9,7 +9,8 @@ moment goes on, or begins anew, by `begin`. What is outside is reached through `
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from ..errors import AinosError, RefusedError
@@ -80,11 +81,19 @@ class Flow:
 
     def check(self) -> None:
         """Look what there is. Raises RefusedError and UnavailableError with the reason."""
-        settings = self._with_repository()
-        with self.world.repository(settings) as repository:
-            self._refresh(repository)
+        with self.opened() as (settings, repository):
             self.offer = repository.newest(settings.channel, self.host.image)
         self.judge()
+
+    @contextmanager
+    def opened(self) -> Iterator[tuple[Settings, Repository]]:
+        """The repository, its metadata up to date. Raises AinosError or OSError."""
+        settings = self.settings()
+        if not settings.repository:
+            raise DeclinedError("no repository: [update] in the machine configuration names it")
+        with self.world.repository(settings) as repository:
+            self._refresh(repository)
+            yield settings, repository
 
     def judge(self) -> None:
         """Decide anew whether the offer is for this machine."""
@@ -98,9 +107,7 @@ class Flow:
         """Write a release into the other slot; the next boot takes it. Without a version the newest
         that is offered. Raises AinosError or OSError; then nothing is pending.
         """
-        settings = self._with_repository()
-        with self.world.repository(settings) as repository:
-            self._refresh(repository)
+        with self.opened() as (settings, repository):
             release = self._chosen(repository, settings.channel, version)
             name = target(settings.channel, self.host.image, release.version, APPROVAL)
             if refusal := self.world.seal_refusal(repository.small(name, APPROVAL_BYTES_MAX)):
@@ -198,12 +205,6 @@ class Flow:
             self.records.identity(), self.host.image, self.host.version, self.records.floors(),
             failed, pending,
         )  # fmt: skip
-
-    def _with_repository(self) -> Settings:
-        settings = self.settings()
-        if not settings.repository:
-            raise DeclinedError("no repository: [update] in the machine configuration names it")
-        return settings
 
     def _refresh(self, repository: Repository) -> None:
         repository.refresh()

@@ -13,6 +13,7 @@ from typing import Protocol
 from ..policy.update import Settings
 from .decide import Slot
 from .gate import Answers
+from .model_release import ModelRelease
 from .release import File, Release
 
 Tell = Callable[[int, int], None]
@@ -44,6 +45,9 @@ class Repository(Protocol):
 
     def release(self, channel: str, image: str, version: str, /) -> Release | None:
         """One by its version."""
+
+    def model(self, channel: str, name: str, version: str | None, /) -> ModelRelease | None:
+        """A release of a model by its version, or the newest."""
 
     def names(self, channel: str, image: str, version: str, /) -> Mapping[str, File]:
         """The files of a release."""
@@ -111,6 +115,11 @@ class World(Protocol):
 
     def set_clock(self, seconds: float) -> None:
         """Set the clock forward to this time since 1970."""
+
+    def admit(self, directory: str, hold_s: float | None) -> None:
+        """Have the store add a model from a directory, and wait until it did. Raises RefusedError
+        with the store's reason, UnavailableError when the store does not say.
+        """
 
     def reboot(self) -> None:
         """Begin an orderly, cold reboot."""

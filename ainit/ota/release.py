@@ -15,7 +15,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from ..errors import RefusedError
 from ..policy import update
@@ -38,6 +38,26 @@ class File:
 
     sha256: str
     size: int
+
+
+class Described(Protocol):
+    """What is published with a description: a release of an image, or of a model."""
+
+    @property
+    def image(self) -> str:
+        """What it is for: where it lies in a channel."""
+
+    @property
+    def version(self) -> str:
+        """See ``order``."""
+
+    @property
+    def files(self) -> Mapping[str, File]:
+        """All but the description."""
+
+    def facts(self) -> dict[str, object]:
+        """The custom metadata of each of its targets."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +99,7 @@ class Release:
                 raise ValueError(f"schema {record['schema']!r} is not {SCHEMA}")
             if unknown := record.keys() - _KEYS - {"files", "schema"}:
                 raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
-            files = {name: _file(name, each) for name, each in record["files"].items()}
+            files = {name: _checked(name, each) for name, each in record["files"].items()}
             found = cls(**{name: record[name] for name in _KEYS}, files=files)
             _check(found)
         except KeyError as error:
@@ -121,15 +141,20 @@ def patterns(channel: str) -> list[str]:
     return [f"{channel}/*/{DESCRIPTION}", f"{channel}/*/*/*"]
 
 
-def _file(name: str, record: Mapping[str, Any]) -> File:
-    if not _NAME.fullmatch(name) or name == DESCRIPTION:
-        raise ValueError(f"{name!r} is no name of a file")
+def file_of(name: str, record: Mapping[str, Any]) -> File:
+    """What a description says of a file. Raises KeyError, TypeError or ValueError."""
     digest, size = record["sha256"], record["size"]
     if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
         raise ValueError(f"{name}: sha256 is not 64 hexadecimal digits")
     if type(size) is not int or size < 0:
         raise ValueError(f"{name}: size is not a number of bytes")
     return File(digest, size)
+
+
+def _checked(name: str, record: Mapping[str, Any]) -> File:
+    if not _NAME.fullmatch(name) or name == DESCRIPTION:
+        raise ValueError(f"{name!r} is no name of a file")
+    return file_of(name, record)
 
 
 def _check(release: Release) -> None:

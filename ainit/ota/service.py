@@ -24,7 +24,7 @@ from ..policy.update import Settings
 from ..wire import interface_text
 from ..wire.codec import loads
 from ..wire.protocol import INVALID_PARAMETER, Message
-from . import words
+from . import models, words
 from .flow import Flow
 from .ports import Tell
 from .release import order
@@ -107,6 +107,25 @@ class Desk:
 
         return self._ask(f"install {version}" if version else "install", work)
 
+    def add_model(self, parameters: Message) -> Message:
+        """``AddModel(name, version, hold_s)``."""
+        name, version, hold_s = (parameters.get(each) for each in ("name", "version", "hold_s"))
+        if not isinstance(name, str):
+            raise VarlinkError(INVALID_PARAMETER, {"parameter": "name"})
+        if not isinstance(version, str | None):
+            raise VarlinkError(INVALID_PARAMETER, {"parameter": "version"})
+        if isinstance(hold_s, bool) or not isinstance(hold_s, float | int | None):
+            raise VarlinkError(INVALID_PARAMETER, {"parameter": "hold_s"})
+        try:
+            asked = models.Asked(name, version, hold_s)
+        except AinosError as error:
+            raise VarlinkError(f"{INTERFACE}.Failed", {"reason": str(error)}) from error
+
+        def work(tell: Tell) -> None:
+            models.add(self._flow, asked, tell)
+
+        return self._ask(f"add model {asked}", work, looks=False)
+
     def rollback(self, _: Message) -> Message:
         """``Rollback()``."""
         return self._ask("rollback", lambda tell: print(f"back to {self._flow.rollback()}"))
@@ -130,15 +149,16 @@ class Desk:
             "Status": self.status,
             "Check": self.check,
             "Install": self.install,
+            "AddModel": self.add_model,
             "Job": self.job,
             "Rollback": self.rollback,
             "Cancel": self.cancel,
             "History": self.history,
         }
 
-    def _ask(self, what: str, work: Callable[[Tell], None]) -> Message:
+    def _ask(self, what: str, work: Callable[[Tell], None], *, looks: bool = True) -> Message:
         try:
-            return {"job": asdict(self._worker.ask(what, work))}
+            return {"job": asdict(self._worker.ask(what, work, looks=looks))}
         except BusyError as error:
             raise VarlinkError(f"{INTERFACE}.Busy", {"reason": str(error)}) from error
 

@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from tuf.api.exceptions import (
     BadVersionNumberError,
@@ -42,8 +42,10 @@ from ..child.source import Source
 from ..errors import RefusedError, UnavailableError
 from . import transfer
 from .metadata import TARGETS, Client
-from .release import DESCRIPTION, ROLLOUT, File, Release, newest, target
+from .model_release import ModelRelease, image_of
+from .release import DESCRIPTION, ROLLOUT, Described, File, Release, newest, target
 
+_D = TypeVar("_D", bound=Described)
 DESCRIPTION_BYTES_MAX = 1 << 20
 
 
@@ -96,7 +98,7 @@ class Trust:
 
     def newest(self, channel: str, image: str) -> Offered | None:
         """The newest release of an image in a channel; None when there is none."""
-        found = self._described(newest(channel, image), image)
+        found = self._described(newest(channel, image), image, Release.from_bytes)
         if found is None:
             return None
         release, custom = found
@@ -108,10 +110,23 @@ class Trust:
     def release(self, channel: str, image: str, version: str) -> Release | None:
         """A release by its version; None when it is not in the channel."""
         path = target(channel, image, version)
-        found = self._described(path, image)
+        found = self._described(path, image, Release.from_bytes)
         if found is None:
             return None
         if found[0].version != version:
+            raise RefusedError(f"{path} describes {image} {found[0].version}")
+        return found[0]
+
+    def model(self, channel: str, name: str, version: str | None = None) -> ModelRelease | None:
+        """A release of a model by its version, or the newest; None when it is not in the channel.
+        Raises RefusedError for what is no name, too.
+        """
+        image = image_of(name)
+        path = newest(channel, image) if version is None else target(channel, image, version)
+        found = self._described(path, image, ModelRelease.from_bytes)
+        if found is None:
+            return None
+        if version not in (None, found[0].version):
             raise RefusedError(f"{path} describes {image} {found[0].version}")
         return found[0]
 
@@ -174,11 +189,13 @@ class Trust:
         with self._reading(path):
             yield from transfer.ranges(self._source, self._place(described), inside())
 
-    def _described(self, path: str, image: str) -> tuple[Release, Mapping[str, Any]] | None:
+    def _described(
+        self, path: str, image: str, read: Callable[[bytes], _D]
+    ) -> tuple[_D, Mapping[str, Any]] | None:
         found = self._find(path)
         if found is None:
             return None
-        release = Release.from_bytes(self.small(path, DESCRIPTION_BYTES_MAX))
+        release = read(self.small(path, DESCRIPTION_BYTES_MAX))
         if release.image != image:
             raise RefusedError(f"{path} describes {release.image} {release.version}")
         custom = found.custom if isinstance(found.custom, dict) else {}

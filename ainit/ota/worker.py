@@ -56,6 +56,7 @@ class Worker:
         self.job: Job | None = None
         self._say, self._chance = say, chance
         self._asked: Work | None = None
+        self._looks = True
         self._cancelled = False
         self._changed = threading.Condition()
         self._due: float | None = None
@@ -73,13 +74,15 @@ class Worker:
             self.working or self.flow.settings().polls or self.flow.meaning() != decide.QUIET
         )
 
-    def ask(self, what: str, work: Work) -> Job:
-        """Have something done. Raises BusyError."""
+    def ask(self, what: str, work: Work, *, looks: bool = True) -> Job:
+        """Have something done; ``looks`` when it says how the repository of images stands. Raises
+        BusyError.
+        """
         with self._changed:
             if self.working:
                 raise BusyError(f"{self.working} is being done; `ainitctl update cancel` ends it")
             job = self._begin(what)
-            self._asked = work
+            self._asked, self._looks = work, looks
             self._changed.notify()
             return job
 
@@ -120,7 +123,7 @@ class Worker:
             with self._changed:
                 asked, self._asked = self._asked, None
             if asked is not None:
-                self._do(asked)
+                self._do(asked, looks=self._looks)
                 return 0.0
             try:
                 return self._by_itself()
@@ -194,9 +197,10 @@ class Worker:
         self.job = Job(1 + (self.job.id if self.job else 0), what)
         return self.job
 
-    def _do(self, work: Work, failures: int = 0) -> None:
+    def _do(self, work: Work, failures: int = 0, *, looks: bool = True) -> None:
         """Work, and note what came of it. ``failures`` were before, whatever is written down: a
-        look that went well does not make the next installation likelier to.
+        look that went well does not make the next installation likelier to. Nothing is noted when
+        it is no look at the images.
         """
         job, records = self.job, self.flow.records
         assert job is not None
@@ -207,17 +211,20 @@ class Worker:
 
         try:
             work(self._tell)
-            self._note(Checked(), "")
+            if looks:
+                self._note(Checked(), "")
         except DeclinedError as error:
             job.reason = str(error)
         except (AinosError, OSError) as error:
             job.reason = str(error) or type(error).__name__
             self._say(f"<4>{job.what}: {job.reason}")
-            self._note(known(), job.reason, words.kind(error))
+            if looks:
+                self._note(known(), job.reason, words.kind(error))
         except Exception as fault:  # noqa: BLE001 (a job that fails ends, and says how)
             job.reason = f"fault: {fault!r}"
             self._say(f"<3>{job.what}: {job.reason}")
-            self._note(known(), job.reason, words.FAULT)
+            if looks:
+                self._note(known(), job.reason, words.FAULT)
         finally:
             job.finished = True
 

@@ -15,7 +15,7 @@ from ..child import esp
 from ..errors import RefusedError, UnavailableError
 from ..linux import efi
 from ..policy.update import Settings
-from . import asked, boot, slots
+from . import asked, boot, slots, stored
 from .decide import Slot
 from .esp_files import IMAGES, Esp
 from .flow import Flow
@@ -119,6 +119,10 @@ class Machine:
     def set_clock(self, seconds: float) -> None:
         """See ports."""
         asked.set_clock(seconds)
+
+    def admit(self, directory: str, hold_s: float | None) -> None:
+        """See ports."""
+        stored.admit(directory, hold_s)
 
     def reboot(self) -> None:
         """See ports."""

@@ -17,7 +17,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tuf.api.exceptions import RepositoryError, UnsignedMetadataError
 from tuf.api.metadata import (
@@ -37,6 +37,7 @@ from ainit.ota.release import (
     CHANNELS,
     DESCRIPTION,
     SIGNED_AT,
+    Described,
     Release,
     newest,
     order,
@@ -47,6 +48,7 @@ from lib import release_files, release_rollout
 from lib.host import HostError, exclusive, published, sha256_file, sync
 from lib.release_keys import KeyRing
 
+_D = TypeVar("_D", bound=Described)
 ROOT, TARGETS, SNAPSHOT, TIMESTAMP = "root", "targets", "snapshot", "timestamp"
 # For how many days metadata is fresh. The timestamp's is how long a reader can be kept from news.
 DAYS = {ROOT: 730, TARGETS: 365, **dict.fromkeys(CHANNELS, 365), SNAPSHOT: 90, TIMESTAMP: 7}
@@ -183,9 +185,16 @@ def publish(
     many machines of a hundred the newest is.
     """
     release_rollout.check(rollout)
+    releases = [(directory, release_files.read(directory)) for directory in directories]
+    return enter(repository, releases, channel, rollout)
+
+
+def enter(
+    repository: Repository, releases: Sequence[tuple[Path, _D]], channel: str, rollout: int = 100
+) -> list[_D]:
+    """Publish what was read of directories, whatever it describes; see ``publish``."""
     if channel not in CHANNELS:
         raise HostError(f"there is no channel {channel!r}; there are: {', '.join(CHANNELS)}")
-    releases = [(directory, release_files.read(directory)) for directory in directories]
     with exclusive("release"):
         _tidy(repository)
         if not repository.begun:
@@ -212,7 +221,7 @@ def publish(
     return [release for _, release in fresh]
 
 
-def _named(directory: Path, release: Release, channel: str) -> dict[str, Path]:
+def _named(directory: Path, release: Described, channel: str) -> dict[str, Path]:
     """The targets of a release, and what file each is."""
     found = {
         target(channel, release.image, release.version, name): directory / name
@@ -221,7 +230,7 @@ def _named(directory: Path, release: Release, channel: str) -> dict[str, Path]:
     return {**found, newest(channel, release.image): directory / DESCRIPTION}
 
 
-def _published(repository: Repository, channel: str, directory: Path, release: Release) -> bool:
+def _published(repository: Repository, channel: str, directory: Path, release: Described) -> bool:
     """Whether a channel has this very release. Raises HostError when a version would not grow, or
     would mean two things.
     """

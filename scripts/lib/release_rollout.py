@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ainit.ota.model_release import is_model
 from ainit.ota.release import ROLLOUT, newest
 from lib.host import HostError, exclusive
 
@@ -24,6 +25,8 @@ def change(repository: Repository, channel: str, image: str, percent: int) -> st
     Raises HostError.
     """
     check(percent)
+    if is_model(image):
+        raise HostError(f"{image} is asked for by name: it has no share of the machines")
     name = newest(channel, image)
     with exclusive("release"):
         if not repository.begun or name not in repository.targets(channel).targets:

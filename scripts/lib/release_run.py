@@ -6,14 +6,21 @@ run(options)  # the lines to print
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Root
 
-from ainit.ota.release import CHANNELS
-from lib import release_files, release_keys, release_provenance, release_rollout, release_root
+from ainit.ota.release import CHANNELS, Described
+from lib import (
+    release_files,
+    release_keys,
+    release_models,
+    release_provenance,
+    release_rollout,
+    release_root,
+)
 from lib import release_repository as repositories
 from lib.host import HostError, exclusive
 from lib.release_bundle import Signer
@@ -34,6 +41,7 @@ def run(options: argparse.Namespace) -> Iterator[str]:
     verbs = {
         "build": _build,
         "publish": _publish,
+        "publish-model": _publish_model,
         "rollout": _rollout,
         "root": _root,
         "rotate": _rotate,
@@ -70,6 +78,20 @@ def _bundle_signer(keys: Path | None) -> Signer | None:
 def _publish(options: argparse.Namespace, repository: Repository) -> Iterator[str]:
     for directory in options.directories:
         release_files.read(directory)  # before anything is written
+    yield from _begun(options, repository)
+    fresh = repositories.publish(repository, options.directories, options.channel, options.rollout)
+    yield from _entered(options.channel, fresh)
+
+
+def _publish_model(options: argparse.Namespace, repository: Repository) -> Iterator[str]:
+    release = release_models.read(options.directory, options.version)  # before anything is written
+    yield from _begun(options, repository)
+    fresh = release_models.publish(repository, options.directory, release, options.channel)
+    yield from _entered(options.channel, fresh)
+
+
+def _begun(options: argparse.Namespace, repository: Repository) -> Iterator[str]:
+    """See that there is a root; with development keys it is the one of the images."""
     if options.keys:
         if not repository.root_version:
             hint = "`scripts/release root --propose --keys DIR` begins with one"
@@ -78,11 +100,13 @@ def _publish(options: argparse.Namespace, repository: Repository) -> Iterator[st
         release_root.first(repository.ring, release_keys.FIRST_ROOT, repository.now)
         if release_root.begin(repository, release_keys.FIRST_ROOT):
             yield f"root {repository.root_version}, as in {release_keys.FIRST_ROOT}"
-    fresh = repositories.publish(repository, options.directories, options.channel, options.rollout)
+
+
+def _entered(channel: str, fresh: Sequence[Described]) -> Iterator[str]:
     for release in fresh:
-        yield f"{options.channel}: {release.image} {release.version}, {len(release.files)} files"
+        yield f"{channel}: {release.image} {release.version}, {len(release.files)} files"
     if not fresh:
-        yield f"{options.channel} has it already, byte by byte; nothing changed"
+        yield f"{channel} has it already, byte by byte; nothing changed"
 
 
 def _rollout(options: argparse.Namespace, repository: Repository) -> Iterator[str]:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from lib import release_files, release_keys, release_repository, release_root
+from lib import release_files, release_keys, release_models, release_repository, release_root
 from lib.host import sha256_file
 from lib.release_keys import KeyRing
 from lib.release_repository import Repository
@@ -93,6 +93,21 @@ class Publisher:
         for version in versions:
             built = self.build(version)
             release_repository.publish(self.repository(days=days), [built], channel)
+
+    def deliver(self, name: str = "speech", text: str = "weights") -> Path:
+        """Make a model's delivery, signed by nobody."""
+        directory = self.place / f"model-{name}-{text}"
+        directory.mkdir(parents=True, exist_ok=True)
+        record = {"name": name, "kind": "model", "file": "model.onnx"}
+        (directory / "record.json").write_text(json.dumps(record))
+        (directory / "model.sig").write_text("signature")
+        (directory / "model.onnx").write_text(text)
+        return directory
+
+    def publish_model(self, version: str, directory: Path, channel: str = "stable") -> None:
+        """Publish a delivery as a release."""
+        release = release_models.read(directory, version)
+        release_models.publish(self.repository(), directory, release, channel)
 
     def root(self) -> bytes:
         """The first root, which a machine comes with."""

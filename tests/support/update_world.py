@@ -19,6 +19,7 @@ from ainit.ota.decide import Slot
 from ainit.ota.flow import Flow
 from ainit.ota.gate import Answers
 from ainit.ota.history import Records
+from ainit.ota.model_release import ModelRelease
 from ainit.ota.ports import Repository, Tell, Wanted
 from ainit.ota.release import File, Release, order
 from ainit.ota.trial import Host
@@ -75,6 +76,8 @@ class Shelf:
     fault: Exception | None = None
     refreshed: int = 0
     content: dict[str, bytes] = field(default_factory=dict)
+    broken: dict[str, Exception] = field(default_factory=dict)
+    models: dict[str, ModelRelease] = field(default_factory=dict)  # of version 2.0
 
     def refresh(self) -> None:
         self.refreshed += 1
@@ -90,6 +93,9 @@ class Shelf:
     def release(self, channel: str, image: str, version: str) -> Release | None:
         return self.all.get(version)
 
+    def model(self, channel: str, name: str, version: str | None) -> ModelRelease | None:
+        return self.models.get(name) if version in (None, "2.0") else None
+
     def names(self, channel: str, image: str, version: str) -> dict[str, File]:
         prefix = f"{channel}/{image}/{version}/"
         return {
@@ -102,6 +108,8 @@ class Shelf:
         return self.content.get(path, self.approval)[:limit]
 
     def fetch(self, path: str, place: str, tell: Tell) -> None:
+        if path in self.broken:
+            raise self.broken[path]
         Path(place).write_bytes(self.content[path])
         tell(len(self.content[path]), len(self.content[path]))
 
@@ -127,6 +135,7 @@ class UpdateMachine:
         self.did: list[str] = []
         self.said: list[str] = []
         self.dies_at = ""
+        self.delivered: dict[str, bytes] = {}
         self.start()
 
     def start(self) -> None:
@@ -225,6 +234,11 @@ class UpdateMachine:
     def set_clock(self, seconds: float) -> None:
         self.did.append("set clock")
         self.time = seconds
+
+    def admit(self, directory: str, hold_s: float | None) -> None:
+        found = Path(directory)
+        self.delivered = {each.name: each.read_bytes() for each in found.iterdir()}
+        self._do(f"admit {found.parent.name} {hold_s}")
 
     def reboot(self) -> None:
         self.did.append("reboot")

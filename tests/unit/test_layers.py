@@ -76,6 +76,7 @@ PURE = (
     "ainit.sched.queue", "ainit.sched.room", "ainit.sched.numa", "ainit.sched.requests",
     "ainit.sched.round_records", "ainit.sched.asking", "ainit.sched.promise",
     "ainit.identity.rules", "ainit.ota.decide", "ainit.ota.gate", "ainit.ota.release",
+    "ainit.ota.model_release",
     "ainit.ota.words",
     "ainit.ota.pe", "ainit.ota.revocation", "ainit.ota.slots", "ainit.ota.uki",
     "ainit.seal.approval", "ainit.seal.decide", "ainit.seal.policies",

@@ -92,6 +92,7 @@ def test_others_and_units(interface: str, member: str, allowed: bool) -> None:
         ("org.ainos.Control.Configure", "admin"),
         ("org.ainos.Control.Reexec", "admin"),
         ("org.ainos.Store.Add", "admin"),
+        ("org.ainos.Update.AddModel", "admin"),
         ("org.ainos.Store.Remove", "admin"),
         ("org.ainos.Gpu.Allocate", "admin"),
         ("org.example.Start", "admin"),
