@@ -15,6 +15,9 @@ from . import render, reply
 from .base import Group, Settings
 
 POLL_SECONDS = 0.5
+RELEASED = "update:"  # a source that is a release in the repository of updates
+STORE, UPDATE = "org.ainos.Store", "org.ainos.Update"
+_WHO = {STORE: ("the store", "models list"), UPDATE: ("the update service", "update status")}
 HEADERS = ("NAME", "KIND", "STATE", "DIGEST", "SIGNER", "REASON")
 
 
@@ -64,12 +67,18 @@ def add(settings: Settings, source: str, hold_s: float | None) -> None:
 
     SOURCE is a directory on the machine, usb:LABEL/PATH for a directory on the USB disk with this
     label, or an http:// or https:// address; it holds record.json, model.sig and the model's file
-    or files. The signature is judged before these are fetched. What came before an interruption is
-    gone on with when you add the same SOURCE again. Units that name the model use it from their
-    next start on.
+    or files. The signature is judged before these are fetched. Or SOURCE is update:NAME[@VERSION]:
+    the newest release of the model NAME in the channel that updates come from, or this release.
+    What came before an interruption is gone on with when you add the same SOURCE again. Units that
+    name the model use it from their next start on.
     """
     trial = {} if hold_s is None else {"hold_s": hold_s}
-    _follow(settings, "Add", {"source": source, **trial})
+    if not source.startswith(RELEASED):
+        _follow(settings, "Add", {"source": source, **trial})
+        return
+    name, at, version = source.removeprefix(RELEASED).partition("@")
+    which = {"name": name, "version": version} if at else {"name": name}
+    _follow(settings, "AddModel", {**which, **trial}, UPDATE)
 
 
 @models.command()
@@ -135,17 +144,20 @@ def digest(files: tuple[str, ...]) -> None:
     click.echo(model_files.digest(found))
 
 
-def _follow(settings: Settings, method: str, parameters: Mapping[str, object]) -> None:
+def _follow(
+    settings: Settings, method: str, parameters: Mapping[str, object], interface: str = STORE
+) -> None:
     """Start a job and show how far it is until it is finished. Raises AinosError when it failed."""
-    job = reply.record(settings.call(f"org.ainos.Store.{method}", parameters), "job")
+    job = reply.record(settings.call(f"{interface}.{method}", parameters), "job")
     number = job.get("id")
     with render.progress(reply.text(job, "what")) as update:
         while not job.get("finished"):
             update(job.get("done"), job.get("total"))
             time.sleep(POLL_SECONDS)
-            job = reply.record(settings.call("org.ainos.Store.Job"), "job")
+            job = reply.record(settings.call(f"{interface}.Job"), "job")
             if job.get("id") != number:
-                raise AinosError("the store went on to something else: `ainitctl models list`")
+                who, command = _WHO[interface]
+                raise AinosError(f"{who} went on to something else: `ainitctl {command}`")
         update(job.get("done"), job.get("total"))
     if settings.json:
         render.as_json_line(job)

@@ -13,9 +13,13 @@ import pytest
 from ainit.child.client import Client, VarlinkError
 from ainit.ota import history
 from ainit.ota.history import Records, State
+from tests.contract.test_store_service import has_verity
+from tests.contract.test_store_service import start as store_service
 from tests.support.control import ControlServer
 from tests.support.release import Publisher
 from tests.support.service import Service
+from tests.support.store import Publisher as Signer
+from tests.support.store import deliver
 from tests.support.wait import wait_for
 
 INTERFACE = "org.ainos.Update"
@@ -159,3 +163,38 @@ def test_what_fell_back_while_nobody_looked_is_told(stand: Stand) -> None:
         status = service.call(f"{INTERFACE}.Status")
     assert [(entry["outcome"], entry["reason"]) for entry in entries] == [("fell-back", "no GPU")]
     assert str(status["hindrance"]).startswith("9.0.0 did not stay here before: no GPU")
+
+
+def test_a_model_goes_from_the_repository_to_the_store(
+    tmp_path: Path, publisher: Publisher
+) -> None:
+    """Both services are real; the store answers where the update service finds PID 1."""
+    signer, place = Signer(), tmp_path / "store"
+    (place / "keys").mkdir(parents=True)
+    signer.write(place / "keys")
+    publisher.publish_model("2.0", deliver(tmp_path / "made", signer, "speech"))
+    publisher.publish_model("1.0", publisher.deliver("vision"))
+    stand = Stand(tmp_path, publisher)
+    with store_service(place) as store:
+        (tmp_path / "control").symlink_to(place / "service")
+        with stand.start() as service:
+            added = finished(service, stand, "AddModel", name="speech", version="2.0", hold_s=1.0)
+            unsigned = finished(service, stand, "AddModel", name="vision")
+            missing = finished(service, stand, "AddModel", name="speech", version="3.0")
+            with pytest.raises(VarlinkError, match="is no name of a model"):
+                service.call(f"{INTERFACE}.AddModel", name="../speech")
+            for wrong in ({}, {"name": "speech", "hold_s": True}, {"name": "a", "version": 2}):
+                with pytest.raises(VarlinkError, match="InvalidParameter"):
+                    service.call(f"{INTERFACE}.AddModel", **wrong)
+            status = service.call(f"{INTERFACE}.Status")
+        models: Any = store.call("org.ainos.Store.Models")["models"]
+    if has_verity(place):
+        assert added["reason"] == ""
+        assert [(each["name"], each["signer"]) for each in models] == [("speech", "acme")]
+    else:
+        assert added["reason"].startswith("fs-verity is not available here")
+    assert added["what"] == "add model speech@2.0"
+    assert "the signature file is not JSON" in unsigned["reason"]
+    assert missing["reason"] == "stable has no model speech@3.0"
+    assert status["state"] == "idle"  # of images nothing was asked
+    assert [path for path in Path(stand.records.staging).rglob("*") if path.is_file()] == []

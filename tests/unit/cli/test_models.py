@@ -75,6 +75,31 @@ def test_a_job_that_somebody_else_started_is_not_ours(run: Run, serve: Serve) ->
     assert "the store went on to something else" in result.err
 
 
+@pytest.mark.parametrize(
+    ("source", "asked"),
+    [
+        ("update:speech", {"name": "speech"}),
+        ("update:speech@2.0", {"name": "speech", "version": "2.0"}),
+    ],
+)
+def test_a_release_is_asked_of_the_update_service(
+    run: Run, serve: Serve, source: str, asked: dict[str, object]
+) -> None:
+    job = {"id": 3, "what": "add model speech", "done": 0, "total": 0, "finished": False}
+    server = serve(
+        {
+            "org.ainos.Update.AddModel": {"job": {**job, "reason": ""}},
+            "org.ainos.Update.Job": {"job": {**job, "finished": True, "reason": "unsigned"}},
+        }
+    )
+    result = run("models", "add", "--hold", "30", source)
+    assert (result.code, server.calls[0]) == (
+        1,
+        ("org.ainos.Update.AddModel", {**asked, "hold_s": 30.0}),
+    )
+    assert "add model speech: unsigned" in result.err
+
+
 def test_verify_takes_all_models_in_turn(run: Run, serve: Serve) -> None:
     model = {"kind": "model", "state": "admitted", "digest": "", "signer": "", "path": ""}
     models: list[dict[str, object]] = [
