@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from lib import release_bundle, release_keys
+from lib import release_bundle, release_keys, tools
 from lib.host import REPOSITORY
 
 from ainit.cli import main
@@ -124,6 +124,7 @@ def test_a_refusal_is_one_line(office: Office, words: list[str], said: str) -> N
 
 
 def test_a_key_for_bundles_makes_one(office: Office) -> None:
+    tools.folder("update")  # what is fetched on first use says so among the lines
     release_bundle.Signer.development(office.place / "online" / "bundle")
     built = office.place / office.build("1.0")
     assert "ainos.raucb" in Release.from_bytes((built / "release.json").read_bytes()).files
