@@ -13,11 +13,10 @@ from ..linux import fsverity
 from ..policy import model_files
 from . import render, reply
 from .base import Group, Settings
+from .update import follow
 
 POLL_SECONDS = 0.5
 RELEASED = "update:"  # a source that is a release in the repository of updates
-STORE, UPDATE = "org.ainos.Store", "org.ainos.Update"
-_WHO = {STORE: ("the store", "models list"), UPDATE: ("the update service", "update status")}
 HEADERS = ("NAME", "KIND", "STATE", "DIGEST", "SIGNER", "REASON")
 
 
@@ -78,7 +77,7 @@ def add(settings: Settings, source: str, hold_s: float | None) -> None:
         return
     name, at, version = source.removeprefix(RELEASED).partition("@")
     which = {"name": name, "version": version} if at else {"name": name}
-    _follow(settings, "AddModel", {**which, **trial}, UPDATE)
+    follow(settings, "AddModel", {**which, **trial})
 
 
 @models.command()
@@ -144,20 +143,19 @@ def digest(files: tuple[str, ...]) -> None:
     click.echo(model_files.digest(found))
 
 
-def _follow(
-    settings: Settings, method: str, parameters: Mapping[str, object], interface: str = STORE
-) -> None:
-    """Start a job and show how far it is until it is finished. Raises AinosError when it failed."""
-    job = reply.record(settings.call(f"{interface}.{method}", parameters), "job")
+def _follow(settings: Settings, method: str, parameters: Mapping[str, object]) -> None:
+    """Start a job of the store and show how far it is until it is finished. Raises AinosError when
+    it failed.
+    """
+    job = reply.record(settings.call(f"org.ainos.Store.{method}", parameters), "job")
     number = job.get("id")
     with render.progress(reply.text(job, "what")) as update:
         while not job.get("finished"):
             update(job.get("done"), job.get("total"))
             time.sleep(POLL_SECONDS)
-            job = reply.record(settings.call(f"{interface}.Job"), "job")
+            job = reply.record(settings.call("org.ainos.Store.Job"), "job")
             if job.get("id") != number:
-                who, command = _WHO[interface]
-                raise AinosError(f"{who} went on to something else: `ainitctl {command}`")
+                raise AinosError("the store went on to something else: `ainitctl models list`")
         update(job.get("done"), job.get("total"))
     if settings.json:
         render.as_json_line(job)

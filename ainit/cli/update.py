@@ -48,7 +48,7 @@ def status(settings: Settings) -> None:
 @click.pass_obj
 def check(settings: Settings) -> None:
     """Look what the repository has for this machine, and say it."""
-    _follow(settings, "Check", {})
+    follow(settings, "Check", {})
     if not settings.json:
         answer = settings.call(f"{INTERFACE}.Status")
         offered, hindrance = reply.text(answer, "offered"), reply.text(answer, "hindrance")
@@ -65,7 +65,7 @@ def install(settings: Settings, version: str | None, reboot: bool) -> None:
     Without VERSION the newest that is offered to this machine now. With it, also one that failed
     here before, or an older one, but none below the floors.
     """
-    _follow(settings, "Install", {"version": version, "reboot": reboot})
+    follow(settings, "Install", {"version": version, "reboot": reboot})
     if not settings.json and not reboot:
         click.echo("it boots next: `ainitctl reboot`")
 
@@ -96,7 +96,7 @@ def rollback(settings: Settings) -> None:
     What is left is not installed again by itself. Refused when the release before is below the
     floors, or would not open a sealed state.
     """
-    _follow(settings, "Rollback", {})
+    follow(settings, "Rollback", {})
     if not settings.json:
         click.echo("the machine reboots into the release before")
 
@@ -166,8 +166,10 @@ def _yes(value: object) -> str:
     return "yes" if value else ""
 
 
-def _follow(settings: Settings, method: str, parameters: Mapping[str, object]) -> None:
-    """Start a job and show how far it is until it is finished. Raises AinosError when it failed."""
+def follow(settings: Settings, method: str, parameters: Mapping[str, object]) -> None:
+    """Start a job of the update service and show how far it is until it is finished. Raises
+    AinosError when it failed.
+    """
     job = reply.record(settings.call(f"{INTERFACE}.{method}", parameters), "job")
     number = job.get("id")
     with render.progress(reply.text(job, "what")) as show:
