@@ -19,9 +19,9 @@ import struct
 from dataclasses import dataclass
 
 from ..errors import RefusedError
+from .verity import BLOCK
 
 FILE = "blocks.idx"
-BLOCK = 4096
 BYTES_MAX = 16 << 20  # of an index: 10 GiB of a release
 _MAGIC = b"AINOSBLK"
 _HEAD = struct.Struct("<8sQQ")

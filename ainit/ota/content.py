@@ -19,7 +19,8 @@ from dataclasses import dataclass
 
 from ..errors import RefusedError
 from . import blocks, verity
-from .filling import ROOT, Job, Repository, Running, Slot, Tell, Wanted, delta_name
+from .filling import ROOT, Job, Running, Slot, Wanted, delta_name
+from .ports import Files, Tell
 
 MANIFEST = "manifest.json"
 _MANIFEST_MAX = 1 << 20
@@ -40,7 +41,7 @@ class Filled:
 
 
 def fill(
-    repository: Repository, wanted: Wanted, running: Running, slot: Slot, staging: str, tell: Tell
+    repository: Files, wanted: Wanted, running: Running, slot: Slot, staging: str, tell: Tell
 ) -> Filled:
     """Fill a slot. Raises RefusedError when no way led to what the manifest says; UnavailableError
     and OSError at once, for what came so far is gone on with.
@@ -67,7 +68,7 @@ def fill(
     raise RefusedError("; ".join(refused))
 
 
-def _described(repository: Repository, wanted: Wanted) -> tuple[str, verity.Geometry]:
+def _described(repository: Files, wanted: Wanted) -> tuple[str, verity.Geometry]:
     """The root hash and the shape of a release's root, as its manifest says."""
     try:
         record = json.loads(repository.small(wanted.target(MANIFEST), _MANIFEST_MAX))["root"]
@@ -75,6 +76,6 @@ def _described(repository: Repository, wanted: Wanted) -> tuple[str, verity.Geom
         root_hash = str(record["hash"])
     except (KeyError, TypeError, ValueError) as error:
         raise RefusedError(f"{MANIFEST}: {error!r}") from error
-    if geometry.blocks * blocks.BLOCK != wanted.release.files[ROOT].size:
+    if geometry.blocks * verity.BLOCK != wanted.release.files[ROOT].size:
         raise RefusedError(f"{MANIFEST} and {ROOT} are not of one size")
     return root_hash, geometry

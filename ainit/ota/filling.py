@@ -12,37 +12,19 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from ..errors import RefusedError
 from . import blocks, verity
-from .blocks import BLOCK
 from .delta import Delta
+from .ports import Files, Tell
 from .release import Release, target
+from .verity import BLOCK
 
 ROOT, UKI = "root.erofs", "uki.efi"
 PACKED = "uki.delta"  # the UKI as a difference to nothing
 _CHUNK = 1 << 20
-
-Tell = Callable[[int, int], None]  # bytes transferred so far, bytes in all
-
-
-class Repository(Protocol):
-    """What is needed of ``trust.Trust``."""
-
-    def small(self, target: str, limit: int) -> bytes:
-        """A file, checked."""
-        ...
-
-    def fetch(self, target: str, path: str, tell: Tell) -> None:
-        """A file to this path, checked; gone on with where it ended before."""
-        ...
-
-    def parts(self, target: str, ranges: Iterable[tuple[int, int]]) -> Iterator[bytes]:
-        """Pieces of a file, by offset and size, in any portions; not checked."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +68,7 @@ def delta_name(root_hash: str) -> str:
 class Job:
     """One slot to fill."""
 
-    repository: Repository
+    repository: Files
     wanted: Wanted
     running: Running
     slot: Slot

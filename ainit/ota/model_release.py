@@ -19,7 +19,7 @@ from typing import Any
 
 from ..errors import RefusedError
 from ..policy.model_files import is_file
-from .release import DESCRIPTION, SCHEMA, File, file_of, order
+from .release import DESCRIPTION, File, described, file_of, order, to_bytes
 
 RECORD = "record.json"
 SIGNATURE = "model.sig"
@@ -52,21 +52,12 @@ class ModelRelease:
 
     def to_bytes(self) -> bytes:
         """The description as it is published: sorted, one form only."""
-        files = {
-            name: {"sha256": file.sha256, "size": file.size} for name, file in self.files.items()
-        }
-        record = {**self.facts(), "files": files, "schema": SCHEMA}
-        return (json.dumps(record, indent=1, sort_keys=True) + "\n").encode()
+        return to_bytes(self)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> ModelRelease:
         """Read a description. Raises RefusedError with what is wrong."""
-        try:
-            record: Any = json.loads(data)
-            if record["schema"] != SCHEMA:
-                raise ValueError(f"schema {record['schema']!r} is not {SCHEMA}")
-            if unknown := record.keys() - {"model", "version", "files", "schema"}:
-                raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
+        with described(data, ("model", "version")) as record:
             if not isinstance(record["version"], str):
                 raise ValueError("version is not text")
             order(record["version"])
@@ -75,10 +66,6 @@ class ModelRelease:
             if missing := sorted(SMALL.keys() - files.keys()):
                 raise ValueError(f"it has no {', '.join(missing)}")
             return cls(record["model"], record["version"], files)
-        except KeyError as error:
-            raise RefusedError(f"{DESCRIPTION}: {error} is missing") from error
-        except (AttributeError, TypeError, ValueError) as error:
-            raise RefusedError(f"{DESCRIPTION}: {error}") from error
 
 
 def image_of(model: object) -> str:

@@ -31,7 +31,20 @@ class Offered(Protocol):
         """From 0 to 100."""
 
 
-class Repository(Protocol):
+class Files(Protocol):
+    """The files of a repository, as ``ainit.ota.trust.Trust`` gives them."""
+
+    def small(self, path: str, limit: int, /) -> bytes:
+        """A small target, verified."""
+
+    def fetch(self, path: str, place: str, tell: Tell, /) -> None:
+        """A target into a file, verified; goes on with what is there."""
+
+    def parts(self, path: str, wanted: Iterable[tuple[int, int]], /) -> Iterator[bytes]:
+        """Ranges of a target, offset and size; not verified."""
+
+
+class Repository(Files, Protocol):
     """What is needed of ``ainit.ota.trust.Trust``."""
 
     def refresh(self) -> None:
@@ -51,15 +64,6 @@ class Repository(Protocol):
 
     def names(self, channel: str, image: str, version: str, /) -> Mapping[str, File]:
         """The files of a release."""
-
-    def small(self, path: str, limit: int, /) -> bytes:
-        """A small target, verified."""
-
-    def fetch(self, path: str, place: str, tell: Tell, /) -> None:
-        """A target into a file, verified; goes on with what is there."""
-
-    def parts(self, path: str, wanted: Iterable[tuple[int, int]], /) -> Iterator[bytes]:
-        """Ranges of a target, offset and size; not verified."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -84,33 +85,47 @@ class Release:
 
     def to_bytes(self) -> bytes:
         """The description as it is published: sorted, one form only."""
-        files = {
-            name: {"sha256": file.sha256, "size": file.size} for name, file in self.files.items()
-        }
-        record = {**self.facts(), "files": files, "schema": SCHEMA}
-        return (json.dumps(record, indent=1, sort_keys=True) + "\n").encode()
+        return to_bytes(self)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Release:
         """Read a description. Raises RefusedError with what is wrong."""
-        try:
-            record: Any = json.loads(data)
-            if record["schema"] != SCHEMA:
-                raise ValueError(f"schema {record['schema']!r} is not {SCHEMA}")
-            if unknown := record.keys() - _KEYS - {"files", "schema"}:
-                raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
+        with described(data, _KEYS) as record:
             files = {name: _checked(name, each) for name, each in record["files"].items()}
             found = cls(**{name: record[name] for name in _KEYS}, files=files)
             _check(found)
-        except KeyError as error:
-            raise RefusedError(f"{DESCRIPTION}: {error} is missing") from error
-        except (AttributeError, TypeError, ValueError) as error:
-            raise RefusedError(f"{DESCRIPTION}: {error}") from error
         return found
 
     def with_files(self, files: Mapping[str, File]) -> Release:
         """The same release with these files."""
         return replace(self, files=files)
+
+
+def to_bytes(release: Described) -> bytes:
+    """A description as it is published: sorted, one form only."""
+    files = {
+        name: {"sha256": file.sha256, "size": file.size} for name, file in release.files.items()
+    }
+    record = {**release.facts(), "files": files, "schema": SCHEMA}
+    return (json.dumps(record, indent=1, sort_keys=True) + "\n").encode()
+
+
+@contextmanager
+def described(data: bytes, facts: Collection[str]) -> Iterator[Any]:
+    """What a description holds, of which ``facts`` are the keys beside the files. What the block
+    finds wrong with it is, like what is wrong with its form, a RefusedError.
+    """
+    try:
+        record: Any = json.loads(data)
+        if record["schema"] != SCHEMA:
+            raise ValueError(f"schema {record['schema']!r} is not {SCHEMA}")
+        if unknown := record.keys() - set(facts) - {"files", "schema"}:
+            raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
+        yield record
+    except KeyError as error:
+        raise RefusedError(f"{DESCRIPTION}: {error} is missing") from error
+    except (AttributeError, TypeError, ValueError) as error:
+        raise RefusedError(f"{DESCRIPTION}: {error}") from error
 
 
 def order(version: str) -> tuple[int, ...]:

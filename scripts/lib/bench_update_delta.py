@@ -22,8 +22,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ainit.ota.blocks import BLOCK, Index
+from ainit.ota.blocks import Index
 from ainit.ota.pe import Image as PeImage
+from ainit.ota.verity import BLOCK
 from lib import bench, drive, erofs, tools, verity
 from lib.bench import Goal
 from lib.debian import Archive

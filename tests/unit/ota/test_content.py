@@ -15,9 +15,10 @@ from lib.release_delta import difference
 
 from ainit.errors import RefusedError, UnavailableError
 from ainit.ota import blocks, content, verity
-from ainit.ota.blocks import BLOCK
-from ainit.ota.filling import PACKED, Running, Slot, Tell, Wanted, delta_name
+from ainit.ota.filling import PACKED, Running, Slot, Wanted, delta_name
+from ainit.ota.ports import Tell
 from ainit.ota.release import File, Release
+from ainit.ota.verity import BLOCK
 
 SALT = b"salt" * 8
 OLD_HASH = "0123456789abcdef" * 4
